@@ -1,0 +1,36 @@
+// The one error class of the package and its closed list of codes. Knows nothing of what fails.
+
+/** Why something failed. Each code is described in docs/errors.md and reached by a test. */
+export const ERROR_CODES = [
+  'ERR_ADDON_LOAD',
+  'ERR_TORCH',
+  'ERR_OUT_OF_MEMORY',
+  'ERR_DISPOSED',
+  'ERR_DEVICE',
+  'ERR_MODEL_FILE',
+  'ERR_PROMPT_FILE',
+  'ERR_DATA',
+  'ERR_IO',
+  'ERR_NETWORK',
+  'ERR_LOCKED',
+  'ERR_UNSUPPORTED',
+  'ERR_NON_FINITE_LOSS',
+  'ERR_ABORTED',
+  'ERR_REQUEST',
+] as const
+
+export type ErrorCode = (typeof ERROR_CODES)[number]
+
+/**
+ * Everything that fails for another reason than a caller's mistake (those throw `TypeError` or
+ * `RangeError`). The message says what, where (file, line, tensor name) and what to do.
+ */
+export class LoptError extends Error {
+  override readonly name = 'LoptError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.code = code
+  }
+}

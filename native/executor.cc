@@ -1,0 +1,82 @@
+#include "executor.h"
+
+#include <ATen/Parallel.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+
+#include "guard.h"
+
+namespace lopt {
+
+Executor::Executor(Napi::Env env)
+    : completion_(Completion::New(env, "lopt", 0, 1, this)), num_threads_(at::get_num_threads()) {
+  completion_.Unref(env);  // an idle executor keeps no process alive
+  thread_ = std::thread([this] { Loop(); });
+}
+
+Executor::~Executor() {
+  std::deque<std::unique_ptr<Job>> dropped;
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    dropped.swap(queue_);
+  }
+  wake_.notify_one();
+  thread_.join();
+  completion_.Abort();
+}
+
+Napi::Value Executor::Enqueue(Napi::Env env, std::unique_ptr<Job> job) {
+  const Napi::Value promise = job->deferred.Promise();
+  if (pending_++ == 0) completion_.Ref(env);
+  {
+    std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+  return promise;
+}
+
+void Executor::Loop() {
+  // Thread-local. The optimising executor's numerics depend on the history of calls, so that a
+  // resumed run could not be exact, and it re-specialises for every new shape.
+  torch::jit::setGraphExecutorOptimize(false);
+  for (;;) {
+    std::unique_ptr<Job> job;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (stopping_) return;
+      job = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    try {
+      at::AutoGradMode grad_mode(job->grad_mode);
+      job->run();
+    } catch (...) {
+      job->failure = std::current_exception();
+    }
+    job->run = nullptr;  // lets go of the captured tensors before the promise settles
+    Job* done = job.release();
+    if (completion_.NonBlockingCall(done) != napi_ok) std::unique_ptr<Job>{done};
+  }
+}
+
+void Executor::Complete(Napi::Env env, Napi::Function, Executor* self, Job* job) {
+  std::unique_ptr<Job> done(job);
+  if (static_cast<napi_env>(env) == nullptr) return;  // the environment is going away
+  Napi::HandleScope scope(env);
+  if (--self->pending_ == 0) self->completion_.Unref(env);
+  std::exception_ptr failure = done->failure;
+  if (!failure) {
+    try {
+      const Napi::Value value = done->settle(env);
+      done->deferred.Resolve(value);
+      return;
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }
+  done->deferred.Reject(ToJsError(env, failure, done->blame, done->where).Value());
+}
+
+}  // namespace lopt

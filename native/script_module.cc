@@ -1,0 +1,240 @@
+#include "script_module.h"
+
+#include <caffe2/serialize/inline_container.h>
+#include <torch/csrc/jit/serialization/import.h>
+
+#include <map>
+#include <mutex>
+
+#include "convert.h"
+#include "env_data.h"
+#include "guard.h"
+#include "script_value.h"
+
+namespace lopt {
+namespace {
+
+using torch::jit::Module;
+
+// A module to compile, as JavaScript described it.
+struct ModuleSpec {
+  struct Attribute {
+    std::string name;
+    c10::TypePtr type;
+    c10::IValue value;
+  };
+  std::string name;
+  std::string source;
+  std::vector<std::pair<std::string, at::Tensor>> parameters;
+  std::vector<std::pair<std::string, at::Tensor>> buffers;
+  std::vector<Attribute> attributes;
+  std::vector<std::pair<std::string, ModuleSpec>> modules;
+};
+
+// The compiler and the unpickler keep process-wide tables; environments take turns.
+std::mutex& CompilerMutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+}  // namespace
+
+// A pair [name, value].
+template <class T>
+struct FromJs<std::pair<std::string, T>> {
+  static std::pair<std::string, T> Get(const Napi::Value& value) {
+    if (!value.IsArray()) throw TypeMistake("Expected a [name, value] pair");
+    const auto pair = value.As<Napi::Array>();
+    return {FromJs<std::string>::Get(pair.Get(0u)), FromJs<T>::Get(pair.Get(1u))};
+  }
+};
+
+template <>
+struct FromJs<ModuleSpec::Attribute> {
+  static ModuleSpec::Attribute Get(const Napi::Value& value) {
+    if (!value.IsArray()) throw TypeMistake("Expected a [name, type, value] triple");
+    const auto triple = value.As<Napi::Array>();
+    const auto name = FromJs<std::string>::Get(triple.Get(0u));
+    const auto type = FromJs<std::string>::Get(triple.Get(1u));
+    const Napi::Value held = triple.Get(2u);
+    if (type == "int") return {name, c10::IntType::get(), FromJs<int64_t>::Get(held)};
+    if (type == "float") return {name, c10::FloatType::get(), FromJs<double>::Get(held)};
+    if (type == "bool") return {name, c10::BoolType::get(), FromJs<bool>::Get(held)};
+    if (type == "str") return {name, c10::StringType::get(), FromJs<std::string>::Get(held)};
+    throw TypeMistake("Expected the type int, float, bool or str but received " + type);
+  }
+};
+
+template <>
+struct FromJs<ModuleSpec> {
+  static ModuleSpec Get(const Napi::Value& value) {
+    if (!value.IsObject()) throw TypeMistake("Expected a module's description");
+    const auto spec = value.As<Napi::Object>();
+    return {Property<std::string>(spec, "name"),
+            Property<std::string>(spec, "source"),
+            Property<std::vector<std::pair<std::string, at::Tensor>>>(spec, "parameters"),
+            Property<std::vector<std::pair<std::string, at::Tensor>>>(spec, "buffers"),
+            Property<std::vector<ModuleSpec::Attribute>>(spec, "attributes"),
+            Property<std::vector<std::pair<std::string, ModuleSpec>>>(spec, "modules")};
+  }
+};
+
+namespace {
+
+// Children first: a parent's source may call their methods.
+Module Build(const ModuleSpec& spec) {
+  Module module(spec.name);
+  for (const auto& [name, child] : spec.modules) module.register_module(name, Build(child));
+  for (const auto& [name, tensor] : spec.parameters)
+    module.register_parameter(name, tensor, /*is_buffer=*/false);
+  for (const auto& [name, tensor] : spec.buffers) module.register_buffer(name, tensor);
+  for (const auto& attribute : spec.attributes)
+    module.register_attribute(attribute.name, attribute.type, attribute.value);
+  if (!spec.source.empty()) module.define(spec.source);
+  return module;
+}
+
+const Module& Self(const Napi::CallbackInfo& info) { return Handle<Module>::Get(info[0]); }
+
+Executor& ExecutorOf(const Napi::CallbackInfo& info) { return *EnvData::Of(info.Env()).executor; }
+
+Napi::Value Compile(const Napi::CallbackInfo& info) {
+  auto spec = FromJs<ModuleSpec>::Get(info[0]);
+  std::string where = "compiling " + spec.name;
+  return ExecutorOf(info).Submit(
+      info.Env(), Blame::kTorch, std::move(where),
+      [spec = std::move(spec)] {
+        std::lock_guard lock(CompilerMutex());
+        return Build(spec);
+      },
+      [](Napi::Env env, Module module) { return Handle<Module>::New(env, std::move(module)); });
+}
+
+Napi::Value Call(const Napi::CallbackInfo& info) {
+  const Module& module = Self(info);
+  const auto name = FromJs<std::string>::Get(info[1]);
+  const auto method = module.find_method(name);
+  if (!method) throw RangeMistake("The module has no method " + name);
+  if (!info[2].IsArray()) throw TypeMistake("Expected an array of arguments");
+  auto where = module.type()->name()->name() + "." + name;
+  std::vector<c10::IValue> arguments;
+  try {
+    arguments = ArgumentsFrom(info[2].As<Napi::Array>(), method->function().getSchema());
+  } catch (...) {
+    throw ToJsError(info.Env(), std::current_exception(), Blame::kCaller, where);
+  }
+  return ExecutorOf(info).Submit(
+      info.Env(), Blame::kTorch, std::move(where),
+      [method = *method, arguments = std::move(arguments)]() mutable {
+        return method(std::move(arguments));
+      },
+      [](Napi::Env env, c10::IValue result) { return ToJs(env, result); });
+}
+
+Napi::Value Methods(const Napi::CallbackInfo& info) {
+  const auto methods = Self(info).get_methods();
+  auto array = Napi::Array::New(info.Env(), methods.size());
+  for (uint32_t i = 0; i < methods.size(); ++i) {
+    auto entry = Napi::Object::New(info.Env());
+    entry.Set("name", ToJs(info.Env(), methods[i].name()));
+    entry.Set("schema", ToJs(info.Env(), c10::toString(methods[i].function().getSchema())));
+    array.Set(i, entry);
+  }
+  return array;
+}
+
+template <class NamedTensors>
+Napi::Value Pairs(Napi::Env env, const NamedTensors& tensors) {
+  auto array = Napi::Array::New(env);
+  uint32_t i = 0;
+  for (const auto& named : tensors)
+    array.Set(i++, ToJs(env, std::make_tuple(named.name, at::Tensor(named.value))));
+  return array;
+}
+
+Napi::Value Parameters(const Napi::CallbackInfo& info) {
+  return Pairs(info.Env(), Self(info).named_parameters());
+}
+
+Napi::Value Buffers(const Napi::CallbackInfo& info) {
+  return Pairs(info.Env(), Self(info).named_buffers());
+}
+
+Napi::Value Save(const Napi::CallbackInfo& info) {
+  const auto path = FromJs<std::string>::Get(info[1]);
+  torch::jit::ExtraFilesMap extra_files;
+  if (!info[2].IsObject()) throw TypeMistake("Expected extraFiles to be an object");
+  const auto files = info[2].As<Napi::Object>();
+  const auto names = files.GetPropertyNames();
+  for (uint32_t i = 0; i < names.Length(); ++i) {
+    const std::string name = names.Get(i).ToString();
+    extra_files[name] = Property<std::string>(files, name.c_str());
+  }
+  auto work = [module = Self(info), path, extra_files = std::move(extra_files)] {
+    std::lock_guard lock(CompilerMutex());
+    try {
+      module.save(path, extra_files);
+    } catch (const c10::Error& error) {
+      throw Failure("ERR_IO", "Cannot write " + path + ": " + error.what_without_backtrace());
+    }
+  };
+  return ExecutorOf(info).Submit(info.Env(), Blame::kTorch, "saving " + path, std::move(work),
+                                 [](Napi::Env env) { return env.Undefined(); });
+}
+
+struct Loaded {
+  Module module;
+  torch::jit::ExtraFilesMap extra_files;
+};
+
+Loaded LoadFile(const std::string& path, at::Device device) {
+  std::lock_guard lock(CompilerMutex());
+  try {
+    torch::jit::ExtraFilesMap extra_files;
+    caffe2::serialize::PyTorchStreamReader reader(path);
+    constexpr std::string_view kFolder = "extra/";
+    for (const auto& record : reader.getAllRecords())
+      if (record.starts_with(kFolder)) extra_files[record.substr(kFolder.size())] = "";
+    Module module = torch::jit::load(path, device, extra_files);
+    module.eval();
+    return {std::move(module), std::move(extra_files)};
+  } catch (const c10::Error& error) {
+    throw Failure("ERR_MODEL_FILE", "Cannot read " + path + " as a TorchScript archive: " +
+                                        WithoutBacktrace(error.what_without_backtrace()));
+  }
+}
+
+Napi::Value Load(const Napi::CallbackInfo& info) {
+  auto path = FromJs<std::string>::Get(info[0]);
+  const auto device = FromJs<at::Device>::Get(info[1]);
+  return ExecutorOf(info).Submit(
+      info.Env(), Blame::kTorch, "loading " + path, [path, device] { return LoadFile(path, device); },
+      [](Napi::Env env, Loaded loaded) -> Napi::Value {
+        auto files = Napi::Object::New(env);
+        for (const auto& [name, text] : loaded.extra_files) files.Set(name, ToJs(env, text));
+        auto result = Napi::Object::New(env);
+        result.Set("module", Handle<Module>::New(env, std::move(loaded.module)));
+        result.Set("extraFiles", files);
+        return result;
+      });
+}
+
+Napi::Value Dispose(const Napi::CallbackInfo& info) {
+  Handle<Module>::Dispose(info[0]);
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+void DefineScriptModule(Napi::Env env, Napi::Object exports) {
+  Define<Compile>(env, exports, "moduleCompile");
+  Define<Call>(env, exports, "moduleCall");
+  Define<Methods>(env, exports, "moduleMethods");
+  Define<Parameters>(env, exports, "moduleParameters");
+  Define<Buffers>(env, exports, "moduleBuffers");
+  Define<Save>(env, exports, "moduleSave");
+  Define<Load>(env, exports, "moduleLoad");
+  Define<Dispose>(env, exports, "moduleDispose");
+}
+
+}  // namespace lopt
