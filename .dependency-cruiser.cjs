@@ -1,0 +1,126 @@
+// The direction of imports: docs/architecture.md. A layer may import those to the left of it:
+//   errors < native < torch < backbone < prompt < inference < { train, serve } < study < cli
+// hub needs only errors and atomic-file; task needs errors, hub and the tokenizer's type, and is
+// used from inference on.
+
+const folder = (name) => `^lib/${name}/`
+const ERRORS = '^lib/errors\\.ts$'
+const NATIVE = '^lib/native\\.ts$'
+const ATOMIC_FILE = '^lib/atomic-file\\.ts$'
+
+// Files that each layer may import, beside its own. What is not named is forbidden.
+const layers = [
+  { name: 'errors', from: ERRORS, to: [] },
+  { name: 'native', from: NATIVE, to: [ERRORS] },
+  { name: 'atomic-file', from: ATOMIC_FILE, to: [ERRORS] },
+  { name: 'hub', from: folder('hub'), to: [ERRORS, ATOMIC_FILE] },
+]
+const order = [
+  'torch',
+  'backbone',
+  'prompt',
+  'inference',
+  'train',
+  'serve',
+  'study',
+  'cli',
+]
+const before = (name, other) => order.indexOf(name) < order.indexOf(other)
+for (const name of order) {
+  const to = [ERRORS, NATIVE, ATOMIC_FILE]
+  for (const other of order) {
+    const siblings = name === 'serve' && other === 'train'
+    if (before(other, name) && !siblings) to.push(folder(other))
+  }
+  if (before('torch', name)) to.push(folder('hub'), '^lib/py\\.d\\.ts$')
+  if (before('prompt', name)) to.push(folder('task'))
+  layers.push({ name, from: folder(name), to })
+}
+// The command line's `doctor` asks what set-up asks, by the same code.
+layers.find(({ name }) => name === 'cli').to.push('^scripts/setup/', '^lib/index\\.ts$')
+
+module.exports = {
+  forbidden: [
+    ...layers.map(({ name, from, to }) => ({
+      name: `direction-${name}`,
+      comment: `${name} may import only what lies before it`,
+      severity: 'error',
+      from: { path: from },
+      to: {
+        path: '^(lib|scripts|test|bench|examples)/',
+        pathNot: [from, ...to],
+      },
+    })),
+    {
+      name: 'direction-task',
+      comment: 'task is data: errors, hub, atomic-file, and the tokenizer as a type',
+      severity: 'error',
+      from: { path: folder('task') },
+      to: {
+        path: '^(lib|scripts|test|bench|examples)/',
+        pathNot: [
+          folder('task'),
+          ERRORS,
+          ATOMIC_FILE,
+          folder('hub'),
+          '^lib/backbone/tokenizer',
+        ],
+      },
+    },
+    {
+      name: 'task-tokenizer-type-only',
+      comment: "task needs the tokenizer's type, never its code",
+      severity: 'error',
+      from: { path: folder('task') },
+      to: { path: '^lib/backbone/tokenizer', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'one-loader',
+      comment: 'only lib/native.ts finds and loads the addon',
+      severity: 'error',
+      from: { path: '^(lib|test|bench|examples)/', pathNot: NATIVE },
+      to: { path: 'node-gyp-build|\\.node$' },
+    },
+    {
+      name: 'public-face-only',
+      comment: 'bench and examples use the public API',
+      severity: 'error',
+      from: { path: '^(bench|examples)/' },
+      to: { path: '^lib/', pathNot: '^lib/(index|torch/index)\\.ts$' },
+    },
+    {
+      name: 'no-cycles',
+      comment: 'a cycle through a type import is none once types are gone',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'resolvable',
+      comment:
+        'every import leads to a file or an installed package; dist/ is built later',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true, pathNot: '^lopt|/dist/' },
+    },
+    {
+      name: 'no-dev-dependency',
+      comment: 'what ships imports no package that is installed for development only',
+      severity: 'error',
+      from: { path: '^lib/' },
+      to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['type-only'] },
+    },
+  ],
+  options: {
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^(dist|build)/' },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+      extensions: ['.ts', '.d.ts', '.mjs', '.js', '.cjs', '.py', '.json'],
+      mainFields: ['module', 'main', 'types'],
+    },
+  },
+}

@@ -1,0 +1,25 @@
+// How tests run: `.py` files (TorchScript sources) import as strings, as in the bundle.
+import { readFileSync } from 'node:fs'
+import { defineConfig, type Plugin } from 'vitest/config'
+
+const pythonAsText: Plugin = {
+  name: 'python-as-text',
+  enforce: 'pre',
+  load(id) {
+    if (!id.endsWith('.py')) return null
+    return `export default ${JSON.stringify(readFileSync(id, 'utf8'))}`
+  },
+}
+
+export default defineConfig({
+  plugins: [pythonAsText],
+  test: {
+    include: ['test/**/*.test.ts'],
+    // libtorch is loaded once a process: a thread of the test's own would share its threads and
+    // its grad mode, and a crash would end all tests
+    pool: 'forks',
+    poolOptions: { forks: { minForks: 1, maxForks: 2 } },
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+})
