@@ -1,0 +1,89 @@
+// Public exports of `lopt/torch`.
+
+export {
+  clipGradNorm,
+  enableGrad,
+  grad,
+  isGradEnabled,
+  noGrad,
+  parameter,
+} from './autograd.js'
+export {
+  arange,
+  type CreationOptions,
+  eye,
+  full,
+  linspace,
+  multinomial,
+  ones,
+  type RandomOptions,
+  rand,
+  randint,
+  randn,
+  randperm,
+  tensor,
+  zeros,
+} from './creation.js'
+export {
+  availableDevices,
+  type DeviceMemory,
+  deviceMemory,
+  emptyCache,
+  getNumThreads,
+  parseDevice,
+  setNumThreads,
+  synchronize,
+} from './device.js'
+export {
+  type DataOf,
+  DTYPES,
+  type DType,
+  type FloatDType,
+  type IntegerDType,
+  isFloatingPoint,
+  itemSize,
+  type TypedArray,
+} from './dtype.js'
+export type { NestedNumberArray, TensorData } from './from-data.js'
+export {
+  addmm,
+  cat,
+  crossEntropy,
+  einsum,
+  embedding,
+  layerNorm,
+  linear,
+  lstsq,
+  rmsNorm,
+  scaledDotProductAttention,
+  stack,
+  svd,
+  where,
+} from './functional.js'
+export { Generator } from './generator.js'
+export {
+  Adam,
+  type AdamOptions,
+  AdamW,
+  type OptimizerOptions,
+  type OptimizerState,
+  type ParameterGroup,
+  type ParameterState,
+  SGD,
+  type SGDOptions,
+} from './optim.js'
+export {
+  openSafetensors,
+  SafetensorsFile,
+  type SafetensorsTensorInfo,
+  writeSafetensors,
+} from './safetensors.js'
+export { keep, memory, tidy } from './scope.js'
+export {
+  type ModuleSpec,
+  type ScriptAttribute,
+  type ScriptMethod,
+  ScriptModule,
+  type ScriptValue,
+} from './script-module.js'
+export { type NestedNumbers, Tensor } from './tensor.js'

@@ -1,0 +1,226 @@
+// TorchScript modules: compiled from source here, or loaded from a file. Knows no model.
+
+import { types } from 'node:util'
+import { replaceFile } from '../atomic-file.js'
+import {
+  type ModuleHandle,
+  type NativeModuleSpec,
+  type NativeValue,
+  native,
+  type TensorHandle,
+} from '../native.js'
+import { checkOneOf, checkString, kindOf } from './check.js'
+import { binding } from './context.js'
+import { parseDevice } from './device.js'
+import { handleOf, isTensor, type Tensor, wrap } from './tensor.js'
+
+/** What a method takes and gives. Numbers become what its schema asks for. */
+export type ScriptValue =
+  | Tensor
+  | number
+  | boolean
+  | string
+  | null
+  | undefined
+  | ScriptValue[]
+  | { [key: string]: ScriptValue }
+
+/** A constant of a module, as `self.NAME` in its source. */
+export type ScriptAttribute =
+  | { type: 'int' | 'float'; value: number }
+  | { type: 'bool'; value: boolean }
+  | { type: 'str'; value: string }
+
+/** A module to compile. Names become TorchScript attributes, such as `self.weight`. */
+export interface ModuleSpec {
+  /** Class name, such as `GPT2Block`. */
+  name: string
+  /** The methods' `def`s, not indented; may be empty. */
+  source: string
+  /** Shared with the module, not copied. */
+  parameters?: Record<string, Tensor>
+  /** Tensors that are never trained. */
+  buffers?: Record<string, Tensor>
+  attributes?: Record<string, ScriptAttribute>
+  /** Children. A numbered one is reached by `getattr(self.h, "0")`. */
+  modules?: Record<string, ModuleSpec>
+}
+
+export interface ScriptMethod {
+  name: string
+  /** As TorchScript prints it: `forward(__torch__.Model self, Tensor x) -> Tensor`. */
+  schema: string
+}
+
+/** A TorchScript module. Its methods run as jobs, in the order of the calls. */
+export class ScriptModule {
+  readonly #handle: ModuleHandle
+
+  private constructor(handle: ModuleHandle) {
+    this.#handle = handle
+  }
+
+  /**
+   * Compiles a module and its children.
+   *
+   * @throws LoptError `ERR_TORCH` with TorchScript's message for source that does not compile.
+   */
+  static async compile(spec: ModuleSpec): Promise<ScriptModule> {
+    return new ScriptModule(await binding().moduleCompile(nativeSpec(spec)))
+  }
+
+  /**
+   * Reads a `.pt` file, also one that Python saved. It holds code: loading one is as trusted as
+   * running a program.
+   *
+   * @throws LoptError `ERR_MODEL_FILE` for a file that is missing, cut short or no TorchScript.
+   */
+  static async load(
+    path: string,
+    { device = 'cpu' }: { device?: string } = {},
+  ): Promise<{ module: ScriptModule; extraFiles: Record<string, string> }> {
+    const place = parseDevice(device)
+    const { module, extraFiles } = await binding().moduleLoad(
+      checkString(path, 'path'),
+      place,
+    )
+    return { module: new ScriptModule(module), extraFiles }
+  }
+
+  /**
+   * Runs a method. Tensors in its result, at any depth, are new.
+   *
+   * @throws TypeError or RangeError for arguments that the method's schema does not take;
+   *   LoptError `ERR_TORCH` for what fails inside.
+   */
+  async call(method: string, ...args: ScriptValue[]): Promise<ScriptValue> {
+    const values = args.map((arg, i) => toNative(arg, `argument ${i + 1}`))
+    const name = checkString(method, 'method')
+    return fromNative(await binding().moduleCall(this.#handle, name, values))
+  }
+
+  methods(): ScriptMethod[] {
+    return native().moduleMethods(this.#handle)
+  }
+
+  /** By dotted name, such as `h.0.attn.weight`; the module's own tensors, not copies. */
+  parameters(): Map<string, Tensor> {
+    return wrapAll(native().moduleParameters(this.#handle))
+  }
+
+  /** As `parameters()`. */
+  buffers(): Map<string, Tensor> {
+    return wrapAll(native().moduleBuffers(this.#handle))
+  }
+
+  /** Writes a `.pt` file that `torch.jit.load` reads, with text files beside the module in it. */
+  async save(
+    path: string,
+    { extraFiles = {} }: { extraFiles?: Record<string, string> } = {},
+  ): Promise<void> {
+    for (const [name, text] of Object.entries(extraFiles))
+      checkString(text, `extraFiles ${name}`)
+    await replaceFile(checkString(path, 'path'), (temporary) =>
+      binding().moduleSave(this.#handle, temporary, extraFiles),
+    )
+  }
+
+  /** Drops this reference. Its tensors live on where a `Tensor` holds them. */
+  dispose(): void {
+    native().moduleDispose(this.#handle)
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+const ATTRIBUTE_TYPES = ['int', 'float', 'bool', 'str'] as const
+
+function nativeSpec(spec: ModuleSpec): NativeModuleSpec {
+  const {
+    name,
+    source,
+    parameters = {},
+    buffers = {},
+    attributes = {},
+    modules = {},
+  } = spec
+  checkString(name, 'name')
+  const members = [parameters, buffers, attributes, modules].flatMap(Object.keys)
+  for (const [i, member] of members.entries()) {
+    if (member === '' || member.includes('.')) {
+      throw new RangeError(
+        `Expected names without a dot in ${name} but received '${member}'`,
+      )
+    }
+    if (members.indexOf(member) !== i)
+      throw new RangeError(`${name} has two of ${member}`)
+  }
+  return {
+    name,
+    // TorchScript's parser wants the last line ended, too.
+    source: `${checkString(source, `source of ${name}`)}\n`,
+    parameters: namedHandles(parameters, name),
+    buffers: namedHandles(buffers, name),
+    attributes: Object.entries(attributes).map(
+      ([key, attribute]) =>
+        [key, attribute.type, attributeValue(attribute, `${name}.${key}`)] as const,
+    ),
+    modules: Object.entries(modules).map(
+      ([key, child]) => [key, nativeSpec(child)] as const,
+    ),
+  }
+}
+
+function attributeValue({ type, value }: ScriptAttribute, name: string) {
+  checkOneOf(type, ATTRIBUTE_TYPES, `type of ${name}`)
+  const expected = { int: 'number', float: 'number', bool: 'boolean', str: 'string' }[
+    type
+  ]
+  const fits = type === 'int' ? Number.isSafeInteger(value) : typeof value === expected
+  if (fits) return value
+  throw new TypeError(`Expected ${name} to be ${type} but received ${String(value)}`)
+}
+
+function namedHandles(tensors: Record<string, Tensor>, owner: string) {
+  return Object.entries(tensors).map(
+    ([name, tensor]) => [name, handleOf(tensor, `${owner}.${name}`)] as const,
+  )
+}
+
+function wrapAll(pairs: [name: string, tensor: TensorHandle][]): Map<string, Tensor> {
+  return new Map(pairs.map(([name, handle]) => [name, wrap(handle)]))
+}
+
+function toNative(value: unknown, name: string): NativeValue {
+  if (isTensor(value)) return handleOf(value)
+  if (value === null || value === undefined) return value
+  if (
+    typeof value === 'number' ||
+    typeof value === 'boolean' ||
+    typeof value === 'string'
+  ) {
+    return value
+  }
+  if (Array.isArray(value)) return value.map((item, i) => toNative(item, `${name}[${i}]`))
+  const prototype: unknown =
+    typeof value === 'object' ? Object.getPrototypeOf(value) : undefined
+  if (prototype === Object.prototype || prototype === null) {
+    const entries = Object.entries(value as Record<string, unknown>)
+    return Object.fromEntries(
+      entries.map(([key, item]) => [key, toNative(item, `${name}.${key}`)]),
+    )
+  }
+  throw new TypeError(
+    `Expected a value that TorchScript knows for ${name} but received ${kindOf(value)}`,
+  )
+}
+
+function fromNative(value: NativeValue): ScriptValue {
+  if (typeof value !== 'object' || value === null) return value
+  if (types.isExternal(value)) return wrap(value as TensorHandle)
+  if (Array.isArray(value)) return value.map(fromNative)
+  const entries = Object.entries(value as Record<string, NativeValue>)
+  return Object.fromEntries(entries.map(([key, item]) => [key, fromNative(item)]))
+}

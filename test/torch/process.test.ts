@@ -1,0 +1,254 @@
+// The addon in worker threads, and how a process ends: with work queued, with a worker running.
+// The programs run on a bundle of lib/torch, as Node cannot load TypeScript.
+
+import { execFile } from 'node:child_process'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { build } from 'tsup'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+// Inside the package: the addon is found from the nearest package.json above the code.
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const folder = join(root, 'node_modules', '.cache', `lopt-process-test-${process.pid}`)
+
+beforeAll(async () => {
+  mkdirSync(folder, { recursive: true })
+  await build({
+    config: false,
+    entry: { torch: join(root, 'lib/torch/index.ts') },
+    format: ['esm'],
+    outDir: folder,
+    platform: 'node',
+    target: 'node20',
+    silent: true,
+    dts: false,
+    splitting: false,
+    outExtension: () => ({ js: '.mjs' }),
+  })
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+let count = 0
+/** Runs a program in a process of its own; gives what it printed and how it ended. */
+async function run(source: string, args: string[] = []) {
+  const path = join(folder, `program-${count++}.mjs`)
+  writeFileSync(path, `import * as torch from './torch.mjs'\n${source}`)
+  try {
+    const { stdout } = await promisify(execFile)(process.execPath, [...args, path], {
+      timeout: 50_000,
+    })
+    return { code: 0 as number | string | null, signal: null as string | null, stdout }
+  } catch (error) {
+    const { code, signal, stdout, stderr } = error as Record<string, string | null>
+    return { code: code ?? null, signal: signal ?? null, stdout: `${stdout}${stderr}` }
+  }
+}
+const fine = (stdout: string) => ({ code: 0, signal: null, stdout })
+
+describe('a process', () => {
+  test('ends by itself when the work is done', async () => {
+    expect(
+      await run(`
+        const a = torch.ones([100, 100])
+        console.log((await torch.svd(a)).S.numel)
+      `),
+    ).toEqual(fine('100\n'))
+  })
+
+  test('ends cleanly by process.exit with work queued', async () => {
+    expect(
+      await run(`
+        const a = torch.randn([400, 400], { generator: new torch.Generator({ seed: 0 }) })
+        for (let i = 0; i < 50; i++) torch.svd(a)
+        console.log('queued')
+        process.exit(0)
+      `),
+    ).toEqual(fine('queued\n'))
+  })
+
+  test('ends cleanly by process.exit while a job runs', async () => {
+    expect(
+      await run(`
+        const a = torch.randn([600, 600], { generator: new torch.Generator({ seed: 0 }) })
+        for (let i = 0; i < 20; i++) torch.svd(a)
+        setTimeout(() => { console.log('leaving'); process.exit(0) }, 50)
+      `),
+    ).toEqual(fine('leaving\n'))
+  })
+
+  test('waits for jobs that nobody awaits', async () => {
+    expect(
+      await run(`
+        const t = torch.zeros([1])
+        for (let i = 0; i < 100; i++) t.add_(1)
+        t.read().then((values) => console.log(values[0]))
+      `),
+    ).toEqual(fine('100\n'))
+  })
+
+  test('ends with the error that nobody caught, not with a crash', async () => {
+    const result = await run(`
+      const a = torch.ones([2, 3])
+      torch.svd(a)
+      a.matmul(a)
+    `)
+    expect(result.signal).toBe(null)
+    expect(result.code).toBe(1)
+    expect(result.stdout).toContain('RangeError: matmul: [2, 3] x [2, 3]')
+  })
+
+  test('keeps its event loop free while a job runs', async () => {
+    const { code, stdout } = await run(`
+      const a = torch.randn([700, 700], { generator: new torch.Generator({ seed: 0 }) })
+      let ticks = 0
+      const timer = setInterval(() => ticks++, 5)
+      await torch.svd(a)
+      clearInterval(timer)
+      console.log(ticks)
+    `)
+    expect(code).toBe(0)
+    expect(Number(stdout)).toBeGreaterThan(3)
+  })
+})
+
+const workerStart = `
+  import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
+  const self = new URL(import.meta.url)
+  const start = (workerData) => new Promise((resolve, reject) => {
+    const worker = new Worker(self, { workerData })
+    let message
+    worker.on('message', (value) => { message = value })
+    worker.on('error', reject)
+    worker.on('exit', (code) => resolve([code, message]))
+  })
+`
+
+describe('worker threads', () => {
+  test('compute, end, and leave the main thread as it was', async () => {
+    expect(
+      await run(`${workerStart}
+        if (isMainThread) {
+          const a = torch.parameter(torch.ones([2]))
+          console.log(JSON.stringify(await start(3)))
+          await a.mul(2).sum().backward()
+          console.log((await a.grad()).toArray().join())
+          console.log(torch.memory().tensors > 0)
+        } else {
+          const x = torch.parameter(torch.tensor([1, 2]))
+          await x.mul(workerData).square().sum().backward()
+          parentPort.postMessage((await x.grad()).toArray())
+        }
+      `),
+    ).toEqual(fine('[0,[18,36]]\n2,2\ntrue\n'))
+  })
+
+  test('load the addon again after the last one has ended', async () => {
+    expect(
+      await run(`${workerStart}
+        if (isMainThread) {
+          for (let i = 0; i < 3; i++) console.log((await start(i))[1])
+          console.log(torch.ones([2]).sum().item())
+        } else {
+          parentPort.postMessage(torch.full([2], workerData).sum().item())
+        }
+      `),
+    ).toEqual(fine('0\n2\n4\n2\n'))
+  })
+
+  test('are the only ones to load it, and the process still ends', async () => {
+    const path = join(folder, 'alone.mjs')
+    writeFileSync(
+      path,
+      `import * as torch from './torch.mjs'
+       import { parentPort } from 'node:worker_threads'
+       parentPort.postMessage(torch.ones([3]).sum().item())`,
+    )
+    expect(
+      await run(`
+        import { Worker } from 'node:worker_threads'
+        import { once } from 'node:events'
+        for (let i = 0; i < 2; i++) {
+          const worker = new Worker(new URL('./alone.mjs', import.meta.url))
+          const [value] = await once(worker, 'message')
+          const [code] = await once(worker, 'exit')
+          console.log(value, code)
+        }
+      `),
+    ).toEqual(fine('3 0\n3 0\n'))
+  })
+
+  test('run at the same time, each with its own grad mode, errors and counts', async () => {
+    expect(
+      await run(`${workerStart}
+        if (isMainThread) {
+          const results = await Promise.all([0, 1, 2, 3].map((i) => start(i)))
+          console.log(JSON.stringify(results.map(([code, message]) => [code, ...message])))
+        } else {
+          const p = torch.parameter(torch.ones([4]))
+          const wanted = workerData % 2 === 0
+          let right = 0
+          const loop = async () => {
+            for (let i = 0; i < 50; i++) {
+              const { S } = await torch.svd(p.reshape([2, 2]))
+              if (S.requiresGrad === wanted) right++
+              S.dispose()
+            }
+          }
+          await (wanted ? loop() : torch.noGrad(loop))
+          let name
+          try { p.matmul(torch.ones([3])) } catch (error) { name = error.name }
+          const gone = torch.ones([1])
+          gone.dispose()
+          let code
+          try { gone.add(1) } catch (error) { code = error.code }
+          parentPort.postMessage([right, name, code])
+        }
+      `),
+    ).toEqual(
+      fine(`${JSON.stringify(Array(4).fill([0, 50, 'RangeError', 'ERR_DISPOSED']))}\n`),
+    )
+  })
+
+  test('are ended with work queued', async () => {
+    expect(
+      await run(`${workerStart}
+        if (isMainThread) {
+          const worker = new Worker(self)
+          await new Promise((resolve) => worker.on('message', resolve))
+          console.log(await worker.terminate())
+          console.log((await torch.svd(torch.eye(3))).S.sum().item())
+        } else {
+          const a = torch.randn([300, 300], { generator: new torch.Generator({ seed: 0 }) })
+          for (let i = 0; i < 100; i++) torch.svd(a)
+          parentPort.postMessage('queued')
+          setInterval(() => {}, 1000)
+        }
+      `),
+    ).toEqual(fine('1\n3\n'))
+  })
+})
+
+describe('the collector', () => {
+  test('frees what nobody disposed of, with handles in flight', async () => {
+    expect(
+      await run(
+        `
+        const before = torch.memory().tensors
+        for (let round = 0; round < 20; round++) {
+          for (let i = 0; i < 200; i++) torch.zeros([10]).add(1).read()
+          globalThis.gc()
+          await new Promise((resolve) => setTimeout(resolve, 1))
+        }
+        for (let i = 0; i < 20 && torch.memory().tensors > before; i++) {
+          globalThis.gc()
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        }
+        console.log(torch.memory().tensors - before)
+      `,
+        ['--expose-gc'],
+      ),
+    ).toEqual(fine('0\n'))
+  })
+})
