@@ -34,3 +34,10 @@ export class LoptError extends Error {
     this.code = code
   }
 }
+
+/** @throws LoptError `ERR_ABORTED` once the signal is aborted; its reason is the cause. */
+export function checkAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw new LoptError('ERR_ABORTED', 'The work was aborted', { cause: signal.reason })
+  }
+}

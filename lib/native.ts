@@ -489,3 +489,10 @@ export function packageRoot(start: string): string {
   }
   throw new LoptError('ERR_ADDON_LOAD', `No package.json of lopt above ${start}`)
 }
+
+/** This package's version, such as `0.1.0`. */
+export function packageVersion(): string {
+  const require = createRequire(import.meta.url)
+  const root = packageRoot(dirname(fileURLToPath(import.meta.url)))
+  return (require(join(root, 'package.json')) as { version: string }).version
+}

@@ -19,7 +19,7 @@ import {
 } from '../../scripts/setup/tools.mjs'
 import { packageRoot } from '../native.js'
 
-const SET_UP = 'run `npm run setup`'
+const setUp = (root: string) => `run \`npm run setup\` in ${root}`
 
 /**
  * Prints what lopt needs and what was found: on stderr for people, or with `json` one object a line
@@ -50,7 +50,7 @@ type Diagnosis = Finding & { needed: boolean }
 export function diagnose(root: string, env: NodeJS.ProcessEnv): Diagnosis[] {
   const addon = addonFindings(root, env)
   const compiled = addon.every(({ ok }) => ok)
-  const libtorch = libtorchFinding(env)
+  const libtorch = libtorchFinding(root, env)
   const tools = [probeCompiler(env), probeCMake(env), probeBuildTool(env)]
   return [
     { name: 'node', ok: true, needed: true, detail: `Node ${process.versions.node}` },
@@ -68,12 +68,17 @@ export function diagnose(root: string, env: NodeJS.ProcessEnv): Diagnosis[] {
   ]
 }
 
-function libtorchFinding(env: NodeJS.ProcessEnv): Finding {
+function libtorchFinding(root: string, env: NodeJS.ProcessEnv): Finding {
   const name = 'libtorch'
   try {
     const libtorch = locateLibtorch(env)
     if (!libtorch)
-      return { name, ok: false, detail: `no libtorch ${wantedVersion(env)}`, fix: SET_UP }
+      return {
+        name,
+        ok: false,
+        detail: `no libtorch ${wantedVersion(env)}`,
+        fix: setUp(root),
+      }
     requireLibraries(libtorch)
     const { version, folder, source } = libtorch
     const from = { LIBTORCH: 'LIBTORCH', cache: 'fetched', python: 'of Python' }[source]
@@ -88,12 +93,12 @@ function addonFindings(root: string, env: NodeJS.ProcessEnv): Finding[] {
   const tried = tryAddon(root, env)
   if (!tried.ok) {
     const detail = `the addon does not load: ${tried.reason}`
-    return [{ name: 'addon', ok: false, detail, fix: SET_UP }]
+    return [{ name: 'addon', ok: false, detail, fix: setUp(root) }]
   }
   const { torchVersion, torchVersionBuilt, devices } = tried.facts
   if (!sameMinor(torchVersion, torchVersionBuilt)) {
     const detail = `the addon was compiled for libtorch ${torchVersionBuilt} but loads ${torchVersion}`
-    return [{ name: 'addon', ok: false, detail, fix: SET_UP }]
+    return [{ name: 'addon', ok: false, detail, fix: setUp(root) }]
   }
   return [
     { name: 'addon', ok: true, detail: `the addon loads, with libtorch ${torchVersion}` },

@@ -178,6 +178,9 @@ export abstract class TensorShapes<D extends DType = DType> extends TensorReduct
       )
     }
     const handles = indices.map((index, i) => optionalHandleOf(index, `indices[${i}]`))
+    if (handles.every((handle) => handle === null)) {
+      throw new RangeError('index: expected at least one index tensor')
+    }
     return wrap(binding().ops.index(handleOf(this), handles))
   }
 

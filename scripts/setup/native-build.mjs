@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { availableParallelism, totalmem } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { hashInputs, isFresh, writeStamp } from './inputs.mjs'
 import { run, SetupError, say, tail } from './process.mjs'
 
@@ -42,7 +42,7 @@ export async function buildNative(root, libtorch, env) {
   say(
     `compiling the addon for libtorch ${libtorch.version} (the first time takes minutes)`,
   )
-  const cmakeJs = join(root, 'node_modules/cmake-js/bin/cmake-js')
+  const cmakeJs = join(packageFolder(root, 'cmake-js'), 'bin/cmake-js')
   const args = [
     '-d',
     root,
@@ -78,15 +78,31 @@ export async function buildNative(root, libtorch, env) {
  */
 function nativeFacts(root, { folder, version }) {
   /** @param {string} name */
-  const installed = (name) =>
-    JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8'))
-      .version
+  const installed = (name) => {
+    const path = join(packageFolder(root, name), 'package.json')
+    return JSON.parse(readFileSync(path, 'utf8')).version
+  }
   return {
     folder: realpathSync(folder),
     version,
     platform: `${process.platform}-${process.arch}`,
     nodeAddonApi: installed('node-addon-api'),
     nodeApiHeaders: installed('node-api-headers'),
+  }
+}
+
+/**
+ * Where npm has put a package: beside lopt when lopt is itself installed in a project.
+ *
+ * @param {string} root
+ * @param {string} name
+ */
+function packageFolder(root, name) {
+  for (let folder = root; ; folder = dirname(folder)) {
+    const found = join(folder, 'node_modules', name)
+    if (existsSync(join(found, 'package.json'))) return found
+    if (folder === dirname(folder))
+      throw new SetupError(`the npm package ${name} is missing`, 'run `npm install`')
   }
 }
 

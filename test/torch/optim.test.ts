@@ -340,7 +340,8 @@ describe('an optimizer', () => {
     const before = memory().tensors
     const optimizer = new Adam([p])
     await optimizer.step()
-    expect(memory().tensors).toBe(before)
+    // Less, if the collector came by for what other tests left.
+    expect(memory().tensors).toBeLessThanOrEqual(before)
     optimizer.dispose()
   })
 })

@@ -167,7 +167,8 @@ describe('a compiled module', () => {
     const before = memory().tensors
     for (let i = 0; i < 20; i++)
       await tidy(() => module.call('forward', x).then(() => {}))
-    expect(memory().tensors).toBe(before)
+    // Less, if the collector came by for what other tests left.
+    expect(memory().tensors).toBeLessThanOrEqual(before)
     module.dispose()
   })
 

@@ -1,0 +1,57 @@
+# One block of GPT-2. Children are named as in the Hugging Face checkpoint: ln_1, attn.c_attn,
+# attn.c_proj, ln_2, mlp.c_fc, mlp.c_proj; weights are [in, out], so that x W + b is `addmm`.
+# B batch, Q positions run now, K of them asked for, S = past + Q positions seen, H hidden size.
+# gpt2.ts puts the activation's expression in the place of ACTIVATION(hidden).
+
+
+def split_heads(self, x: Tensor, batch: int) -> Tensor:
+    # [B * Q, H] -> [B, heads, Q, H / heads], a view
+    return x.view(batch, -1, self.heads, self.head_size).transpose(1, 2)
+
+
+def with_past(self, past: List[Tensor], at: int, now: Tensor) -> Tensor:
+    # a past of batch 1 is shared by all rows
+    if len(past) == 0:
+        return now
+    return torch.cat([past[at].expand(now.size(0), -1, -1, -1), now], 2)
+
+
+def forward(
+    self,
+    x: Tensor,  # [B, Q, H]
+    past: List[Tensor],
+    at: int,  # where in `past` this layer's key lies; its value comes next
+    bias: Optional[Tensor],  # [B or 1, 1, K, S]: 0 where a query may look, else -inf
+    causal: bool,
+    queries: Optional[Tensor],  # [B, K]; none: all Q
+) -> Tuple[Tensor, Tensor, Tensor]:
+    batch = x.size(0)
+    size = x.size(2)
+    weight = self.attn.c_attn.weight  # [H, 3H]: query, key, value
+    offset = self.attn.c_attn.bias
+
+    normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
+    flat = normed.view(-1, size)
+    if queries is None:
+        query, key, value = torch.addmm(offset, flat, weight).split(size, 1)
+    else:
+        # Keys and values of all positions, queries of the asked ones only.
+        key, value = torch.addmm(offset[size:], flat, weight[:, size:]).split(size, 1)
+        index = queries.unsqueeze(2).expand(-1, -1, size)
+        asked = torch.gather(normed, 1, index).view(-1, size)
+        query = torch.addmm(offset[:size], asked, weight[:, :size])
+        x = torch.gather(x, 1, index)
+
+    key = self.with_past(past, at, self.split_heads(key, batch))
+    value = self.with_past(past, at + 1, self.split_heads(value, batch))
+    mixed = torch.scaled_dot_product_attention(
+        self.split_heads(query, batch), key, value, bias, 0.0, causal, scale=self.scale
+    )
+    mixed = mixed.transpose(1, 2).reshape(-1, size)
+    x = x + torch.addmm(self.attn.c_proj.bias, mixed, self.attn.c_proj.weight).view_as(x)
+
+    normed = torch.layer_norm(x, [size], self.ln_2.weight, self.ln_2.bias, self.eps)
+    hidden = torch.addmm(self.mlp.c_fc.bias, normed.view(-1, size), self.mlp.c_fc.weight)
+    hidden = ACTIVATION(hidden)
+    x = x + torch.addmm(self.mlp.c_proj.bias, hidden, self.mlp.c_proj.weight).view_as(x)
+    return x, key, value

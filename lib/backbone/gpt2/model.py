@@ -1,0 +1,82 @@
+# GPT-2 as a causal backbone: docs/backbone-contract.md. Children are named as in the Hugging Face
+# checkpoint without its prefix: wte, wpe, h, ln_f, and lm_head where the output matrix is separate.
+# B batch, Q positions run now, K of them asked for, S = past + Q positions seen, H hidden size.
+# gpt2.ts repeats the marked section for each layer but the last, with its number for LAYER, puts
+# the last one's for LAST, and the output matrix's owner for OUTPUT.
+
+
+def embed(self, ids: Tensor) -> Tensor:
+    # [B, T] -> [B, T, H]
+    return torch.embedding(self.wte.weight, ids)
+
+
+def head(self, h: Tensor, rows: Optional[Tensor]) -> Tensor:
+    # [M, H] -> [M, N], or [M, V] for V rows of the output matrix
+    weight = self.OUTPUT.weight
+    if rows is not None:
+        weight = torch.index_select(weight, 0, rows)
+    return torch.linear(h, weight)
+
+
+def attention_bias(
+    self, x: Tensor, mask: Optional[Tensor], past_length: int, queries: Optional[Tensor]
+) -> Tensor:
+    # [B or 1, 1, K, S] in x's dtype, 0 where a query may look, else -inf; queries [B, K] or all Q
+    length = past_length + x.size(1)
+    keys = torch.arange(length, device=x.device)  # [S]
+    if queries is None:
+        own = keys[past_length:].unsqueeze(0)  # [1, Q]
+    else:
+        own = queries + past_length  # [B, K]
+    own = own.unsqueeze(2)
+    visible = keys <= own  # [B or 1, K, S]
+    if mask is not None:
+        # A padding query would see nothing, and the softmax of nothing is NaN: it sees itself.
+        visible = (visible & mask.unsqueeze(1)) | (keys == own)
+    bias = torch.zeros_like(visible, dtype=x.dtype)
+    return bias.masked_fill_(visible.logical_not(), float("-inf")).unsqueeze(1)
+
+
+def run(
+    self,
+    x: Tensor,  # [B, Q, H]
+    positions: Tensor,  # [B, Q]
+    mask: Optional[Tensor],  # [B, S]
+    past: List[Tensor],  # k, v of each layer that runs: [B or 1, heads, S - Q, H / heads]
+    first: int,
+    last: int,
+    queries: Optional[Tensor],  # [B, K]
+) -> Tuple[Tensor, List[Tensor]]:
+    if first == 0:
+        x = x + torch.embedding(self.wpe.weight, positions)
+    past_length = 0
+    if len(past) > 0:
+        past_length = past[0].size(2)
+
+    # `is_causal` is aligned top-left, so that it holds without a past only; one position that sees
+    # everything needs no mask at all.
+    causal = mask is None and past_length == 0
+    bias: Optional[Tensor] = None
+    if not causal and (mask is not None or x.size(1) > 1):
+        bias = self.attention_bias(x, mask, past_length, None)
+
+    present: List[Tensor] = []
+    # repeat
+    if first <= LAYER and LAYER < last:
+        x, key, value = getattr(self.h, "LAYER").forward(
+            x, past, 2 * (LAYER - first), bias, causal, None
+        )
+        present.append(key)
+        present.append(value)
+    # end
+    if last == LAST + 1:
+        if queries is not None:
+            causal = False
+            bias = self.attention_bias(x, mask, past_length, queries)
+        x, key, value = getattr(self.h, "LAST").forward(
+            x, past, 2 * (LAST - first), bias, causal, queries
+        )
+        present.append(key)
+        present.append(value)
+        x = torch.layer_norm(x, [x.size(2)], self.ln_f.weight, self.ln_f.bias, self.eps)
+    return x, present

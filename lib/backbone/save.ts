@@ -1,0 +1,94 @@
+// Writes a backbone as a Hugging Face checkpoint folder, which Python's transformers opens. Knows no
+// module.
+
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { writeFileAtomic } from '../atomic-file.js'
+import { LoptError } from '../errors.js'
+import { binding } from '../torch/context.js'
+import { type Tensor, tidy, writeSafetensors } from '../torch/index.js'
+import { handleOf, wrap } from '../torch/tensor.js'
+import {
+  type BackboneDType,
+  type CausalBackbone,
+  checkBackboneDType,
+} from './contract.js'
+import { storedGpt2Config } from './gpt2/config.js'
+import { NAME_PREFIX, OUTPUT_MATRIX } from './gpt2/gpt2.js'
+
+/**
+ * Writes config.json, generation_config.json, the tokenizer's files and model.safetensors, each
+ * whole or not at all. In a new folder the weights come last, so that an interrupted save is no
+ * checkpoint. A tied output matrix is not stored.
+ *
+ * @param folder made if it is not there
+ * @param options.dtype what the weights are stored in: the backbone's own by default. A prompt
+ *   belongs to the stored weights: in another dtype they are another backbone's.
+ * @throws LoptError `ERR_IO` when the folder cannot be written.
+ */
+export async function saveBackbone(
+  folder: string,
+  backbone: CausalBackbone,
+  { dtype = backbone.dtype }: { dtype?: BackboneDType | undefined } = {},
+): Promise<void> {
+  const kind = checkBackboneDType(dtype)
+  try {
+    await mkdir(folder, { recursive: true })
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new LoptError('ERR_IO', `Cannot make the folder ${folder}: ${reason}`, {
+      cause,
+    })
+  }
+  const { config, tokenizer } = backbone
+  const special = {
+    bos_token_id: tokenizer.bosTokenId ?? null,
+    eos_token_id: tokenizer.eosTokenId ?? null,
+    pad_token_id: tokenizer.padTokenId ?? null,
+  }
+  // `torch_dtype` is the older spelling, which every version of transformers reads.
+  const { dtype: _, ...stored } = storedGpt2Config(config)
+  const texts: Record<string, string> = {
+    ...tokenizer.files,
+    'config.json': json({ ...stored, ...special, torch_dtype: kind }),
+    'generation_config.json': json({ _from_model_config: true, ...special }),
+  }
+  texts['tokenizer_config.json'] ??= tokenizerSettings(backbone)
+  for (const [name, text] of Object.entries(texts)) {
+    await writeFileAtomic(join(folder, name), Buffer.from(text))
+  }
+  await tidy(async () => {
+    const tensors = new Map<string, Tensor>()
+    for (const [name, parameter] of backbone.parameters()) {
+      const plain = parameter.detach()
+      const storedName = name === OUTPUT_MATRIX ? name : NAME_PREFIX + name
+      tensors.set(
+        storedName,
+        plain.dtype === kind
+          ? plain
+          : wrap(await binding().jobs.to(handleOf(plain), kind, 'cpu', false)),
+      )
+    }
+    await writeSafetensors(join(folder, 'model.safetensors'), tensors, {
+      metadata: { format: 'pt' },
+    })
+  })
+}
+
+/** Names the special tokens for transformers, which cannot know them from tokenizer.json. */
+function tokenizerSettings({ config, tokenizer }: CausalBackbone): string {
+  const name = (id: number | undefined) =>
+    id === undefined ? undefined : tokenizer.decode([id], { skipSpecialTokens: false })
+  return json({
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    bos_token: name(tokenizer.bosTokenId),
+    eos_token: name(tokenizer.eosTokenId),
+    unk_token: name(tokenizer.eosTokenId),
+    pad_token: name(tokenizer.padTokenId),
+    model_max_length: config.positions,
+  })
+}
+
+function json(value: Record<string, unknown>): string {
+  return `${JSON.stringify(value, null, 2)}\n`
+}

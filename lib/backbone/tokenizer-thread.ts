@@ -1,0 +1,179 @@
+// The thread on which tokenizers live. Their library answers by promises only, while templates and
+// prompts want ids at once: the calling thread hands a request over and sleeps until the answer is
+// there. Knows no file.
+
+import { createRequire } from 'node:module'
+import {
+  MessageChannel,
+  type MessagePort,
+  receiveMessageOnPort,
+  Worker,
+} from 'node:worker_threads'
+import { LoptError } from '../errors.js'
+
+/** What `load` finds out about a tokenizer. */
+export interface LoadedTokenizer {
+  /** The largest id plus one. */
+  vocabSize: number
+  /** The token that a post-processor puts before a text. */
+  firstTokenId?: number
+  /** Ids of the tokens that were asked for, where they exist. */
+  tokenIds: Record<string, number>
+}
+
+/** The thread's methods. `id` names a tokenizer. */
+export interface TokenizerMethods {
+  load(id: number, json: string, tokens: readonly string[]): LoadedTokenizer
+  encode(id: number, texts: readonly string[]): number[][]
+  decode(id: number, ids: readonly number[], skipSpecialTokens: boolean): string
+  drop(id: number): void
+}
+
+type Method = keyof TokenizerMethods
+type Arguments<M extends Method> = Parameters<TokenizerMethods[M]>
+type Answer<M extends Method> = ReturnType<TokenizerMethods[M]>
+type Reply = { value: unknown } | { error: string }
+
+// Plain JavaScript in a string, so that it needs no file of its own beside the bundle.
+const PROGRAM = `
+const { parentPort, workerData } = require('node:worker_threads')
+const { Tokenizer } = require(workerData.library)
+const { port, signal } = workerData
+const tokenizers = new Map()
+const plain = { addSpecialTokens: false }
+const find = (id) => {
+  if (!tokenizers.has(id)) throw new Error('it was lost when its thread ended: load it again')
+  return tokenizers.get(id)
+}
+const methods = {
+  async load(id, json, tokens) {
+    const tokenizer = Tokenizer.fromString(json)
+    tokenizer.disableTruncation()
+    tokenizer.disablePadding()
+    let vocabSize = 0
+    for (const token of Object.values(tokenizer.getVocab(true))) {
+      vocabSize = Math.max(vocabSize, token + 1)
+    }
+    const bare = (await tokenizer.encode('a', null, plain)).getIds()
+    const dressed = (await tokenizer.encode('a', null, { addSpecialTokens: true })).getIds()
+    const hasFirst = dressed.length > bare.length && dressed[0] !== bare[0]
+    const found = tokens.map((token) => [token, tokenizer.tokenToId(token)])
+    tokenizers.set(id, tokenizer)
+    return {
+      vocabSize,
+      firstTokenId: hasFirst ? dressed[0] : undefined,
+      tokenIds: Object.fromEntries(found.filter(([, token]) => token !== null)),
+    }
+  },
+  async encode(id, texts) {
+    const tokenizer = find(id)
+    if (texts.length === 1) return [(await tokenizer.encode(texts[0], null, plain)).getIds()]
+    return (await tokenizer.encodeBatch(texts, plain)).map((encoding) => encoding.getIds())
+  },
+  decode: (id, ids, skip) => find(id).decode(ids, skip),
+  drop: (id) => void tokenizers.delete(id),
+}
+async function answer({ method, args }) {
+  try {
+    return { value: await methods[method](...args) }
+  } catch (error) {
+    return { error: error instanceof Error ? error.message : String(error) }
+  }
+}
+parentPort.on('message', async (request) => {
+  parentPort.postMessage({ number: request.number, reply: await answer(request) })
+})
+port.on('message', async (request) => {
+  port.postMessage(await answer(request))
+  Atomics.add(signal, 0, 1)
+  Atomics.notify(signal, 0)
+})
+`
+
+// Far above what any text takes: only a thread that died does not answer in this time.
+const ANSWER_TIMEOUT_MS = 120_000
+
+interface Thread {
+  worker: Worker
+  port: MessagePort
+  /** One number: answers given on `port` so far. */
+  signal: Int32Array
+  waiting: Map<number, { resolve(reply: Reply): void; reject(error: Error): void }>
+}
+
+let current: Thread | undefined
+let requests = 0
+
+function start(): Thread {
+  const require = createRequire(import.meta.url)
+  const signal = new Int32Array(new SharedArrayBuffer(4))
+  const { port1, port2 } = new MessageChannel()
+  const worker = new Worker(PROGRAM, {
+    eval: true,
+    execArgv: [],
+    workerData: { library: require.resolve('tokenizers'), port: port2, signal },
+    transferList: [port2],
+  })
+  const thread: Thread = { worker, port: port1, signal, waiting: new Map() }
+  const fail = (cause: unknown) => {
+    if (current === thread) current = undefined
+    for (const { reject } of thread.waiting.values()) {
+      reject(
+        new LoptError('ERR_MODEL_FILE', `The tokenizer's thread ended: ${cause}`, {
+          cause,
+        }),
+      )
+    }
+    thread.waiting.clear()
+  }
+  worker.on('message', ({ number, reply }: { number: number; reply: Reply }) => {
+    thread.waiting.get(number)?.resolve(reply)
+    thread.waiting.delete(number)
+    if (thread.waiting.size === 0) worker.unref()
+  })
+  worker.on('error', fail)
+  worker.on('exit', (code) => fail(`exit code ${code}`))
+  // An idle thread must not keep the process alive; `request` holds it while it waits.
+  worker.unref()
+  port1.unref()
+  return thread
+}
+
+function unwrap(reply: Reply): unknown {
+  if ('value' in reply) return reply.value
+  throw new LoptError('ERR_MODEL_FILE', reply.error)
+}
+
+/** Off the event loop. The first request starts the thread. */
+export async function request<M extends Method>(
+  method: M,
+  ...args: Arguments<M>
+): Promise<Answer<M>> {
+  current ??= start()
+  const thread = current
+  const number = requests++
+  const reply = await new Promise<Reply>((resolve, reject) => {
+    thread.waiting.set(number, { resolve, reject })
+    thread.worker.ref()
+    thread.worker.postMessage({ number, method, args })
+  })
+  return unwrap(reply) as Answer<M>
+}
+
+/** Sleeps until the answer is there. Only after a `request` has shown that the thread works. */
+export function call<M extends Method>(method: M, ...args: Arguments<M>): Answer<M> {
+  if (current === undefined)
+    throw new LoptError('ERR_MODEL_FILE', "The tokenizer's thread ended")
+  const { port, signal } = current
+  const answered = Atomics.load(signal, 0)
+  port.postMessage({ method, args })
+  const outcome = Atomics.wait(signal, 0, answered, ANSWER_TIMEOUT_MS)
+  const received = receiveMessageOnPort(port) as { message: Reply } | undefined
+  if (outcome === 'timed-out' || received === undefined) {
+    throw new LoptError(
+      'ERR_MODEL_FILE',
+      `The tokenizer did not answer within ${ANSWER_TIMEOUT_MS / 1000} s`,
+    )
+  }
+  return unwrap(received.message) as Answer<M>
+}

@@ -1,0 +1,198 @@
+// Tokenizers from a Hugging Face tokenizer.json. Knows files and special tokens; the work is done by
+// the `tokenizers` library on its own thread.
+
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { LoptError } from '../errors.js'
+import { kindOf } from '../torch/check.js'
+import type { Tokenizer } from './contract.js'
+import { readJson, readText } from './json-file.js'
+import { call, type LoadedTokenizer, request } from './tokenizer-thread.js'
+
+// The largest public vocabularies take about 40 MB; more would be no tokenizer.
+const MAX_TOKENIZER_BYTES = 512 * 2 ** 20
+
+const ROLES = ['eos', 'bos', 'pad'] as const
+type Role = (typeof ROLES)[number]
+
+// What transformers' GPT-2 tokenizer takes for beginning and end when no file names them.
+const GPT2_END_OF_TEXT = '<|endoftext|>'
+
+let tokenizers = 0
+// Frees the thread's side when nothing refers to a tokenizer any more. It waits for the event loop:
+// a tokenizer is small, and only its backbone's weights need freeing at once.
+const collected = new FinalizationRegistry<number>((id) => {
+  request('drop', id).catch(() => {}) // the thread ended: nothing is left to free
+})
+
+class ThreadTokenizer implements Tokenizer {
+  readonly vocabSize: number
+  readonly files: Readonly<Record<string, string>>
+  readonly eosTokenId?: number
+  readonly bosTokenId?: number
+  readonly padTokenId?: number
+  readonly firstTokenId?: number
+  readonly #id: number
+
+  constructor(
+    id: number,
+    loaded: LoadedTokenizer,
+    files: Readonly<Record<string, string>>,
+    special: Partial<Record<Role, number>>,
+  ) {
+    this.#id = id
+    this.vocabSize = loaded.vocabSize
+    this.files = files
+    if (special.eos !== undefined) this.eosTokenId = special.eos
+    if (special.bos !== undefined) this.bosTokenId = special.bos
+    if (special.pad !== undefined) this.padTokenId = special.pad
+    if (loaded.firstTokenId !== undefined) this.firstTokenId = loaded.firstTokenId
+    collected.register(this, id)
+  }
+
+  encode(text: string): number[] {
+    return call('encode', this.#id, [checkText(text, 'text')])[0] as number[]
+  }
+
+  encodeBatch(texts: readonly string[]): number[][] {
+    const checked = checkTexts(texts)
+    return checked.length === 0 ? [] : call('encode', this.#id, checked)
+  }
+
+  async tokenize(texts: readonly string[]): Promise<number[][]> {
+    const checked = checkTexts(texts)
+    return checked.length === 0 ? [] : request('encode', this.#id, checked)
+  }
+
+  decode(
+    ids: readonly number[],
+    { skipSpecialTokens = true }: { skipSpecialTokens?: boolean } = {},
+  ): string {
+    return call('decode', this.#id, checkIds(ids, this.vocabSize), skipSpecialTokens)
+  }
+}
+
+function checkText(text: unknown, name: string): string {
+  if (typeof text === 'string') return text
+  throw new TypeError(`Expected ${name} to be a string but received ${kindOf(text)}`)
+}
+
+function checkTexts(texts: readonly string[]): readonly string[] {
+  if (!Array.isArray(texts)) {
+    throw new TypeError(
+      `Expected texts to be an array of strings but received ${kindOf(texts)}`,
+    )
+  }
+  for (const [i, text] of texts.entries()) checkText(text, `texts[${i}]`)
+  return texts
+}
+
+function checkIds(ids: readonly number[], vocabSize: number): readonly number[] {
+  if (!Array.isArray(ids)) {
+    throw new TypeError(
+      `Expected ids to be an array of numbers but received ${kindOf(ids)}`,
+    )
+  }
+  const wrong = ids.find((id) => !Number.isSafeInteger(id) || id < 0 || id >= vocabSize)
+  if (wrong === undefined) return ids
+  throw new RangeError(
+    `Expected ids in 0..${vocabSize - 1} but received ${String(wrong)}`,
+  )
+}
+
+/**
+ * Reads a tokenizer.
+ *
+ * @param path a tokenizer.json, or the folder that holds one; a tokenizer_config.json beside it
+ *   names the special tokens
+ * @param config config.json's content, whose `eos_token_id`… count where no file names a token
+ * @throws LoptError `ERR_MODEL_FILE` when there is no tokenizer.json or the library refuses it.
+ */
+export async function loadTokenizer(
+  path: string,
+  { config = {} }: { config?: Readonly<Record<string, unknown>> } = {},
+): Promise<Tokenizer> {
+  checkText(path, 'path')
+  const isFile = (await stat(path).catch(() => undefined))?.isFile() ?? false
+  const folder = isFile ? join(path, '..') : path
+  const file = isFile ? path : join(path, 'tokenizer.json')
+  const json = await readText(file, MAX_TOKENIZER_BYTES)
+  if (json === undefined) {
+    throw new LoptError(
+      'ERR_MODEL_FILE',
+      `There is no tokenizer.json in ${folder}. Python's transformers makes one: ` +
+        `python -c "from transformers import AutoTokenizer as T; ` +
+        `T.from_pretrained('${folder}').save_pretrained('${folder}')"`,
+    )
+  }
+  const settingsFile = join(folder, 'tokenizer_config.json')
+  const settings = await readJson(settingsFile)
+  const files: Record<string, string> = { 'tokenizer.json': json }
+  if (settings !== undefined)
+    files['tokenizer_config.json'] = JSON.stringify(settings, null, 2)
+  return await makeTokenizer(files, { origin: file, config, settings: settings ?? {} })
+}
+
+async function makeTokenizer(
+  files: Record<string, string>,
+  of: {
+    origin: string
+    config: Readonly<Record<string, unknown>>
+    settings: Readonly<Record<string, unknown>>
+  },
+): Promise<Tokenizer> {
+  const named = Object.fromEntries(
+    ROLES.map((role) => [role, tokenText(of.settings[`${role}_token`])]),
+  ) as Record<Role, string | undefined>
+  const wanted = [...Object.values(named), GPT2_END_OF_TEXT].filter(
+    (text) => text !== undefined,
+  )
+  const id = tokenizers++
+  let loaded: LoadedTokenizer
+  try {
+    loaded = await request('load', id, files['tokenizer.json'] as string, wanted)
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new LoptError('ERR_MODEL_FILE', `${of.origin}: not a tokenizer: ${reason}`, {
+      cause,
+    })
+  }
+  const special: Partial<Record<Role, number>> = {}
+  for (const role of ROLES) {
+    const found = specialId(role, named[role], of.config, loaded)
+    if (found !== undefined) special[role] = found
+  }
+  return new ThreadTokenizer(id, loaded, files, special)
+}
+
+/** What tokenizer_config.json says, else config.json, else GPT-2's own end of text. */
+function specialId(
+  role: Role,
+  named: string | undefined,
+  config: Readonly<Record<string, unknown>>,
+  loaded: LoadedTokenizer,
+): number | undefined {
+  const byName = named === undefined ? undefined : loaded.tokenIds[named]
+  if (byName !== undefined) return byName
+  const stated = config[`${role}_token_id`]
+  const byId: unknown = Array.isArray(stated) ? stated[0] : stated
+  // A config.json that keeps transformers' defaults names ids beyond a smaller vocabulary.
+  if (
+    Number.isSafeInteger(byId) &&
+    (byId as number) >= 0 &&
+    (byId as number) < loaded.vocabSize
+  ) {
+    return byId as number
+  }
+  return role === 'pad' ? undefined : loaded.tokenIds[GPT2_END_OF_TEXT]
+}
+
+/** A token in tokenizer_config.json: its text, or an object with `content`. */
+function tokenText(token: unknown): string | undefined {
+  if (typeof token === 'string') return token
+  const content: unknown =
+    typeof token === 'object' && token !== null && 'content' in token
+      ? token.content
+      : undefined
+  return typeof content === 'string' ? content : undefined
+}

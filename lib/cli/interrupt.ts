@@ -1,0 +1,44 @@
+// Ctrl-C, termination and a reader that has gone away, as one AbortSignal. Knows no command.
+
+import { constants } from 'node:os'
+import type { Output } from './output.js'
+
+/** What every command gets beside its options. */
+export interface Context {
+  readonly output: Output
+  readonly signal: AbortSignal
+}
+
+export interface Interrupt {
+  readonly signal: AbortSignal
+  /** The process's exit code once it was interrupted, as shells count: 128 and the signal's number. */
+  exitCode(): number | undefined
+}
+
+/**
+ * Listens from now on. The first SIGINT or SIGTERM aborts the signal, so that the command can save;
+ * the second kills the process at once. Writing to a pipe whose reader has gone (`| head`) aborts
+ * it too, and says nothing.
+ */
+export function listenForInterrupts(note: (line: string) => void): Interrupt {
+  const controller = new AbortController()
+  let exitCode: number | undefined
+  const abort = (name: 'SIGINT' | 'SIGTERM' | 'SIGPIPE') => {
+    exitCode ??= 128 + constants.signals[name]
+    controller.abort()
+  }
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    // once: after it the system's own way with the signal is back, which ends the process
+    process.once(name, () => {
+      note('lopt: stopping; once more stops at once, without saving')
+      abort(name)
+    })
+  }
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      abort('SIGPIPE')
+    })
+  }
+  return { signal: controller.signal, exitCode: () => exitCode }
+}

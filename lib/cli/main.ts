@@ -1,0 +1,79 @@
+// The command line: its commands, and what is common to them all. Knows what to call, not how it
+// works.
+
+import { Command } from 'commander'
+import packageJson from '../../package.json' with { type: 'json' }
+import { runDoctor } from './doctor.js'
+import { addEval } from './eval.js'
+import { EXIT, reportFailure } from './failure.js'
+import { addGenerate } from './generate.js'
+import { type Context, listenForInterrupts } from './interrupt.js'
+import { addOptions, jsonOption, optionValues } from './options.js'
+import { createOutput } from './output.js'
+import { addScore } from './score.js'
+import { addTrain } from './train.js'
+
+const COMMON_HELP = `
+Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted by Ctrl-C (train saves first).
+With --json, stdout has one JSON object a line; what people read goes to stderr.
+LOPT_DEBUG=1 adds the stack to a failure.`
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [, , name = ''] = argv
+  const output = createOutput(argv.includes('--json'))
+  const interrupt = listenForInterrupts((line) => output.note(line))
+  showWarnings((line) => output.note(line))
+  const context: Context = { output, signal: interrupt.signal }
+  let exitCode: number = EXIT.ok
+
+  const program = new Command('lopt')
+    .description('Low-rank prompt tuning for Node.js, on libtorch.')
+    .version(packageJson.version)
+    .exitOverride()
+    .configureOutput({
+      outputError: (text, write) => write(text.replace(/^error: /, 'lopt: ')),
+    })
+    .showHelpAfterError('See `npx lopt --help`.')
+    .addHelpText('after', COMMON_HELP)
+  addTrain(program, context)
+  addEval(program, context)
+  addScore(program, context)
+  addGenerate(program, context)
+  addDoctor(program, async (json) => {
+    exitCode = await runDoctor({ json })
+  })
+
+  try {
+    await program.parseAsync(argv)
+  } catch (error) {
+    const known = program.commands.some((command) => command.name() === name)
+    const hint = `See \`npx lopt ${known ? `${name} ` : ''}--help\`.`
+    const interrupted = interrupt.exitCode()
+    // what fails because it was told to stop has not failed
+    exitCode = interrupted === undefined ? reportFailure(error, output, hint) : interrupted
+  }
+  return interrupt.exitCode() ?? exitCode
+}
+
+function addDoctor(program: Command, run: (json: boolean) => Promise<void>): void {
+  const command = program
+    .command('doctor')
+    .description('Says what is installed, what is missing, and how to mend it.')
+  const table = { json: jsonOption }
+  addOptions(command, table)
+  command.action(() => run(optionValues(command, table).json))
+}
+
+/** Warnings as one line each, in place of Node's own way of printing them. */
+function showWarnings(note: (line: string) => void): void {
+  process.removeAllListeners('warning')
+  process.on('warning', (warning) => {
+    // of the Node version, not of what was asked for
+    const ofNode = /^(Experimental|Deprecation)Warning$/.test(warning.name)
+    if (!ofNode || process.env.LOPT_DEBUG === '1') {
+      note(`lopt: warning: ${warning.message.replace(/\s*\n\s*/g, ' ')}`)
+    }
+  })
+}
+
+process.exitCode = await main(process.argv)

@@ -1,0 +1,141 @@
+// The options of a command as one typed table: flags, help text, and a zod schema that reads the
+// value. Knows commander and zod, and nothing of what an option does.
+
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { z } from 'zod'
+
+/** One option; `T` is what the command gets. */
+export interface OptionSpec<T> {
+  readonly flags: string
+  readonly description: string
+  /** Reads the argument; absent for a flag without one. */
+  readonly schema?: z.ZodType<T, string>
+  readonly required?: boolean
+  readonly default?: T
+  /** How the default is shown in the help, where it is not a value that can be typed. */
+  readonly defaultText?: string
+}
+
+export type OptionTable = Readonly<Record<string, OptionSpec<unknown>>>
+
+/** The values that a table's options give. */
+export type OptionValues<Table extends OptionTable> = {
+  [Key in keyof Table]: Table[Key] extends OptionSpec<infer T> ? T : never
+}
+
+/** An option that may be left out. */
+export function optional<T>(
+  flags: string,
+  description: string,
+  schema: z.ZodType<T, string>,
+  defaultText?: string,
+): OptionSpec<T | undefined> {
+  return { flags, description, schema, defaultText }
+}
+
+/** An option without which the command is refused. */
+export function required<T>(
+  flags: string,
+  description: string,
+  schema: z.ZodType<T, string>,
+): OptionSpec<T> {
+  return { flags, description, schema, required: true }
+}
+
+/** An option with a default, which the help shows. */
+export function withDefault<T>(
+  flags: string,
+  description: string,
+  schema: z.ZodType<T, string>,
+  value: T,
+): OptionSpec<T> {
+  return { flags, description, schema, default: value }
+}
+
+/** A flag: `--name` is true when given, `--no-name` false. */
+export function flag(flags: string, description: string): OptionSpec<boolean> {
+  return { flags, description, default: flags.startsWith('--no-') }
+}
+
+/** Adds the table's options to a command. */
+export function addOptions(command: Command, table: OptionTable): void {
+  for (const [key, spec] of Object.entries(table)) {
+    const option = new Option(spec.flags, spec.description)
+    if (option.attributeName() !== key) {
+      throw new Error(`The option ${spec.flags} is ${option.attributeName()}, not ${key}`)
+    }
+    const { schema } = spec
+    if (schema) option.argParser((text: string) => readArgument(schema, text))
+    if (spec.required) option.makeOptionMandatory()
+    // commander gives a --no- flag its default itself, and shows no default that is false
+    if (schema && spec.default !== undefined) option.default(spec.default)
+    else if (spec.defaultText !== undefined) option.default(undefined, spec.defaultText)
+    command.addOption(option)
+  }
+}
+
+/** The values that commander read, with the table's types. */
+export function optionValues<Table extends OptionTable>(
+  command: Command,
+  table: Table,
+): OptionValues<Table> {
+  const values: Record<string, unknown> = command.opts()
+  const entries = Object.entries(table).map(([key, spec]) => [key, values[key] ?? spec.default])
+  return Object.fromEntries(entries) as OptionValues<Table>
+}
+
+function readArgument<T>(schema: z.ZodType<T, string>, text: string): T {
+  const result = schema.safeParse(text)
+  if (result.success) return result.data
+  throw new InvalidArgumentError(result.error.issues.map(({ message }) => message).join('; '))
+}
+
+/** Any text but the empty one. */
+export const text = z.string().min(1, 'Expected text')
+
+/** Any text, the empty one too. */
+export const anyText = z.string()
+
+/** A path; the empty one would be the current folder, which nobody means. */
+export const path = z.string().min(1, 'Expected a path')
+
+/** An integer of `min` or more. */
+export function integer(min: number): z.ZodType<number, string> {
+  const message = `Expected an integer of ${min} or more.`
+  return z
+    .string()
+    .regex(/^[+-]?\d{1,16}$/, message)
+    .transform(Number)
+    .pipe(z.int(message).min(min, message))
+}
+
+/** A finite number for which `holds`; `range` says which in the message. */
+export function number(range: string, holds: (value: number) => boolean): z.ZodType<number, string> {
+  const message = `Expected a number ${range}.`
+  return z
+    .string()
+    .regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, message)
+    .transform(Number)
+    .refine((value) => Number.isFinite(value) && holds(value), message)
+}
+
+export const positive = number('above 0', (value) => value > 0)
+export const notNegative = number('of 0 or more', (value) => value >= 0)
+
+/** One of a few words. */
+export function choice<const Word extends string>(words: readonly Word[]): z.ZodType<Word, string> {
+  return z
+    .string()
+    .refine((value): value is Word => (words as readonly string[]).includes(value), {
+      message: `Allowed choices are ${words.join(', ')}.`,
+    })
+}
+
+/** Names with commas between them. */
+export const list = z
+  .string()
+  .transform((value) => value.split(',').map((name) => name.trim()))
+  .refine((names) => names.every((name) => name !== ''), 'Expected names with commas between them.')
+
+/** `--json`, which every command has. */
+export const jsonOption = flag('--json', 'one JSON object a line on stdout')

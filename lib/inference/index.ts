@@ -1,0 +1,27 @@
+// Public exports of scoring and generation, and what training builds on.
+
+export { makeBatch, type Row } from './batch.js'
+export {
+  type EncodedText,
+  encodeLabels,
+  encodeTexts,
+  type TextFormat,
+  textLimit,
+} from './encode.js'
+export {
+  type FinishReason,
+  type GenerateEvent,
+  type GenerateOptions,
+  generate,
+} from './generate.js'
+export { labelLogProbabilities, promptInputs } from './label-logits.js'
+export {
+  argmax,
+  labelScores,
+  placeOf,
+  type Score,
+  type ScoreOptions,
+  score,
+  scoreTexts,
+  verbalizerLogits,
+} from './score.js'

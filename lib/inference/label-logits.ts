@@ -1,0 +1,74 @@
+// From a batch to logits where labels are predicted, through the prompt and the frozen backbone.
+// Knows no loss and no task.
+
+import type { CausalBackbone } from '../backbone/index.js'
+import type { Prompt } from '../prompt/index.js'
+import { binding } from '../torch/context.js'
+import { cat, noGrad, type Tensor } from '../torch/index.js'
+import { handleOf, wrap } from '../torch/tensor.js'
+import type { Batch } from './batch.js'
+
+/** The prompt's vectors in the backbone's dtype, [P, H], or null without a prompt. */
+export function promptInputs(backbone: CausalBackbone, prompt: Prompt | null): Tensor | null {
+  return prompt === null ? null : prompt.inputs().to(backbone.dtype)
+}
+
+/** What the backbone reads: prompt and token embeddings in the batch's order, [B, Q, H]. */
+export async function assemble(
+  backbone: CausalBackbone,
+  inputs: Tensor | null,
+  batch: Batch,
+): Promise<Tensor> {
+  // The embeddings are frozen: no graph.
+  const tokens = await noGrad(() => backbone.embed(batch.ids)) // [B, T, H]
+  if (inputs === null) return tokens
+  const [P, H] = inputs.shape as [number, number]
+  const x = cat([inputs.unsqueeze(0).expand([batch.size, P, H]), tokens], 1) // [B, P + T, H]
+  if (batch.order === null) return x
+  return x.gather(1, batch.order.unsqueeze(2).expand([...batch.order.shape, H]))
+}
+
+/**
+ * Last-layer outputs where label tokens are predicted, [M, H]: only those queries go through the
+ * last layer.
+ *
+ * @param inputs [P, H], as `promptInputs` gives them
+ */
+export async function labelHidden(
+  backbone: CausalBackbone,
+  inputs: Tensor | null,
+  batch: Batch,
+): Promise<Tensor> {
+  const { hidden } = await backbone.run({
+    x: await assemble(backbone, inputs, batch),
+    positions: batch.positions,
+    queries: batch.queries,
+  }) // [B, K, H]
+  return hidden.reshape([-1, backbone.config.hiddenSize]).indexSelect(0, batch.asked)
+}
+
+/**
+ * Logits [M, N], or [M, V] of the named rows of the output matrix; in float32 for a backbone of
+ * half precision.
+ */
+export async function logitsOf(
+  backbone: CausalBackbone,
+  hidden: Tensor,
+  rows?: Tensor,
+): Promise<Tensor> {
+  const logits = await backbone.head(hidden, rows)
+  if (logits.dtype === 'float64' || logits.dtype === 'float32') return logits
+  return wrap(await binding().jobs.to(handleOf(logits), 'float32', null, false))
+}
+
+/** Log-probability of each batch's label token given everything before it, [M]. */
+export async function labelLogProbabilities(
+  backbone: CausalBackbone,
+  inputs: Tensor | null,
+  batch: Batch,
+): Promise<Tensor> {
+  const logits = await logitsOf(backbone, await labelHidden(backbone, inputs, batch))
+  const { jobs } = binding()
+  const target = handleOf(batch.targets)
+  return wrap(await jobs.crossEntropy(handleOf(logits), target, null, 'none', -100, 0)).neg()
+}

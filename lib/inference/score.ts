@@ -1,0 +1,196 @@
+// Log-probabilities of candidate labels, and the prediction they make. Trains nothing.
+
+import type { CausalBackbone } from '../backbone/index.js'
+import { checkAborted } from '../errors.js'
+import type { Prompt } from '../prompt/index.js'
+import { type Example, type LabelTokens, parseTemplate } from '../task/index.js'
+import { binding } from '../torch/context.js'
+import { arange, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
+import { handleOf, wrap } from '../torch/tensor.js'
+import { makeBatch, type Row } from './batch.js'
+import {
+  type EncodedText,
+  encodeLabels,
+  encodeTexts,
+  type TextFormat,
+  textLimit,
+} from './encode.js'
+import { labelHidden, labelLogProbabilities, logitsOf, promptInputs } from './label-logits.js'
+
+export interface ScoreOptions {
+  backbone: CausalBackbone
+  /** null: the text alone, without a prompt. */
+  prompt: Prompt | null
+  /** Template and labels; default: what the prompt was trained for. */
+  task?: TextFormat
+  /** Texts, for a template of one field, or rows of its fields. */
+  texts: readonly (string | Readonly<Record<string, string>>)[]
+  /** Tokens of text at most; default: what the prompt was trained with, or what fits. */
+  maxLength?: number
+  /** Default 16. */
+  batchSize?: number
+  signal?: AbortSignal
+}
+
+export interface Score {
+  /** Label → sum of the log-probabilities (nats) of its tokens given everything before them. */
+  readonly scores: Readonly<Record<string, number>>
+  /** The label with the highest score. */
+  readonly prediction: string
+  /** Tokens of the text that were cut off to fit. */
+  readonly truncated: number
+}
+
+/**
+ * Scores every label for every text, over the whole vocabulary.
+ *
+ * @throws TypeError or RangeError for options that do not fit; LoptError `ERR_ABORTED`.
+ */
+export async function score(options: ScoreOptions): Promise<Score[]> {
+  const { backbone, prompt, texts, maxLength = prompt?.task?.maxLength } = options
+  const format = options.task ?? storedFormat(prompt)
+  const labels = encodeLabels(backbone, format)
+  const limit = textLimit(backbone, prompt, labels, maxLength)
+  const examples = texts.map((text) => ({ fields: fieldsOf(text, format.template) }))
+  const encoded = encodeTexts(backbone, format.template, examples, limit)
+  const all = await scoreTexts({ ...options, labels, encoded })
+  return all.map((values, i) => ({
+    scores: Object.fromEntries(labels.labels.map((label, j) => [label, values[j] as number])),
+    prediction: labels.labels[argmax(values)] as string,
+    truncated: encoded[i]?.truncated ?? 0,
+  }))
+}
+
+function storedFormat(prompt: Prompt | null): TextFormat {
+  if (prompt?.task === undefined) {
+    throw new TypeError('The prompt says no template and labels of its own: give `task`')
+  }
+  const { template, labels } = prompt.task
+  return { template, labels: Object.keys(labels), verbalizer: labels }
+}
+
+function fieldsOf(
+  text: string | Readonly<Record<string, string>>,
+  template: string,
+): Example['fields'] {
+  if (typeof text !== 'string') return text
+  const { fields } = parseTemplate(template)
+  if (fields.length === 1) return { [fields[0] as string]: text }
+  throw new TypeError(
+    `The template has the fields ${fields.join(', ')}: give each text as an object of them`,
+  )
+}
+
+export function argmax(values: readonly number[]): number {
+  return values.indexOf(Math.max(...values))
+}
+
+/**
+ * A score a label for each encoded text, in the texts' order. Texts of like length share a batch,
+ * so that little padding is computed.
+ */
+export async function scoreTexts({
+  backbone,
+  prompt,
+  labels,
+  encoded,
+  batchSize = 16,
+  signal,
+}: {
+  backbone: CausalBackbone
+  prompt: Prompt | null
+  labels: LabelTokens
+  encoded: readonly EncodedText[]
+  batchSize?: number | undefined
+  signal?: AbortSignal | undefined
+}): Promise<number[][]> {
+  const order = [...encoded.keys()].sort((a, b) => lengthOf(encoded, a) - lengthOf(encoded, b))
+  const result = new Array<number[]>(encoded.length)
+  await noGrad(() =>
+    tidy(async () => {
+      const inputs = promptInputs(backbone, prompt)
+      for (let from = 0; from < order.length; from += batchSize) {
+        checkAborted(signal)
+        const chosen = order.slice(from, from + batchSize)
+        const texts = chosen.map((i) => (encoded[i] as EncodedText).ids)
+        const scores = await tidy(async () => {
+          const values = await (await labelScores(backbone, prompt, inputs, texts, labels)).read()
+          return Array.from(values as Float32Array)
+        })
+        chosen.forEach((i, row) => {
+          const C = labels.ids.length
+          result[i] = scores.slice(row * C, (row + 1) * C)
+        })
+      }
+    }),
+  )
+  return result
+}
+
+function lengthOf(encoded: readonly EncodedText[], i: number): number {
+  return (encoded[i] as EncodedText).ids.length
+}
+
+/**
+ * The score of every label for every text, [B, C], with its graph. Labels of one token share one
+ * pass; else each label is a row of its own.
+ */
+export async function labelScores(
+  backbone: CausalBackbone,
+  prompt: Prompt | null,
+  inputs: Tensor | null,
+  texts: readonly (readonly number[])[],
+  labels: LabelTokens,
+): Promise<Tensor> {
+  const place = placeOf(backbone, prompt)
+  if (labels.singleToken) {
+    const batch = makeBatch(
+      texts.map((text) => ({ text, label: [0] })), // one query a row; which token is open
+      place,
+    )
+    const logits = await logitsOf(backbone, await labelHidden(backbone, inputs, batch))
+    const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1)) // [B, N]
+    return logProbabilities.indexSelect(1, labelIds(backbone, labels))
+  }
+  const rows = texts.flatMap((text): Row[] => labels.ids.map((label) => ({ text, label })))
+  const batch = makeBatch(rows, place)
+  const each = await labelLogProbabilities(backbone, inputs, batch) // [M]
+  return rowSums(each, batch.owner, rows.length).reshape([texts.length, labels.ids.length])
+}
+
+/**
+ * Logits of the labels' own tokens, [B, C], with their graph: enough where only a softmax over the
+ * labels is wanted. For labels of one token each.
+ */
+export async function verbalizerLogits(
+  backbone: CausalBackbone,
+  prompt: Prompt | null,
+  inputs: Tensor | null,
+  texts: readonly (readonly number[])[],
+  labels: LabelTokens,
+): Promise<Tensor> {
+  const rows = texts.map((text) => ({ text, label: [0] }))
+  const batch = makeBatch(rows, placeOf(backbone, prompt))
+  const hidden = await labelHidden(backbone, inputs, batch)
+  return logitsOf(backbone, hidden, labelIds(backbone, labels))
+}
+
+/** Where a prompt stands, and on which device batches are made. */
+export function placeOf(backbone: CausalBackbone, prompt: Prompt | null) {
+  return {
+    P: prompt?.config.length ?? 0,
+    placement: prompt?.config.placement ?? ('prefix' as const),
+    device: backbone.device,
+  }
+}
+
+function labelIds(backbone: CausalBackbone, labels: LabelTokens): Tensor {
+  return tensor(labels.ids.flat(), { dtype: 'int64', device: backbone.device })
+}
+
+/** Sums of `values` [M] by their owner, [rows]. */
+function rowSums(values: Tensor, owner: Tensor, rows: number): Tensor {
+  // A product with the matrix of who owns what: sums in a fixed order, with a gradient.
+  const index = arange(0, rows, { device: values.device }).unsqueeze(1) // [rows, 1]
+  return index.eq(owner).to(values.dtype).matmul(values)
+}

@@ -1,0 +1,33 @@
+// What is known of a prompt besides its numbers: types only.
+
+import type { ActivationName } from './activation.js'
+import type { MethodName } from './methods/method.js'
+import type { Placement } from './placement.js'
+
+/** Everything about a prompt that is not a number it learns. */
+export interface PromptConfig {
+  readonly method: MethodName
+  /** P */
+  readonly length: number
+  /** R; 0 for a method without a rank. */
+  readonly rank: number
+  /** H */
+  readonly hiddenSize: number
+  readonly placement: Placement
+  /** σ, for methods that have one. */
+  readonly activation: ActivationName
+  /** Threshold of `soft-threshold`. */
+  readonly activationThreshold: number
+  /** Fingerprint of the backbone it was made for; absent in files made elsewhere. */
+  readonly backbone?: string | undefined
+}
+
+/** What a prompt was trained for: enough to use it again without its task. */
+export interface PromptTask {
+  readonly template: string
+  /** Label → the words that stand for it, in the task's order. */
+  readonly labels: Readonly<Record<string, string>>
+  readonly objective: 'lm' | 'verbalizer'
+  /** Tokens of text at most. */
+  readonly maxLength: number
+}

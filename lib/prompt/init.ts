@@ -1,0 +1,96 @@
+// Where a prompt starts: random draws, or the X that an option names. All of it is float64 on the
+// CPU, so that a seed gives the same prompt on every device.
+
+import type { CausalBackbone } from '../backbone/index.js'
+import { LoptError } from '../errors.js'
+import { Generator, type Tensor, randn, randperm, tensor } from '../torch/index.js'
+import type { Start } from './methods/method.js'
+import { readPromptInputs } from './prompt-file.js'
+
+// Rows that the embeddings' standard deviation is measured on: enough for three digits, and a large
+// vocabulary's other pages stay on the disk.
+const MEASURED_ROWS = 5000
+
+// Byte-pair merges come in the order of their frequency: the first ids are the common tokens, which
+// is where Lester et al. (2021, section 3.2) draw from as well.
+const COMMON_TOKENS = 5000
+
+/** `random`, `vocab`, `labels`, `text:…` or the path of a prompt file. */
+export type Init = string
+
+/** Standard deviation of the token embeddings, measured on evenly spaced rows. */
+export function embeddingStd(backbone: CausalBackbone): number {
+  const step = Math.max(1, Math.floor(backbone.config.vocabSize / MEASURED_ROWS))
+  const rows = backbone.tokenEmbedding.detach().slice(0, 0, undefined, step)
+  return rows.to({ dtype: 'float64', device: 'cpu' }).std().item()
+}
+
+export function normalDraws(seed: number): Start['normal'] {
+  const generator = new Generator({ seed })
+  return (shape, std) => randn([...shape], { generator, dtype: 'float64' }).mul(std)
+}
+
+/**
+ * The X [P, H] that an `init` other than `random` names.
+ *
+ * @param labels the words of the labels, for `labels`
+ * @throws RangeError for an `init` that gives nothing; LoptError `ERR_PROMPT_FILE` for a file.
+ */
+export function givenInputs(
+  init: Init,
+  {
+    backbone,
+    length,
+    seed,
+    labels,
+  }: {
+    backbone: CausalBackbone
+    length: number
+    seed: number
+    labels?: readonly string[] | undefined
+  },
+): Tensor {
+  const { tokenizer, config } = backbone
+  if (init === 'vocab') {
+    const common = Math.min(COMMON_TOKENS, config.vocabSize)
+    const order = randperm(common, { generator: new Generator({ seed }) })
+    const ids = Array.from({ length }, (_, i) => i % common)
+    return tokenRows(backbone, order.indexSelect(0, idTensor(ids)))
+  }
+  if (init === 'labels') {
+    if (labels === undefined || labels.length === 0) {
+      throw new RangeError("init 'labels' needs the words of the labels: give `labels`")
+    }
+    const ids = tokenizer.encodeBatch(labels.map((words) => ` ${words}`)).flat()
+    return tokenRows(backbone, idTensor(cycled(ids, length)))
+  }
+  if (init.startsWith('text:')) {
+    const ids = tokenizer.encode(init.slice('text:'.length))
+    if (ids.length === 0) throw new RangeError("Expected words after 'text:' in init")
+    return tokenRows(backbone, idTensor(cycled(ids, length)))
+  }
+  const X = readPromptInputs(init)
+  const [P, H] = X.shape
+  if (P !== length || H !== config.hiddenSize) {
+    throw new LoptError(
+      'ERR_PROMPT_FILE',
+      `${init} holds a prompt [${P}, ${H}] but [${length}, ${config.hiddenSize}] is to be started`,
+    )
+  }
+  return X.to('float64')
+}
+
+function idTensor(ids: readonly number[]): Tensor<'int64'> {
+  return tensor([...ids], { dtype: 'int64' })
+}
+
+function cycled(ids: readonly number[], length: number): number[] {
+  return Array.from({ length }, (_, i) => ids[i % ids.length] as number)
+}
+
+function tokenRows(backbone: CausalBackbone, ids: Tensor): Tensor {
+  return backbone.tokenEmbedding
+    .detach()
+    .indexSelect(0, ids.to(backbone.device))
+    .to({ dtype: 'float64', device: 'cpu' })
+}

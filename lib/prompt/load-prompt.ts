@@ -1,0 +1,67 @@
+// Prompts to and from files, checked against the backbone that they are to be used with.
+
+import type { CausalBackbone } from '../backbone/index.js'
+import { LoptError } from '../errors.js'
+import { tidy } from '../torch/index.js'
+import { checkPlacement, placed, Prompt } from './prompt.js'
+import { readPromptFile, writePromptFile } from './prompt-file.js'
+
+export interface LoadPromptOptions {
+  /** Take a prompt that was trained on another backbone of the same hidden size. */
+  allowOtherBackbone?: boolean
+}
+
+/**
+ * Saves a prompt as one small safetensors file, atomically; its factors as float32.
+ *
+ * @throws LoptError `ERR_IO` when the file cannot be written.
+ */
+export async function savePrompt(path: string, prompt: Prompt): Promise<void> {
+  await writePromptFile(path, {
+    config: prompt.config,
+    factors: { ...prompt.parameters, ...prompt.buffers },
+    task: prompt.task,
+  })
+}
+
+/**
+ * Loads a prompt for a backbone, onto its device.
+ *
+ * @throws LoptError `ERR_PROMPT_FILE` for a damaged file, and for a prompt of another backbone.
+ */
+export function loadPrompt(
+  path: string,
+  backbone: CausalBackbone,
+  { allowOtherBackbone = false }: LoadPromptOptions = {},
+): Prompt {
+  return tidy(() => {
+    const { config, factors, task } = readPromptFile(path)
+    const { hiddenSize, positions } = backbone.config
+    if (config.hiddenSize !== hiddenSize) {
+      throw new LoptError(
+        'ERR_PROMPT_FILE',
+        `${path} is for a backbone of hidden size ${config.hiddenSize}; ${backbone.source} has ${hiddenSize}`,
+      )
+    }
+    if (config.length > positions - 2) {
+      throw new LoptError(
+        'ERR_PROMPT_FILE',
+        `${path} holds ${config.length} virtual tokens; ${backbone.source} has only ${positions} positions`,
+      )
+    }
+    checkPlacement(config.placement, backbone)
+    if (config.backbone === undefined) {
+      process.emitWarning(
+        `${path} does not say which backbone it was trained on; it is used with ${backbone.source}`,
+        'LoptWarning',
+      )
+    } else if (config.backbone !== backbone.fingerprint && !allowOtherBackbone) {
+      throw new LoptError(
+        'ERR_PROMPT_FILE',
+        `${path} was trained on the backbone ${config.backbone}, but ${backbone.source} is ` +
+          `${backbone.fingerprint}: allow another backbone if that is what you want`,
+      )
+    }
+    return new Prompt(config, placed(factors, backbone), task)
+  })
+}

@@ -1,0 +1,36 @@
+// The linear algebra of starting factors: scales, the singular value decomposition, least squares.
+
+import { binding } from '../../torch/context.js'
+import type { Tensor } from '../../torch/index.js'
+import { handleOf, wrap } from '../../torch/tensor.js'
+
+/** Standard deviation of both factors for which U V has about `std`. */
+export function balancedStd(std: number, R: number): number {
+  return Math.sqrt(std / Math.sqrt(R))
+}
+
+/** V scaled so that X, which is linear in it, gets the standard deviation `std`. */
+export function rescaled(V: Tensor, X: Tensor, std: number): Tensor {
+  const measured = X.std().item()
+  if (!(measured > 0)) {
+    throw new RangeError(
+      'The activation lets nothing of the random start through: lower its threshold',
+    )
+  }
+  return V.mul(std / measured)
+}
+
+/** The R leading singular triplets of X [P, H]: A [P, R], S [R], Bt [R, H]. */
+export function leadingSvd(X: Tensor, R: number): { A: Tensor; S: Tensor; Bt: Tensor } {
+  const [A, S, Bt] = binding().ops.svd(handleOf(X), false).map(wrap) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ]
+  return { A: A.slice(1, 0, R), S: S.slice(0, 0, R), Bt: Bt.slice(0, 0, R) }
+}
+
+/** The V that minimises |Z V - X|. */
+export function leastSquares(Z: Tensor, X: Tensor): Tensor {
+  return wrap(binding().ops.lstsq(handleOf(Z), handleOf(X)))
+}

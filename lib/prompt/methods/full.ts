@@ -1,0 +1,17 @@
+// Full prompt tuning (Lester, Al-Rfou and Constant 2021, arXiv:2104.08691): X itself is trained.
+
+import type { Method } from './method.js'
+
+export const full: Method<'X'> = {
+  name: 'full',
+  usesRank: false,
+  usesActivation: false,
+  trainable: ({ P, H }) => ({ X: [P, H] }),
+  fixed: () => ({}),
+
+  inputs: ({ X }) => X,
+
+  random: ({ sizes: { P, H }, std, normal }) => ({ X: normal([P, H], std) }),
+
+  from: (X) => ({ X }),
+}

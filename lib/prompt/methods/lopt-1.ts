@@ -1,0 +1,27 @@
+// LoPT-1 (Guo, Damani and Chang 2024, arXiv:2406.19486): X = U V.
+
+import { balancedStd, leadingSvd, rescaled } from './factorise.js'
+import type { Method } from './method.js'
+
+export const lopt1: Method<'U' | 'V'> = {
+  name: 'lopt-1',
+  usesRank: true,
+  usesActivation: false,
+  trainable: ({ P, H, R }) => ({ U: [P, R], V: [R, H] }),
+  fixed: () => ({}),
+
+  inputs: ({ U, V }) => U.matmul(V),
+
+  random({ sizes: { P, H, R }, std, normal }) {
+    const U = normal([P, R], balancedStd(std, R))
+    const V = normal([R, H], balancedStd(std, R))
+    return { U, V: rescaled(V, U.matmul(V), std) }
+  },
+
+  // X ≈ A S Bᵀ: U = A √S, V = √S Bᵀ.
+  from(X, { sizes: { R } }) {
+    const { A, S, Bt } = leadingSvd(X, R)
+    const root = S.sqrt() // [R]
+    return { U: A.mul(root), V: Bt.mul(root.unsqueeze(1)) }
+  },
+}

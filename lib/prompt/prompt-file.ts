@@ -1,0 +1,186 @@
+// Prompt files: one small safetensors file each, as docs/file-formats.md says. Knows no backbone.
+
+import { z } from 'zod'
+import { LoptError } from '../errors.js'
+import { packageVersion } from '../native.js'
+import {
+  openSafetensors,
+  type SafetensorsFile,
+  type Tensor,
+  tidy,
+  writeSafetensors,
+} from '../torch/index.js'
+import { ACTIVATION_NAMES, activationOf } from './activation.js'
+import type { PromptConfig, PromptTask } from './config.js'
+import { METHOD_NAMES, METHODS } from './methods/index.js'
+import type { Factors, MethodName } from './methods/method.js'
+import { PLACEMENTS } from './placement.js'
+
+const VERSION = '1'
+
+/** A prompt file's content. */
+export interface StoredPrompt {
+  config: PromptConfig
+  /** float32, on the CPU. */
+  factors: Factors
+  task?: PromptTask | undefined
+}
+
+const integer = z.string().regex(/^\d{1,9}$/, 'expected an integer').transform(Number)
+
+// Metadata are strings. Limits: no prompt is longer than the longest context in use, and a product
+// of sizes stays far inside 64 bits.
+const metadata = z.object({
+  format: z.literal('lopt'),
+  version: z.literal(VERSION, {
+    error: ({ input }) => `this lopt reads version ${VERSION} of the format, not ${String(input)}`,
+  }),
+  method: z.enum(METHOD_NAMES as [MethodName, ...MethodName[]]),
+  length: integer.pipe(z.number().min(1).max(1e6)),
+  rank: integer.default(0),
+  hidden_size: integer.pipe(z.number().min(1).max(1e6)),
+  placement: z.enum(PLACEMENTS).default('prefix'),
+  activation: z.enum(ACTIVATION_NAMES).default('relu'),
+  activation_threshold: z.coerce.number().min(0).default(0),
+  backbone: z.string().optional(),
+  template: z.string().optional(),
+  labels: z
+    .string()
+    .transform((text, context) => {
+      try {
+        return JSON.parse(text) as unknown
+      } catch {
+        context.addIssue('expected JSON')
+        return z.NEVER
+      }
+    })
+    .pipe(z.record(z.string(), z.string()))
+    .optional(),
+  objective: z.enum(['lm', 'verbalizer']).optional(),
+  max_length: integer.optional(),
+})
+
+/** Writes a prompt file, atomically. Factors are stored as float32. */
+export async function writePromptFile(
+  path: string,
+  { config, factors, task }: StoredPrompt,
+): Promise<void> {
+  const entries = {
+    format: 'lopt',
+    version: VERSION,
+    method: config.method,
+    length: String(config.length),
+    rank: String(config.rank),
+    hidden_size: String(config.hiddenSize),
+    placement: config.placement,
+    activation: config.activation,
+    activation_threshold: String(config.activationThreshold),
+    backbone: config.backbone,
+    template: task?.template,
+    labels: task && JSON.stringify(task.labels),
+    objective: task?.objective,
+    max_length: task && String(task.maxLength),
+    created_with: `lopt ${packageVersion()}`,
+  }
+  const known = Object.entries(entries).filter((entry) => entry[1] !== undefined)
+  await tidy(async () => {
+    const tensors = Object.entries(factors).map(([name, tensor]) => [
+      name,
+      tensor.detach().to({ dtype: 'float32', device: 'cpu' }),
+    ])
+    await writeSafetensors(path, Object.fromEntries(tensors) as Record<string, Tensor>, {
+      metadata: Object.fromEntries(known) as Record<string, string>,
+    })
+  })
+}
+
+/**
+ * Reads a prompt file and checks it against its own metadata.
+ *
+ * @throws LoptError `ERR_PROMPT_FILE` naming the file and what is wrong with it.
+ */
+export function readPromptFile(path: string): StoredPrompt {
+  const file = open(path)
+  try {
+    return storedPrompt(path, file)
+  } finally {
+    file.dispose()
+  }
+}
+
+/** The X [P, H], float32, that a prompt file's factors give. */
+export function readPromptInputs(path: string): Tensor {
+  return tidy(() => {
+    const { config, factors } = readPromptFile(path)
+    const σ = activationOf(config.activation, config.activationThreshold)
+    return METHODS[config.method].inputs(factors, σ)
+  })
+}
+
+function open(path: string): SafetensorsFile {
+  try {
+    return openSafetensors(path)
+  } catch (cause) {
+    if (!(cause instanceof LoptError) || cause.code !== 'ERR_MODEL_FILE') throw cause
+    throw new LoptError('ERR_PROMPT_FILE', cause.message, { cause })
+  }
+}
+
+function storedPrompt(path: string, file: SafetensorsFile): StoredPrompt {
+  const fail = (what: string): never => {
+    throw new LoptError('ERR_PROMPT_FILE', `${path}: ${what}`)
+  }
+  const read = metadata.safeParse(file.metadata)
+  if (!read.success) {
+    return fail(
+      read.error.issues
+        .map(({ path: [field], message }) => `metadata ${String(field)}: ${message}`)
+        .join('; '),
+    )
+  }
+  const { data } = read
+  const method = METHODS[data.method]
+  if (method.usesRank && (data.rank < 1 || data.rank > Math.min(data.length, data.hidden_size))) {
+    fail(`metadata rank: expected 1..${Math.min(data.length, data.hidden_size)} but found ${data.rank}`)
+  }
+  const sizes = { P: data.length, H: data.hidden_size, R: data.rank }
+  const shapes = { ...method.trainable(sizes), ...method.fixed(sizes) }
+  const names = Object.keys(shapes).sort().join(', ')
+  if ([...file.names].sort().join(', ') !== names) {
+    fail(`expected the tensors ${names} of ${data.method} but found ${file.names.join(', ')}`)
+  }
+  const factors: Record<string, Tensor> = {}
+  for (const [name, shape] of Object.entries(shapes)) {
+    const info = file.info(name)
+    if (info.dtype !== 'float32' || info.shape.join() !== shape.join()) {
+      fail(
+        `tensor ${name}: expected float32 [${shape.join(', ')}] but found ${info.dtype} [${info.shape.join(', ')}]`,
+      )
+    }
+    // A copy: the file may be replaced while the prompt is in use.
+    factors[name] = tidy(() => file.tensor(name).clone())
+    if (tidy(() => factors[name]?.isfinite().all().item()) !== 1) {
+      fail(`tensor ${name}: holds values that are not finite`)
+    }
+  }
+  const { template, labels, objective, max_length: maxLength } = data
+  const complete =
+    template !== undefined &&
+    labels !== undefined &&
+    objective !== undefined &&
+    maxLength !== undefined
+  return {
+    config: {
+      method: data.method,
+      length: data.length,
+      rank: data.rank,
+      hiddenSize: data.hidden_size,
+      placement: data.placement,
+      activation: data.activation,
+      activationThreshold: data.activation_threshold,
+      backbone: data.backbone,
+    },
+    factors,
+    task: complete ? { template, labels, objective, maxLength } : undefined,
+  }
+}

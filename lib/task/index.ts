@@ -1,0 +1,18 @@
+// Public exports of the task layer.
+
+export { type CreateTaskOptions, createTask, type TaskRow } from './create-task.js'
+export { type BundledTask, bundledTaskNames, bundledTasks } from './datasets/index.js'
+export { createTextFinder, normaliseText, type TextFinder } from './datasets/normalise.js'
+export {
+  type LoadTaskOptions,
+  loadTask,
+  type ReadExamplesOptions,
+  readExamples,
+} from './load-task.js'
+export { dataFileExtensions, readRows } from './readers/index.js'
+export { type ReaderLimits, readerLimits } from './readers/lines.js'
+export type { Row, RowOptions } from './readers/row.js'
+export type { Example, Metric, SplitName, Task } from './task.js'
+export { fillTemplate, parseTemplate, type Template } from './template.js'
+export { type Encode, type FilledTokens, fillTokens } from './truncate.js'
+export { completeVerbalizer, type LabelTokens, labelTokens } from './verbalizer.js'

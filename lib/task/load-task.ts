@@ -1,0 +1,109 @@
+// A task by name or from data files. Reads rows and leaves their checks to others.
+
+import { LoptError } from '../errors.js'
+import { assembleTask, type HoldOut, type TaskSettings } from './create-task.js'
+import { bundledTaskNames, bundledTasks, readBundledTask } from './datasets/index.js'
+import { isDataFileName, readRows } from './readers/index.js'
+import type { ReaderLimits } from './readers/lines.js'
+import type { Example, Task } from './task.js'
+import { parseTemplate } from './template.js'
+import { quoted } from './verbalizer.js'
+
+export interface ReadExamplesOptions {
+  /** `{text}` by default: which fields a row must have. */
+  template?: string
+  /** The name of the label's field; `label` by default. */
+  labelField?: string
+  limits?: Partial<ReaderLimits>
+}
+
+export interface LoadTaskOptions extends TaskSettings, HoldOut, ReadExamplesOptions {
+  /** A data file for `dev`; without it a part of the rows is held out: see `Task.heldOut`. */
+  evalData?: string
+  /** A data file for `test`. */
+  testData?: string
+}
+
+/**
+ * Loads a task: a bundled one (`spam`, `topics`) by name, or the rows of a data file (`.jsonl`,
+ * `.csv`, `.tsv`), of which a part is held out if there is no `evalData`.
+ *
+ * A bundled task has its own splits, and takes `template`, `labels` (another order), `verbalizer`,
+ * `metric`, `seed` and `limit`. A file that has a bundled task's name is `./spam.jsonl` to it.
+ *
+ * @throws RangeError for a name that is neither, and as `createTask`; LoptError as `readRows`.
+ */
+export async function loadTask(
+  nameOrFile: string,
+  options: LoadTaskOptions = {},
+): Promise<Task> {
+  if (typeof nameOrFile !== 'string') {
+    throw new TypeError(
+      `Expected a task's name or a data file but received ${typeof nameOrFile}`,
+    )
+  }
+  if (Object.hasOwn(bundledTasks, nameOrFile)) return loadBundledTask(nameOrFile, options)
+  if (!isDataFileName(nameOrFile)) {
+    throw new RangeError(
+      `Expected a task's name (${bundledTaskNames.join(', ')}) or a data file (.jsonl, .csv, .tsv) ` +
+        `but received ${JSON.stringify(nameOrFile)}`,
+    )
+  }
+  const { evalData, testData, template = '{text}', ...settings } = options
+  const read = (file: string) => readExamples(file, { ...options, template })
+  const splits = {
+    train: await read(nameOrFile),
+    dev: evalData === undefined ? undefined : await read(evalData),
+    test: testData === undefined ? undefined : await read(testData),
+  }
+  return assembleTask(nameOrFile, splits, { ...settings, template })
+}
+
+/**
+ * The rows of a data file as examples, each with its line.
+ *
+ * @throws LoptError as `readRows`.
+ */
+export async function readExamples(
+  file: string,
+  options: ReadExamplesOptions = {},
+): Promise<Example[]> {
+  const { template = '{text}', labelField, limits } = options
+  const { fields } = parseTemplate(template)
+  const examples: Example[] = []
+  for await (const row of readRows(file, { fields, labelField, limits })) {
+    examples.push({
+      fields: row.fields,
+      label: row.label as string,
+      source: { file, line: row.line },
+    })
+  }
+  return examples
+}
+
+async function loadBundledTask(name: string, options: LoadTaskOptions): Promise<Task> {
+  for (const option of ['evalData', 'testData', 'devFraction', 'labelField'] as const) {
+    if (options[option] !== undefined) {
+      throw new RangeError(
+        `The task "${name}" has its own dev and test rows: ${option} is for data files`,
+      )
+    }
+  }
+  const bundled = bundledTasks[name as keyof typeof bundledTasks]
+  const template = options.template ?? bundled.template
+  const missing = parseTemplate(template).fields.filter(
+    (field) => !bundled.fields.includes(field),
+  )
+  if (missing.length > 0) {
+    throw new LoptError(
+      'ERR_DATA',
+      `The rows of the task "${name}" have no field ${quoted(missing)}; they have ${quoted(bundled.fields)}`,
+    )
+  }
+  return assembleTask(name, await readBundledTask(bundled), {
+    ...options,
+    template,
+    labels: options.labels ?? bundled.labels,
+    metric: options.metric ?? bundled.metric,
+  })
+}

@@ -1,0 +1,87 @@
+// The figures of a prompt on a split. Trains nothing, writes nothing.
+
+import type { CausalBackbone } from '../backbone/index.js'
+import { argmax, encodeLabels, encodeTexts, scoreTexts, textLimit } from '../inference/index.js'
+import type { Prompt } from '../prompt/index.js'
+import type { Example, SplitName, Task } from '../task/index.js'
+import { classificationMetrics, type Metrics } from './metrics.js'
+
+export interface EvaluateOptions {
+  backbone: CausalBackbone
+  /** null: the hard prompt, that is the task's template alone. */
+  prompt: Prompt | null
+  task: Task
+  /** Default `test`. */
+  split?: SplitName
+  /** Only the split's first rows. */
+  limit?: number
+  /** Tokens of text at most; default: what the prompt was trained with, or what fits. */
+  maxLength?: number
+  /** Default 16. */
+  batchSize?: number
+  signal?: AbortSignal
+}
+
+export interface Evaluation extends Metrics {
+  readonly labels: readonly string[]
+  /** Mean negative log-likelihood (nats) of the right label's tokens, over the whole vocabulary. */
+  readonly loss: number
+  /** The predicted label of each row, in the split's order. */
+  readonly predictions: readonly string[]
+  readonly examples: number
+  /** Rows whose text was cut to fit. */
+  readonly truncated: number
+}
+
+/**
+ * Predicts the label with the highest score for every row of a split, and compares.
+ *
+ * @throws RangeError for an empty split or options out of range; LoptError `ERR_ABORTED`.
+ */
+export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
+  const { backbone, prompt, task, split = 'test', batchSize, signal } = options
+  const { limit, maxLength = prompt?.task?.maxLength } = options
+  const examples = task[split].slice(0, limit)
+  if (examples.length === 0) {
+    throw new RangeError(`The task ${task.name} has no rows in its ${split} split`)
+  }
+  const labels = encodeLabels(backbone, task)
+  const encoded = encodeTexts(
+    backbone,
+    task.template,
+    examples,
+    textLimit(backbone, prompt, labels, maxLength),
+  )
+  const scores = await scoreTexts({ backbone, prompt, labels, encoded, batchSize, signal })
+  const expected = labelIndices(task, examples)
+  const predicted = scores.map(argmax)
+  const losses = scores.map((row, i) => -(row[expected[i] as number] as number))
+  return {
+    ...classificationMetrics(expected, predicted, task.labels.length),
+    labels: task.labels,
+    loss: losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
+    predictions: predicted.map((i) => task.labels[i] as string),
+    examples: examples.length,
+    truncated: encoded.filter((text) => text.truncated > 0).length,
+  }
+}
+
+/** Index of each example's label among the task's. */
+export function labelIndices(task: Task, examples: readonly Example[]): number[] {
+  const index = new Map(task.labels.map((label, i) => [label, i]))
+  return examples.map(({ label }) => index.get(label) as number)
+}
+
+/** The figures of always answering with the training split's most frequent label. */
+export function evaluateMajority(task: Task, split: SplitName = 'test'): Metrics & { label: string } {
+  const counts = task.labels.map(
+    (label) => task.train.filter((example) => example.label === label).length,
+  )
+  const majority = argmax(counts)
+  const expected = labelIndices(task, task[split])
+  const predicted = expected.map(() => majority)
+  return {
+    ...classificationMetrics(expected, predicted, task.labels.length),
+    label: task.labels[majority] as string,
+  }
+}

@@ -1,0 +1,13 @@
+// Public exports of training and evaluation.
+
+export {
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  evaluateMajority,
+} from './evaluate.js'
+export type { Objective } from './loss.js'
+export type { Metrics } from './metrics.js'
+export { DEFAULT_LEARNING_RATES, type TrainOptions } from './options.js'
+export type { Schedule } from './schedule.js'
+export { type TrainEvent, train } from './train.js'

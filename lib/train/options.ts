@@ -1,0 +1,101 @@
+// What `train` takes, checked, with every default filled in. Trains nothing.
+
+import { z } from 'zod'
+import type { CausalBackbone } from '../backbone/index.js'
+import type { MethodName, Prompt } from '../prompt/index.js'
+import type { Task } from '../task/index.js'
+import { OBJECTIVES, type Objective } from './loss.js'
+import { SCHEDULES, type Schedule } from './schedule.js'
+
+export const OPTIMIZERS = ['adam', 'adamw', 'sgd'] as const
+
+export interface TrainOptions {
+  backbone: CausalBackbone
+  /** Trained in place; at the end it is the best one that evaluation saw. */
+  prompt: Prompt
+  task: Task
+  /** Optimizer steps, default 1000. */
+  steps?: number
+  /** Examples a step, default 16. */
+  batchSize?: number
+  /** Parts that a step's batch is computed in, one after the other, default 1. */
+  accumulate?: number
+  /** `lm` (default): the label's tokens over the whole vocabulary; `verbalizer`: among the labels. */
+  objective?: Objective
+  /** Default `adam`. */
+  optimizer?: (typeof OPTIMIZERS)[number]
+  /** Default: the method's, see `DEFAULT_LEARNING_RATES`. */
+  learningRate?: number
+  /** Default 0. */
+  weightDecay?: number
+  /** Greatest norm of all gradients together, default 1; 0: none. */
+  clip?: number
+  /** Default `constant`. */
+  schedule?: Schedule
+  /** Steps over which the learning rate rises, default 0. */
+  warmupSteps?: number
+  /** Seed of the rows' order, default 0. */
+  seed?: number
+  /** Default true. */
+  shuffle?: boolean
+  /** Tokens of text at most; default: what prompt and label leave of the positions. */
+  maxLength?: number
+  /** Steps between evaluations on dev; default: a tenth of `steps`. 0: only the last prompt counts. */
+  evalEvery?: number
+  /** Only this many dev rows at each evaluation; default: all. */
+  evalLimit?: number
+  /** Run folder: configuration, events, the best prompt. It must be new or empty. */
+  out?: string
+  /** Stops between steps; what was learned is kept. */
+  signal?: AbortSignal
+}
+
+/** Chosen on the dev rows of `topics` and `spam` with models/nano-gpt2, from docs/results.json. */
+export const DEFAULT_LEARNING_RATES: Readonly<Record<MethodName, number>> = {
+  'lopt-1': 0.01,
+  'lopt-2': 0.01,
+  full: 0.03,
+}
+
+const positive = z.int().min(1)
+const numbers = z.object({
+  steps: positive.default(1000),
+  batchSize: positive.default(16),
+  accumulate: positive.default(1),
+  objective: z.enum(OBJECTIVES).default('lm'),
+  optimizer: z.enum(OPTIMIZERS).default('adam'),
+  learningRate: z.number().gt(0).optional(),
+  weightDecay: z.number().min(0).default(0),
+  clip: z.number().min(0).default(1),
+  schedule: z.enum(SCHEDULES).default('constant'),
+  warmupSteps: z.int().min(0).default(0),
+  seed: z.int().min(0).default(0),
+  shuffle: z.boolean().default(true),
+  maxLength: positive.optional(),
+  evalEvery: z.int().min(0).optional(),
+  evalLimit: positive.optional(),
+  out: z.string().min(1).optional(),
+})
+
+export type TrainSettings = Required<
+  Omit<z.infer<typeof numbers>, 'maxLength' | 'evalLimit' | 'out'>
+> &
+  Pick<z.infer<typeof numbers>, 'maxLength' | 'evalLimit' | 'out'>
+
+/** @throws RangeError naming every option that is wrong. */
+export function trainSettings(options: TrainOptions): TrainSettings {
+  const checked = numbers.safeParse(options)
+  if (!checked.success) throw new RangeError(z.prettifyError(checked.error))
+  const { data } = checked
+  if (data.accumulate > data.batchSize) {
+    throw new RangeError(
+      `Expected accumulate in 1..${data.batchSize}, the batch size, but received ${data.accumulate}`,
+    )
+  }
+  return {
+    ...data,
+    learningRate:
+      data.learningRate ?? DEFAULT_LEARNING_RATES[options.prompt.config.method],
+    evalEvery: data.evalEvery ?? Math.max(1, Math.floor(data.steps / 10)),
+  }
+}

@@ -1,0 +1,65 @@
+// What a training run leaves on the disk: docs/file-formats.md, "Run folder". Knows no training.
+
+import { appendFile, mkdir, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { writeFileAtomic } from '../atomic-file.js'
+import { LoptError } from '../errors.js'
+import { type Prompt, savePrompt } from '../prompt/index.js'
+
+export const PROMPT_FILE = 'prompt.lopt.safetensors'
+const CONFIG_FILE = 'config.json'
+const METRICS_FILE = 'metrics.jsonl'
+
+export class RunFolder {
+  readonly path: string
+
+  private constructor(path: string) {
+    this.path = path
+  }
+
+  /** Where the best prompt so far lies. */
+  get promptPath(): string {
+    return join(this.path, PROMPT_FILE)
+  }
+
+  /**
+   * Makes the folder and writes the run's configuration.
+   *
+   * @throws LoptError `ERR_IO` when it cannot be written, or holds something already.
+   */
+  static async create(path: string, config: object): Promise<RunFolder> {
+    try {
+      await mkdir(path, { recursive: true })
+      const [held] = await readdir(path)
+      if (held !== undefined) {
+        throw new LoptError(
+          'ERR_IO',
+          `The run folder ${path} is not empty (it holds ${held}): name another, or remove it`,
+        )
+      }
+    } catch (cause) {
+      if (cause instanceof LoptError) throw cause
+      const reason = cause instanceof Error ? cause.message : String(cause)
+      throw new LoptError('ERR_IO', `Cannot make the run folder ${path}: ${reason}`, { cause })
+    }
+    const folder = new RunFolder(path)
+    const text = `${JSON.stringify(config, null, 2)}\n`
+    await writeFileAtomic(join(path, CONFIG_FILE), Buffer.from(text))
+    return folder
+  }
+
+  /** Appends an event, one JSON object a line. */
+  async log(event: object): Promise<void> {
+    const file = join(this.path, METRICS_FILE)
+    try {
+      await appendFile(file, `${JSON.stringify(event)}\n`)
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause)
+      throw new LoptError('ERR_IO', `Cannot write ${file}: ${reason}`, { cause })
+    }
+  }
+
+  async savePrompt(prompt: Prompt): Promise<void> {
+    await savePrompt(this.promptPath, prompt)
+  }
+}

@@ -1,0 +1,287 @@
+// The training loop: rows -> loss -> gradients of the prompt's factors -> the optimizer's step.
+// Knows no terminal and no HTTP: they consume its events.
+
+import { LoptError } from '../errors.js'
+import { encodeLabels, encodeTexts, textLimit } from '../inference/index.js'
+import { Adam, AdamW, clipGradNorm, SGD, tidy } from '../torch/index.js'
+import { batches } from './batches.js'
+import { evaluate, labelIndices } from './evaluate.js'
+import { type TrainingRow, trainingLoss } from './loss.js'
+import { type TrainOptions, type TrainSettings, trainSettings } from './options.js'
+import { RunFolder } from './run-folder.js'
+import { scheduleFactor } from './schedule.js'
+import { Snapshot } from './snapshot.js'
+
+export type TrainEvent =
+  | {
+      readonly type: 'start'
+      readonly steps: number
+      readonly trainableParameters: number
+      readonly trainRows: number
+      readonly devRows: number
+      /** Dev rows that were taken from the training rows. */
+      readonly heldOut: number
+      /** Training rows whose text was cut to fit. */
+      readonly truncated: number
+      readonly learningRate: number
+    }
+  | {
+      readonly type: 'step'
+      /** From 1. */
+      readonly step: number
+      /** Of this step's batch, before the step; nats an example. */
+      readonly loss: number
+      /** Norm of all gradients together, before clipping. */
+      readonly gradNorm: number
+      readonly learningRate: number
+      readonly seconds: number
+    }
+  | {
+      readonly type: 'eval'
+      readonly step: number
+      readonly split: 'dev'
+      readonly accuracy: number
+      readonly macroF1: number
+      readonly loss: number
+      /** Whether it is the best so far. */
+      readonly best: boolean
+    }
+  | { readonly type: 'checkpoint'; readonly step: number; readonly path: string }
+  | {
+      readonly type: 'done'
+      readonly steps: number
+      /** The step whose prompt was kept. */
+      readonly bestStep: number
+      /** Of the kept prompt on dev; absent without an evaluation. */
+      readonly accuracy?: number
+      readonly macroF1?: number
+      readonly seconds: number
+      /** Where the prompt was saved, with `out`. */
+      readonly path?: string
+    }
+
+/**
+ * Trains a prompt on a frozen backbone, and yields what happens. At the end the prompt is the best
+ * that evaluation on dev saw: by the task's metric, then by the lower loss.
+ *
+ * Leaving the loop early (`break`) ends the training and keeps the best prompt.
+ *
+ * @throws TypeError or RangeError for options that do not fit; LoptError `ERR_NON_FINITE_LOSS`
+ *   naming the step, the prompt then being the last good one; `ERR_ABORTED` after an abort, saying
+ *   where the prompt was saved; `ERR_IO` for the run folder.
+ */
+export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> {
+  const settings = trainSettings(options)
+  const { backbone, prompt, task, signal } = options
+  const labels = encodeLabels(backbone, task)
+  const limit = textLimit(backbone, prompt, labels, settings.maxLength)
+  const encoded = encodeTexts(backbone, task.template, task.train, limit)
+  const expected = labelIndices(task, task.train)
+  const rows = encoded.map(({ ids }, i): TrainingRow => {
+    return { text: ids, label: expected[i] as number }
+  })
+  prompt.task = {
+    template: task.template,
+    labels: task.verbalizer,
+    objective: settings.objective,
+    maxLength: limit,
+  }
+
+  const folder =
+    settings.out === undefined
+      ? undefined
+      : await RunFolder.create(settings.out, runConfig(options, settings))
+  const optimizer = createOptimizer(prompt, settings)
+  const lastGood = new Snapshot(prompt)
+  const best = new Snapshot(prompt)
+  let bestStep = 0
+  let bestFigures: { accuracy: number; macroF1: number; loss: number } | undefined
+  const started = performance.now()
+  const seconds = () => (performance.now() - started) / 1000
+  let settled = false
+
+  try {
+    yield* report(folder, {
+      type: 'start',
+      steps: settings.steps,
+      trainableParameters: prompt.trainableParameters,
+      trainRows: rows.length,
+      devRows: Math.min(task.dev.length, settings.evalLimit ?? task.dev.length),
+      heldOut: task.heldOut,
+      truncated: encoded.filter(({ truncated }) => truncated > 0).length,
+      learningRate: settings.learningRate,
+    })
+
+    const order = batches(rows.length, settings)
+    for (let step = 1; step <= settings.steps; step += 1) {
+      if (signal?.aborted) throw await aborted(step - 1)
+      const batch = (order.next().value as number[]).map((i) => rows[i] as TrainingRow)
+      const learningRate =
+        settings.learningRate * scheduleFactor(settings.schedule, step - 1, settings)
+
+      const { loss, gradNorm } = await tidy(async () => {
+        let sum = 0
+        for (const part of parts(batch, settings.accumulate)) {
+          const share = part.length / batch.length
+          const mean = await trainingLoss(settings.objective, backbone, prompt, part, labels)
+          await mean.mul(share).backward()
+          sum += share * ((await mean.read())[0] as number)
+        }
+        const norm = await clipGradNorm(
+          Object.values(prompt.parameters),
+          settings.clip || Number.POSITIVE_INFINITY,
+        )
+        return { loss: sum, gradNorm: (await norm.read())[0] as number }
+      })
+      if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
+        throw await notFinite(step, loss)
+      }
+      await lastGood.take()
+      await optimizer.setLearningRate(learningRate)
+      await optimizer.step()
+      await optimizer.zeroGrad()
+      yield* report(folder, {
+        type: 'step',
+        step,
+        loss,
+        gradNorm,
+        learningRate,
+        seconds: seconds(),
+      })
+
+      if (isEvaluated(step, settings) && task.dev.length > 0) {
+        const found = await evaluate({
+          backbone,
+          prompt,
+          task,
+          split: 'dev',
+          limit: settings.evalLimit,
+          maxLength: limit,
+          batchSize: settings.batchSize,
+        })
+        const isBest = bestFigures === undefined || isBetter(found, bestFigures, task.metric)
+        if (isBest) {
+          bestFigures = found
+          bestStep = step
+          await best.take()
+        }
+        const { accuracy, macroF1, loss: devLoss } = found
+        yield* report(folder, {
+          type: 'eval',
+          step,
+          split: 'dev',
+          accuracy,
+          macroF1,
+          loss: devLoss,
+          best: isBest,
+        })
+        if (isBest && folder !== undefined) {
+          await folder.savePrompt(prompt)
+          yield* report(folder, { type: 'checkpoint', step, path: folder.promptPath })
+        }
+      }
+    }
+
+    settled = true
+    if (bestFigures === undefined) bestStep = settings.steps
+    else await best.restore()
+    if (folder !== undefined) await folder.savePrompt(prompt)
+    yield* report(folder, {
+      type: 'done',
+      steps: settings.steps,
+      bestStep,
+      ...(bestFigures && { accuracy: bestFigures.accuracy, macroF1: bestFigures.macroF1 }),
+      seconds: seconds(),
+      ...(folder && { path: folder.promptPath }),
+    })
+  } finally {
+    // The consumer left the loop: what was best stays.
+    if (!settled && bestFigures !== undefined) await best.restore()
+    optimizer.dispose()
+    lastGood.dispose()
+    best.dispose()
+  }
+
+  async function aborted(step: number): Promise<LoptError> {
+    settled = true
+    if (bestFigures !== undefined) await best.restore()
+    const kept = bestFigures === undefined ? `of step ${step}` : `of step ${bestStep}, the best,`
+    if (folder !== undefined) await folder.savePrompt(prompt)
+    return new LoptError(
+      'ERR_ABORTED',
+      `Stopped after step ${step} of ${settings.steps}. The prompt ${kept} is ` +
+        (folder === undefined ? 'kept in memory' : `in ${folder.promptPath}`),
+      { cause: signal?.reason },
+    )
+  }
+
+  async function notFinite(step: number, loss: number): Promise<LoptError> {
+    settled = true
+    await (bestFigures === undefined ? lastGood : best).restore()
+    for (const tensor of Object.values(prompt.parameters)) await tensor.zeroGrad()
+    if (folder !== undefined) await folder.savePrompt(prompt)
+    const what = Number.isFinite(loss) ? 'The gradient' : `The loss, ${loss},`
+    return new LoptError(
+      'ERR_NON_FINITE_LOSS',
+      `${what} of step ${step} is not finite. The last good prompt is ` +
+        `${folder === undefined ? 'kept in memory' : `in ${folder.promptPath}`}: lower the ` +
+        'learning rate, or clip more',
+    )
+  }
+}
+
+async function* report(
+  folder: RunFolder | undefined,
+  event: TrainEvent,
+): AsyncGenerator<TrainEvent> {
+  await folder?.log(event)
+  yield event
+}
+
+function createOptimizer(prompt: TrainOptions['prompt'], settings: TrainSettings) {
+  const { learningRate: lr, weightDecay } = settings
+  const Kind = { adam: Adam, adamw: AdamW, sgd: SGD }[settings.optimizer]
+  return new Kind(Object.values(prompt.parameters), { lr, weightDecay })
+}
+
+function parts<T>(batch: readonly T[], count: number): T[][] {
+  const size = Math.ceil(batch.length / count)
+  return Array.from({ length: Math.ceil(batch.length / size) }, (_, i) =>
+    batch.slice(i * size, (i + 1) * size),
+  )
+}
+
+function isEvaluated(step: number, { evalEvery, steps }: TrainSettings): boolean {
+  return evalEvery > 0 && (step % evalEvery === 0 || step === steps)
+}
+
+function isBetter(
+  found: { accuracy: number; macroF1: number; loss: number },
+  best: { accuracy: number; macroF1: number; loss: number },
+  metric: TrainOptions['task']['metric'],
+): boolean {
+  const figure = metric === 'macro-f1' ? 'macroF1' : 'accuracy'
+  if (found[figure] !== best[figure]) return found[figure] > best[figure]
+  return found.loss < best.loss
+}
+
+/** Everything that is needed to run it again. */
+function runConfig({ backbone, prompt, task }: TrainOptions, settings: TrainSettings): object {
+  return {
+    backbone: {
+      source: backbone.source,
+      fingerprint: backbone.fingerprint,
+      dtype: backbone.dtype,
+      device: backbone.device,
+    },
+    prompt: { ...prompt.config, trainableParameters: prompt.trainableParameters },
+    task: {
+      name: task.name,
+      template: task.template,
+      labels: task.verbalizer,
+      metric: task.metric,
+      rows: { train: task.train.length, dev: task.dev.length, test: task.test.length },
+    },
+    training: settings,
+  }
+}

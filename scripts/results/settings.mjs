@@ -1,0 +1,23 @@
+// What the results table is made of: tasks, methods, the shared grid of learning rates, seeds.
+
+/** The backbone that ships with the package. */
+export const BACKBONE = 'builtin:nano-gpt2'
+
+/** P virtual tokens, rank R: the same for every method that has it. */
+export const LENGTH = 20
+export const RANK = 4
+
+export const METHODS = ['lopt-1', 'lopt-2', 'full']
+
+/** One grid for every method and task; the choice is made on dev with seed 0. */
+export const LEARNING_RATES = [0.003, 0.01, 0.03, 0.1]
+
+export const TASKS = {
+  topics: { steps: 1000, batchSize: 16, evalEvery: 200, metric: 'accuracy' },
+  spam: { steps: 500, batchSize: 16, evalEvery: 100, metric: 'macroF1', maxLength: 64 },
+}
+
+/** Seeds of a method on a task: more where the README compares two of them. */
+export function seedsOf(task, method) {
+  return task === 'topics' && method !== 'lopt-2' ? [0, 1, 2, 3, 4] : [0, 1, 2]
+}

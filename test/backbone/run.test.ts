@@ -1,0 +1,285 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import { cat, Generator, randn, type Tensor, tensor } from '../../lib/torch/index.js'
+import { counted, distance, fixture, golden, int64, logitsOf } from './golden.js'
+
+// Exact up to the order of additions: in float64 that leaves a wide gap to any real mistake.
+const CLOSE = 1e-12
+
+let backbone: CausalBackbone
+let L: number
+const { rows } = golden('gpt2-plain')
+const texts = rows.map((row) => row.ids)
+const longest = Math.max(...texts.map((ids) => ids.length))
+const S = longest + 2 // so that every row is padded
+
+beforeAll(async () => {
+  backbone = await loadBackbone(fixture('gpt2-plain'), { dtype: 'float64' })
+  L = backbone.config.layers
+})
+afterAll(() => backbone.dispose())
+
+function zeros(count: number): number[] {
+  return Array.from({ length: count }, () => 0)
+}
+
+/** The rows' ids, positions and mask with the text at the right or the left end. */
+function padded(side: 'left' | 'right') {
+  const arranged = (text: number[], pad: number[]) =>
+    side === 'right' ? [...text, ...pad] : [...pad, ...text]
+  const make = (cell: (ids: number[]) => number[]) =>
+    texts.map((ids) => arranged(cell(ids), zeros(S - ids.length)))
+  return {
+    ids: int64(make((ids) => ids)),
+    positions: int64(make((ids) => ids.map((_, i) => i))),
+    mask: tensor(
+      make((ids) => ids.map(() => 1)),
+      { dtype: 'bool' },
+    ),
+    start: (row: number) => (side === 'right' ? 0 : S - (texts[row] as number[]).length),
+  }
+}
+
+async function batchLogits(o: {
+  side: 'left' | 'right'
+  masked: boolean
+}): Promise<Tensor[]> {
+  const { ids, positions, mask, start } = padded(o.side)
+  const x = await backbone.embed(ids)
+  const { hidden } = await backbone.run({
+    x,
+    positions,
+    mask: o.masked ? mask : undefined,
+  })
+  return await Promise.all(
+    texts.map(async ({ length }, row) => {
+      const own = hidden.select(0, row).slice(0, start(row), start(row) + length)
+      return await backbone.head(own)
+    }),
+  )
+}
+
+describe('padding', () => {
+  test.each([
+    { side: 'right', masked: false },
+    { side: 'right', masked: true },
+    { side: 'left', masked: true },
+  ] as const)('$side-padded rows (mask: $masked) equal unpadded ones', async (o) => {
+    const batch = await batchLogits(o)
+    for (const [row, ids] of texts.entries()) {
+      expect(distance(batch[row] as Tensor, await logitsOf(backbone, ids))).toBeLessThan(
+        CLOSE,
+      )
+    }
+  })
+
+  test('a padding query gives finite values', async () => {
+    const { ids, positions, mask } = padded('left')
+    const { hidden } = await backbone.run({
+      x: await backbone.embed(ids),
+      positions,
+      mask,
+    })
+    expect(hidden.isfinite().all().item()).toBe(1)
+  })
+})
+
+describe('past', () => {
+  const ids = [...(rows.at(-1)?.ids ?? [])]
+
+  test.each([1, 5])('text run in pieces of %i equals text run at once', async (piece) => {
+    let past: Tensor[] | undefined
+    const pieces: Tensor[] = []
+    for (let at = 0; at < ids.length; at += piece) {
+      const now = ids.slice(at, at + piece)
+      const positions = int64(counted(1, now.length, at))
+      const result = await backbone.run({
+        x: await backbone.embed(int64([now])),
+        positions,
+        past,
+      })
+      past = result.present
+      pieces.push(result.hidden.select(0, 0))
+    }
+    const logits = await backbone.head(cat(pieces, 0))
+    expect(distance(logits, await logitsOf(backbone, ids))).toBeLessThan(CLOSE)
+  })
+
+  test('present holds k and v of every layer, the past included', async () => {
+    const { heads, hiddenSize } = backbone.config
+    const first = await backbone.run({
+      x: await backbone.embed(int64([ids.slice(0, 4)])),
+      positions: int64(counted(1, 4)),
+    })
+    expect(first.present.length).toBe(2 * L)
+    const second = await backbone.run({
+      x: await backbone.embed(int64([ids.slice(4, 6)])),
+      positions: int64(counted(1, 2, 4)),
+      past: first.present,
+    })
+    for (const [i, kept] of second.present.entries()) {
+      expect(kept.shape).toEqual([1, heads, 6, hiddenSize / heads])
+      expect(kept.slice(2, 0, 4).equal(first.present[i] as Tensor)).toBe(true)
+    }
+  })
+
+  test('left-padded rows continued from a past equal unpadded ones', async () => {
+    const { ids: all, positions, mask } = padded('left')
+    const cut = S - 3
+    const at = async (from: number, to: number, past?: Tensor[]) =>
+      await backbone.run({
+        x: await backbone.embed(all.slice(1, from, to)),
+        positions: positions.slice(1, from, to),
+        mask: mask.slice(1, 0, to),
+        past,
+      })
+    const before = await at(0, cut)
+    const { hidden } = await at(cut, S, before.present)
+    for (const [row, text] of texts.entries()) {
+      const count = Math.min(3, text.length)
+      const own = hidden.select(0, row).slice(0, 3 - count, 3)
+      const whole = await logitsOf(backbone, text)
+      const expected = whole.slice(0, text.length - count, text.length)
+      expect(distance(await backbone.head(own), expected)).toBeLessThan(CLOSE)
+    }
+  })
+
+  test('a past of batch 1 equals the same past in every row, also in its gradient', async () => {
+    const generator = new Generator({ seed: 1 })
+    const prefix = randn([1, 3, backbone.config.hiddenSize], {
+      generator,
+      dtype: 'float64',
+    })
+    const x = randn([2, 4, backbone.config.hiddenSize], { generator, dtype: 'float64' })
+    const gradient = randn([2, 4, backbone.config.hiddenSize], {
+      generator,
+      dtype: 'float64',
+    })
+
+    const shared = await prefix.clone().requiresGrad_()
+    const once = await backbone.run({ x: shared, positions: int64(counted(1, 3)) })
+    const positions = int64(counted(2, 4, 3))
+    const split = await backbone.run({ x, positions, past: once.present })
+    await split.hidden.backward({ gradient })
+
+    const repeated = await prefix.clone().requiresGrad_()
+    const whole = await backbone.run({
+      x: cat([repeated.expand([2, 3, -1]), x], 1),
+      positions: int64(counted(2, 7)),
+    })
+    const after = whole.hidden.slice(1, 3, 7)
+    await after.backward({ gradient })
+
+    expect(distance(split.hidden, after)).toBeLessThan(CLOSE)
+    const grads = [await shared.grad(), await repeated.grad()] as [Tensor, Tensor]
+    expect(distance(...grads)).toBeLessThan(1e-11)
+  })
+})
+
+describe('queries', () => {
+  const wanted = int64([
+    [0, 0],
+    [3, 2],
+    [8, 1],
+    [16, 4],
+  ])
+  const asked = (hidden: Tensor) => {
+    const H = backbone.config.hiddenSize
+    return hidden.gather(1, wanted.unsqueeze(2).expand([4, 2, H]))
+  }
+
+  test.each([true, false])(
+    'equal the full output at their positions (mask: %s)',
+    async (masked) => {
+      const { ids, positions, mask } = padded('right')
+      const options = {
+        x: await backbone.embed(ids),
+        positions,
+        mask: masked ? mask : undefined,
+      }
+      const some = await backbone.run({ ...options, queries: wanted })
+      const all = await backbone.run(options)
+      expect(some.hidden.shape).toEqual([4, 2, backbone.config.hiddenSize])
+      expect(distance(some.hidden, asked(all.hidden))).toBeLessThan(CLOSE)
+      for (const [i, kept] of some.present.entries()) {
+        expect(distance(kept, all.present[i] as Tensor)).toBeLessThan(CLOSE)
+      }
+    },
+  )
+
+  test('equal the full output after a past', async () => {
+    const { ids } = padded('right')
+    const prefix = await backbone.run({
+      x: await backbone.embed(int64([[5, 6, 7]])),
+      positions: int64(counted(1, 3)),
+    })
+    const options = {
+      x: await backbone.embed(ids),
+      positions: int64(counted(4, S, 3)),
+      past: prefix.present,
+    }
+    const some = await backbone.run({ ...options, queries: wanted })
+    const all = await backbone.run(options)
+    expect(distance(some.hidden, asked(all.hidden))).toBeLessThan(CLOSE)
+  })
+
+  test('give the gradient of the full output at their positions', async () => {
+    const { ids, positions } = padded('right')
+    const embedded = await backbone.embed(ids)
+    const gradientBy = async (run: (x: Tensor) => Promise<Tensor>) => {
+      const x = await embedded.clone().requiresGrad_()
+      await (await run(x)).square().sum().backward()
+      return (await x.grad()) as Tensor
+    }
+    const some = await gradientBy(
+      async (x) => (await backbone.run({ x, positions, queries: wanted })).hidden,
+    )
+    const all = await gradientBy(async (x) =>
+      asked((await backbone.run({ x, positions })).hidden),
+    )
+    expect(all.abs().amax().item()).toBeGreaterThan(0.1)
+    expect(distance(some, all)).toBeLessThan(1e-10)
+  })
+})
+
+describe('layers', () => {
+  test('ranges one after another equal the whole', async () => {
+    const { ids, positions, mask } = padded('left')
+    const x = await backbone.embed(ids)
+    const whole = await backbone.run({ x, positions, mask })
+    for (const cut of [1, 2]) {
+      const lower = await backbone.run({ x, positions, mask, last: cut })
+      const upper = await backbone.run({ x: lower.hidden, positions, mask, first: cut })
+      expect(upper.hidden.equal(whole.hidden)).toBe(true)
+      const present = [...lower.present, ...upper.present]
+      expect(present.length).toBe(2 * L)
+      for (const [i, kept] of present.entries()) {
+        expect(kept.equal(whole.present[i] as Tensor)).toBe(true)
+      }
+    }
+  })
+
+  test('a range takes the past of its own layers', async () => {
+    const ids = texts[2] as number[]
+    const before = await backbone.run({
+      x: await backbone.embed(int64([ids.slice(0, 4)])),
+      positions: int64(counted(1, 4)),
+    })
+    const x = await backbone.embed(int64([ids.slice(4)]))
+    const positions = int64(counted(1, ids.length - 4, 4))
+    const whole = await backbone.run({ x, positions, past: before.present })
+    const lower = await backbone.run({
+      x,
+      positions,
+      past: before.present.slice(0, 2),
+      last: 1,
+    })
+    const upper = await backbone.run({
+      x: lower.hidden,
+      positions,
+      past: before.present.slice(2),
+      first: 1,
+    })
+    expect(upper.hidden.equal(whole.hidden)).toBe(true)
+  })
+})
