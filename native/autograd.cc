@@ -47,20 +47,31 @@ Napi::Value SetGradEnabled(const Napi::CallbackInfo& info) {
 void DefineAutograd(Napi::Env env, Napi::Object exports) {
   Define<SetGradEnabled>(env, exports, "setGradEnabled");
   OpTables t{env, exports, exports};
-  t.Job("setRequiresGrad", [](const Tensor& a, bool requires_grad) { a.set_requires_grad(requires_grad); });
-  t.Job("backward", [](const Tensor& a, const OptionalTensor& gradient, bool retain_graph, bool create_graph) {
-    torch::autograd::backward({a}, {gradient.value_or(Tensor())}, retain_graph, create_graph);
+  t.Job("setRequiresGrad", [](const Tensor& a, bool requires_grad) {
+    if (!a.is_leaf()) throw RangeMistake("Only a leaf's requiresGrad can be changed: use detach()");
+    a.set_requires_grad(requires_grad);
   });
-  t.Job("gradients", [](const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs, const std::optional<std::vector<OptionalTensor>>& grad_outputs, bool retain_graph, bool create_graph, bool allow_unused) {
-    return torch::autograd::grad(outputs, inputs, grad_outputs ? Defined(*grad_outputs) : std::vector<Tensor>(), retain_graph, create_graph, allow_unused);
+  t.Job("backward",
+        [](const Tensor& a, const OptionalTensor& gradient, bool retain_graph, bool create_graph) {
+          torch::autograd::backward({a}, {gradient.value_or(Tensor())}, retain_graph, create_graph);
+        });
+  t.Job("gradients", [](const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
+                        const std::optional<std::vector<OptionalTensor>>& grad_outputs,
+                        bool retain_graph, bool create_graph, bool allow_unused) {
+    return torch::autograd::grad(outputs, inputs,
+                                 grad_outputs ? Defined(*grad_outputs) : std::vector<Tensor>(),
+                                 retain_graph, create_graph, allow_unused);
   });
   t.Job("grad", [](const Tensor& a) { return a.grad(); });
   t.Job("setGrad", [](const Tensor& a, const OptionalTensor& gradient) {
     if (gradient && gradient->sizes() != a.sizes())
-      throw RangeMistake("Expected a gradient of shape " + ShapeText(a.sizes()) + " but received " + ShapeText(gradient->sizes()));
+      throw RangeMistake("Expected a gradient of shape " + ShapeText(a.sizes()) + " but received " +
+                         ShapeText(gradient->sizes()));
     a.mutable_grad() = gradient.value_or(Tensor());
   });
-  t.Job("clipGradNorm", [](const std::vector<Tensor>& parameters, double max_norm) { return ClipGradNorm(parameters, max_norm); });
+  t.Job("clipGradNorm", [](const std::vector<Tensor>& parameters, double max_norm) {
+    return ClipGradNorm(parameters, max_norm);
+  });
 }
 
 }  // namespace lopt

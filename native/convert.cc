@@ -56,18 +56,29 @@ at::ScalarType TravelType(at::ScalarType dtype) {
 
 at::ScalarType TypeOf(napi_typedarray_type type) {
   switch (type) {
-    case napi_float64_array: return at::kDouble;
-    case napi_float32_array: return at::kFloat;
-    case napi_bigint64_array: return at::kLong;
-    case napi_int32_array: return at::kInt;
-    case napi_int16_array: return at::kShort;
-    case napi_int8_array: return at::kChar;
-    case napi_biguint64_array: return at::ScalarType::UInt64;
-    case napi_uint32_array: return at::ScalarType::UInt32;
-    case napi_uint16_array: return at::ScalarType::UInt16;
+    case napi_float64_array:
+      return at::kDouble;
+    case napi_float32_array:
+      return at::kFloat;
+    case napi_bigint64_array:
+      return at::kLong;
+    case napi_int32_array:
+      return at::kInt;
+    case napi_int16_array:
+      return at::kShort;
+    case napi_int8_array:
+      return at::kChar;
+    case napi_biguint64_array:
+      return at::ScalarType::UInt64;
+    case napi_uint32_array:
+      return at::ScalarType::UInt32;
+    case napi_uint16_array:
+      return at::ScalarType::UInt16;
     case napi_uint8_array:
-    case napi_uint8_clamped_array: return at::kByte;
-    default: throw TypeMistake("Expected a typed array of a type that tensors have");
+    case napi_uint8_clamped_array:
+      return at::kByte;
+    default:
+      throw TypeMistake("Expected a typed array of a type that tensors have");
   }
 }
 
@@ -89,23 +100,32 @@ const char* DtypeName(at::ScalarType dtype) {
 
 std::string KindOf(const Napi::Value& value) {
   switch (value.Type()) {
-    case napi_undefined: return "undefined";
-    case napi_null: return "null";
-    case napi_boolean: return "a boolean";
-    case napi_number: return "a number";
-    case napi_string: return "a string";
-    case napi_symbol: return "a symbol";
-    case napi_function: return "a function";
-    case napi_bigint: return "a bigint";
-    case napi_external: return "a native handle";
-    default: return value.IsArray() ? "an array" : "an object";
+    case napi_undefined:
+      return "undefined";
+    case napi_null:
+      return "null";
+    case napi_boolean:
+      return "a boolean";
+    case napi_number:
+      return "a number";
+    case napi_string:
+      return "a string";
+    case napi_symbol:
+      return "a symbol";
+    case napi_function:
+      return "a function";
+    case napi_bigint:
+      return "a bigint";
+    case napi_external:
+      return "a native handle";
+    default:
+      return value.IsArray() ? "an array" : "an object";
   }
 }
 
 std::string ShapeText(at::IntArrayRef shape) {
   std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i)
-    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  for (size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
   return text + "]";
 }
 
@@ -173,16 +193,26 @@ Napi::Value TypedArrayFrom(Napi::Env env, const at::Tensor& travelling) {
   auto buffer = Napi::ArrayBuffer::New(env, travelling.nbytes());
   if (count > 0) std::memcpy(buffer.Data(), travelling.const_data_ptr(), travelling.nbytes());
   switch (travelling.scalar_type()) {
-    case at::kDouble: return Napi::Float64Array::New(env, count, buffer, 0);
-    case at::kFloat: return Napi::Float32Array::New(env, count, buffer, 0);
-    case at::kLong: return Napi::BigInt64Array::New(env, count, buffer, 0);
-    case at::kInt: return Napi::Int32Array::New(env, count, buffer, 0);
-    case at::kShort: return Napi::Int16Array::New(env, count, buffer, 0);
-    case at::kChar: return Napi::Int8Array::New(env, count, buffer, 0);
-    case at::ScalarType::UInt64: return Napi::BigUint64Array::New(env, count, buffer, 0);
-    case at::ScalarType::UInt32: return Napi::Uint32Array::New(env, count, buffer, 0);
-    case at::ScalarType::UInt16: return Napi::Uint16Array::New(env, count, buffer, 0);
-    case at::kByte: return Napi::Uint8Array::New(env, count, buffer, 0);
+    case at::kDouble:
+      return Napi::Float64Array::New(env, count, buffer, 0);
+    case at::kFloat:
+      return Napi::Float32Array::New(env, count, buffer, 0);
+    case at::kLong:
+      return Napi::BigInt64Array::New(env, count, buffer, 0);
+    case at::kInt:
+      return Napi::Int32Array::New(env, count, buffer, 0);
+    case at::kShort:
+      return Napi::Int16Array::New(env, count, buffer, 0);
+    case at::kChar:
+      return Napi::Int8Array::New(env, count, buffer, 0);
+    case at::ScalarType::UInt64:
+      return Napi::BigUint64Array::New(env, count, buffer, 0);
+    case at::ScalarType::UInt32:
+      return Napi::Uint32Array::New(env, count, buffer, 0);
+    case at::ScalarType::UInt16:
+      return Napi::Uint16Array::New(env, count, buffer, 0);
+    case at::kByte:
+      return Napi::Uint8Array::New(env, count, buffer, 0);
     default:
       throw Failure("ERR_UNSUPPORTED", std::string("No typed array holds elements of type ") +
                                            c10::toString(travelling.scalar_type()));
@@ -195,7 +225,8 @@ at::Tensor TensorFromTypedArray(const Napi::Value& data, const Dims& shape, at::
   const auto array = data.As<Napi::TypedArray>();
   uint64_t count = 1;
   for (const int64_t size : shape) {
-    if (size < 0) throw RangeMistake("Expected sizes of 0 or more but received " + ShapeText(shape));
+    if (size < 0)
+      throw RangeMistake("Expected sizes of 0 or more but received " + ShapeText(shape));
     if (__builtin_mul_overflow(count, static_cast<uint64_t>(size), &count))
       throw RangeMistake("The shape " + ShapeText(shape) + " overflows");
   }

@@ -66,17 +66,20 @@ void Executor::Complete(Napi::Env env, Napi::Function, Executor* self, Job* job)
   if (static_cast<napi_env>(env) == nullptr) return;  // the environment is going away
   Napi::HandleScope scope(env);
   if (--self->pending_ == 0) self->completion_.Unref(env);
-  std::exception_ptr failure = done->failure;
-  if (!failure) {
-    try {
-      const Napi::Value value = done->settle(env);
-      done->deferred.Resolve(value);
+  try {
+    if (!done->failure) {
+      done->deferred.Resolve(done->settle(env));
       return;
-    } catch (...) {
-      failure = std::current_exception();
     }
+  } catch (...) {
+    done->failure = std::current_exception();
   }
-  done->deferred.Reject(ToJsError(env, failure, done->blame, done->where).Value());
+  try {
+    done->deferred.Reject(ToJsError(env, done->failure, done->blame, done->where).Value());
+  } catch (const Napi::Error&) {
+    // The environment runs no JavaScript any more (a worker that is being ended, a process that an
+    // uncaught error ends): nobody is left to be told.
+  }
 }
 
 }  // namespace lopt

@@ -12,7 +12,8 @@ namespace {
 
 Napi::Value Create(const Napi::CallbackInfo& info) {
   const int64_t seed = FromJs<int64_t>::Get(info[0]);
-  if (seed < 0) throw RangeMistake("Expected seed to be 0 or more but received " + std::to_string(seed));
+  if (seed < 0)
+    throw RangeMistake("Expected seed to be 0 or more but received " + std::to_string(seed));
   return Handle<at::Generator>::New(info.Env(),
                                     at::detail::createCPUGenerator(static_cast<uint64_t>(seed)));
 }

@@ -60,6 +60,10 @@ inline Napi::Error ToJsError(Napi::Env env, std::exception_ptr exception, Blame 
       return MakeFailure(env, "ERR_OUT_OF_MEMORY", prefix + what);
     if (blame == Blame::kCaller) return Napi::RangeError::New(env, prefix + what);
     return MakeFailure(env, "ERR_TORCH", prefix + what);
+  } catch (const std::runtime_error& error) {
+    // What c10 throws for a number that a dtype does not hold, and what a module throws.
+    if (blame == Blame::kCaller) return Napi::RangeError::New(env, prefix + error.what());
+    return MakeFailure(env, "ERR_TORCH", prefix + WithoutBacktrace(error.what()));
   } catch (const std::exception& error) {
     return MakeFailure(env, "ERR_TORCH", prefix + WithoutBacktrace(error.what()));
   } catch (...) {

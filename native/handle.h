@@ -33,10 +33,9 @@ class Handle {
 
   // The box inside `value`, which may have been emptied. Throws TypeMistake for anything else.
   static std::optional<T>& Box(const Napi::Value& value) {
-    const std::string expected = std::string("Expected ") + HandleKind<T>::kName;
-    if (!value.IsExternal()) throw TypeMistake(expected);
+    if (!value.IsExternal()) throw TypeMistake(Expected());
     auto handle = value.As<Napi::External<std::optional<T>>>();
-    if (!handle.CheckTypeTag(&HandleKind<T>::kTag)) throw TypeMistake(expected);
+    if (!handle.CheckTypeTag(&HandleKind<T>::kTag)) throw TypeMistake(Expected());
     return *handle.Data();
   }
 
@@ -48,6 +47,9 @@ class Handle {
   }
 
   static void Dispose(const Napi::Value& value) { Box(value).reset(); }
+
+ private:
+  static std::string Expected() { return std::string("Expected ").append(HandleKind<T>::kName); }
 };
 
 }  // namespace lopt

@@ -42,9 +42,10 @@ void ReleasePages(void* context) {
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
   const FileDescriptor file(path);
-  struct stat info{};
+  struct stat info {};
   if (fstat(file.get(), &info) != 0) FailOn("inspect", path);
-  if (!S_ISREG(info.st_mode)) throw Failure("ERR_IO", "Cannot map " + path + ": not a regular file");
+  if (!S_ISREG(info.st_mode))
+    throw Failure("ERR_IO", "Cannot map " + path + ": not a regular file");
   size_ = static_cast<uint64_t>(info.st_size);
   if (size_ == 0) return;  // a mapping of nothing is refused by the system
   int flags = MAP_PRIVATE;
@@ -117,10 +118,8 @@ Napi::Value MappedTensor(const Napi::CallbackInfo& info) {
     return ToJs(info.Env(), std::move(copy));
   }
   auto share = std::make_unique<std::shared_ptr<MappedFile>>(file);
-  at::Tensor tensor = at::for_blob(data, shape)
-                          .context(share.get(), &ReleasePages)
-                          .options(options)
-                          .make_tensor();
+  at::Tensor tensor =
+      at::for_blob(data, shape).context(share.get(), &ReleasePages).options(options).make_tensor();
   share.release();  // the storage owns it from here on
   return ToJs(info.Env(), std::move(tensor));
 }

@@ -63,7 +63,8 @@ class Op {
     return [&]<size_t... I>(std::index_sequence<I...>) {
       // Braces: left to right, so that the first wrong argument is the one reported.
       return Arguments{Argument<I>(info)...};
-    }(std::make_index_sequence<kArity>());
+    }
+    (std::make_index_sequence<kArity>());
   }
 
   static const char* Name(const Napi::CallbackInfo& info) {

@@ -41,6 +41,9 @@ Tensor Index(const Tensor& a, const std::vector<OptionalTensor>& indices) {
   return at::index(a, list);
 }
 
+// One line an op, however long.
+// clang-format off
+
 void DefineCreation(OpTables& t) {
   t.Pure("zeros", [](const Dims& s, ScalarType y, Device d) { return at::zeros(s, Options(y, d)); });
   t.Pure("ones", [](const Dims& s, ScalarType y, Device d) { return at::ones(s, Options(y, d)); });
@@ -182,6 +185,8 @@ void DefineInPlace(OpTables& t) {
   t.Job("add_", [](const Tensor& a, const Operand& b, const Scalar& alpha) { at::NoGradGuard no_grad; a.add_(b.tensor, alpha); });
   t.Job("mul_", [](const Tensor& a, const Operand& b) { at::NoGradGuard no_grad; a.mul_(b.tensor); });
 }
+
+// clang-format on
 
 }  // namespace
 

@@ -17,17 +17,23 @@ namespace {
 template <class Options, class State>
 struct AdamKind {
   static Options Build(const OptimizerOptions& o) {
-    return Options(o.lr).betas({o.beta1, o.beta2}).eps(o.eps).weight_decay(o.weight_decay).amsgrad(
-        o.amsgrad);
+    return Options(o.lr)
+        .betas({o.beta1, o.beta2})
+        .eps(o.eps)
+        .weight_decay(o.weight_decay)
+        .amsgrad(o.amsgrad);
   }
   template <class Visit>
   static void Visit_(State& state, Visit visit) {
-    visit("exp_avg", [&]() -> at::Tensor { return state.exp_avg(); },
-          [&](at::Tensor t) { state.exp_avg(std::move(t)); });
-    visit("exp_avg_sq", [&]() -> at::Tensor { return state.exp_avg_sq(); },
-          [&](at::Tensor t) { state.exp_avg_sq(std::move(t)); });
-    visit("max_exp_avg_sq", [&]() -> at::Tensor { return state.max_exp_avg_sq(); },
-          [&](at::Tensor t) { state.max_exp_avg_sq(std::move(t)); });
+    visit(
+        "exp_avg", [&]() -> at::Tensor { return state.exp_avg(); },
+        [&](at::Tensor t) { state.exp_avg(std::move(t)); });
+    visit(
+        "exp_avg_sq", [&]() -> at::Tensor { return state.exp_avg_sq(); },
+        [&](at::Tensor t) { state.exp_avg_sq(std::move(t)); });
+    visit(
+        "max_exp_avg_sq", [&]() -> at::Tensor { return state.max_exp_avg_sq(); },
+        [&](at::Tensor t) { state.max_exp_avg_sq(std::move(t)); });
   }
 };
 
@@ -54,8 +60,9 @@ struct Sgd {
   }
   template <class Visit>
   static void Visit_(State& state, Visit visit) {
-    visit("momentum_buffer", [&]() -> at::Tensor { return state.momentum_buffer(); },
-          [&](at::Tensor t) { state.momentum_buffer(std::move(t)); });
+    visit(
+        "momentum_buffer", [&]() -> at::Tensor { return state.momentum_buffer(); },
+        [&](at::Tensor t) { state.momentum_buffer(std::move(t)); });
   }
 };
 
@@ -142,8 +149,8 @@ class TorchOptimizer final : public Optimizer {
       const std::vector<Group>& groups) {
     std::vector<torch::optim::OptimizerParamGroup> result;
     for (const auto& group : groups)
-      result.emplace_back(group.parameters, std::make_unique<typename Kind::Options>(
-                                                Kind::Build(group.options)));
+      result.emplace_back(group.parameters,
+                          std::make_unique<typename Kind::Options>(Kind::Build(group.options)));
     return result;
   }
 
@@ -153,9 +160,9 @@ class TorchOptimizer final : public Optimizer {
 OptimizerOptions OptionsFrom(const Napi::Value& value) {
   if (!value.IsObject()) throw TypeMistake("Expected options to be an object");
   const auto o = value.As<Napi::Object>();
-  return {Property<double>(o, "lr"),       Property<double>(o, "weightDecay"),
-          Property<double>(o, "beta1"),    Property<double>(o, "beta2"),
-          Property<double>(o, "eps"),      Property<double>(o, "momentum"),
+  return {Property<double>(o, "lr"),        Property<double>(o, "weightDecay"),
+          Property<double>(o, "beta1"),     Property<double>(o, "beta2"),
+          Property<double>(o, "eps"),       Property<double>(o, "momentum"),
           Property<double>(o, "dampening"), Property<bool>(o, "amsgrad"),
           Property<bool>(o, "nesterov")};
 }
@@ -240,10 +247,9 @@ Napi::Value ZeroGrad(const Napi::CallbackInfo& info) {
 Napi::Value SetOptions(const Napi::CallbackInfo& info) {
   const int64_t group = FromJs<int64_t>::Get(info[1]);
   if (group < 0) throw RangeMistake("Expected group to be 0 or more");
-  return SubmitVoid(info, "setOptions",
-                    [self = Self(info), group, options = OptionsFrom(info[2])] {
-                      self->SetOptions(static_cast<size_t>(group), options);
-                    });
+  return SubmitVoid(info, "setOptions", [self = Self(info), group, options = OptionsFrom(info[2])] {
+    self->SetOptions(static_cast<size_t>(group), options);
+  });
 }
 
 Napi::Value State(const Napi::CallbackInfo& info) {
@@ -256,12 +262,11 @@ Napi::Value State(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value LoadState(const Napi::CallbackInfo& info) {
-  return SubmitVoid(
-      info, "loadState",
-      [self = Self(info),
-       state = FromJs<std::vector<std::optional<ParameterState>>>::Get(info[1])] {
-        self->LoadState(state);
-      });
+  return SubmitVoid(info, "loadState",
+                    [self = Self(info),
+                     state = FromJs<std::vector<std::optional<ParameterState>>>::Get(info[1])] {
+                      self->LoadState(state);
+                    });
 }
 
 Napi::Value Dispose(const Napi::CallbackInfo& info) {

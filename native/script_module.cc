@@ -208,7 +208,8 @@ Napi::Value Load(const Napi::CallbackInfo& info) {
   auto path = FromJs<std::string>::Get(info[0]);
   const auto device = FromJs<at::Device>::Get(info[1]);
   return ExecutorOf(info).Submit(
-      info.Env(), Blame::kTorch, "loading " + path, [path, device] { return LoadFile(path, device); },
+      info.Env(), Blame::kTorch, "loading " + path,
+      [path, device] { return LoadFile(path, device); },
       [](Napi::Env env, Loaded loaded) -> Napi::Value {
         auto files = Napi::Object::New(env);
         for (const auto& [name, text] : loaded.extra_files) files.Set(name, ToJs(env, text));

@@ -8,13 +8,20 @@ namespace {
 
 c10::IValue ValueFrom(const Napi::Value& value, const c10::TypePtr& type) {
   switch (type->kind()) {
-    case c10::TypeKind::TensorType: return FromJs<at::Tensor>::Get(value);
-    case c10::TypeKind::FloatType: return FromJs<double>::Get(value);
-    case c10::TypeKind::IntType: return FromJs<int64_t>::Get(value);
-    case c10::TypeKind::BoolType: return FromJs<bool>::Get(value);
-    case c10::TypeKind::StringType: return FromJs<std::string>::Get(value);
-    case c10::TypeKind::NumberType: return FromJs<at::Scalar>::Get(value);
-    case c10::TypeKind::DeviceObjType: return FromJs<at::Device>::Get(value);
+    case c10::TypeKind::TensorType:
+      return FromJs<at::Tensor>::Get(value);
+    case c10::TypeKind::FloatType:
+      return FromJs<double>::Get(value);
+    case c10::TypeKind::IntType:
+      return FromJs<int64_t>::Get(value);
+    case c10::TypeKind::BoolType:
+      return FromJs<bool>::Get(value);
+    case c10::TypeKind::StringType:
+      return FromJs<std::string>::Get(value);
+    case c10::TypeKind::NumberType:
+      return FromJs<at::Scalar>::Get(value);
+    case c10::TypeKind::DeviceObjType:
+      return FromJs<at::Device>::Get(value);
     case c10::TypeKind::OptionalType:
       if (value.IsNull() || value.IsUndefined()) return {};
       return ValueFrom(value, type->expectRef<c10::OptionalType>().getElementType());
@@ -27,7 +34,8 @@ c10::IValue ValueFrom(const Napi::Value& value, const c10::TypePtr& type) {
       const auto element = type->expectRef<c10::ListType>().getElementType();
       c10::impl::GenericList list(element);
       list.reserve(array.Length());
-      for (uint32_t i = 0; i < array.Length(); ++i) list.push_back(ValueFrom(array.Get(i), element));
+      for (uint32_t i = 0; i < array.Length(); ++i)
+        list.push_back(ValueFrom(array.Get(i), element));
       return list;
     }
     case c10::TypeKind::TupleType: {
@@ -41,7 +49,8 @@ c10::IValue ValueFrom(const Napi::Value& value, const c10::TypePtr& type) {
     }
     case c10::TypeKind::DictType: {
       const auto& dict_type = type->expectRef<c10::DictType>();
-      if (dict_type.getKeyType()->kind() != c10::TypeKind::StringType || !value.IsObject())
+      if (dict_type.getKeyType()->kind() != c10::TypeKind::StringType || !value.IsObject() ||
+          value.IsArray())
         throw TypeMistake("Expected an object for " + type->annotation_str());
       const auto object = value.As<Napi::Object>();
       const auto names = object.GetPropertyNames();

@@ -99,7 +99,9 @@ Napi::Value Device(const Napi::CallbackInfo& info) {
 Napi::Value RequiresGrad(const Napi::CallbackInfo& info) {
   return ToJs(info.Env(), Self(info).requires_grad());
 }
-Napi::Value IsLeaf(const Napi::CallbackInfo& info) { return ToJs(info.Env(), Self(info).is_leaf()); }
+Napi::Value IsLeaf(const Napi::CallbackInfo& info) {
+  return ToJs(info.Env(), Self(info).is_leaf());
+}
 Napi::Value IsContiguous(const Napi::CallbackInfo& info) {
   return ToJs(info.Env(), Self(info).is_contiguous());
 }

@@ -2,7 +2,7 @@
 // works.
 
 import { Command } from 'commander'
-import packageJson from '../../package.json' with { type: 'json' }
+import { packageVersion } from '../native.js'
 import { runDoctor } from './doctor.js'
 import { addEval } from './eval.js'
 import { EXIT, reportFailure } from './failure.js'
@@ -28,7 +28,7 @@ async function main(argv: readonly string[]): Promise<number> {
 
   const program = new Command('lopt')
     .description('Low-rank prompt tuning for Node.js, on libtorch.')
-    .version(packageJson.version)
+    .version(packageVersion())
     .exitOverride()
     .configureOutput({
       outputError: (text, write) => write(text.replace(/^error: /, 'lopt: ')),

@@ -57,21 +57,27 @@ export function flag(flags: string, description: string): OptionSpec<boolean> {
   return { flags, description, default: flags.startsWith('--no-') }
 }
 
-/** Adds the table's options to a command. */
-export function addOptions(command: Command, table: OptionTable): void {
+/** Adds the table's options to a command, in the help under `heading` if there is one. */
+export function addOptions(command: Command, table: OptionTable, heading?: string): void {
   for (const [key, spec] of Object.entries(table)) {
-    const option = new Option(spec.flags, spec.description)
+    const option = new Option(spec.flags, spec.description + aside(spec))
+    if (heading !== undefined) option.helpGroup(heading)
     if (option.attributeName() !== key) {
       throw new Error(`The option ${spec.flags} is ${option.attributeName()}, not ${key}`)
     }
     const { schema } = spec
     if (schema) option.argParser((text: string) => readArgument(schema, text))
     if (spec.required) option.makeOptionMandatory()
-    // commander gives a --no- flag its default itself, and shows no default that is false
+    // commander gives flags their defaults itself
     if (schema && spec.default !== undefined) option.default(spec.default)
-    else if (spec.defaultText !== undefined) option.default(undefined, spec.defaultText)
     command.addOption(option)
   }
+}
+
+/** What the help says behind a description; commander itself shows only defaults that are values. */
+function aside({ required, defaultText }: OptionSpec<unknown>): string {
+  if (required) return ' (required)'
+  return defaultText === undefined ? '' : ` (default: ${defaultText})`
 }
 
 /** The values that commander read, with the table's types. */

@@ -1,7 +1,7 @@
 // A copy of what a prompt has learned, to go back to. Knows no training.
 
 import type { Prompt } from '../prompt/index.js'
-import { keep, type Tensor } from '../torch/index.js'
+import { keep, noGrad, type Tensor } from '../torch/index.js'
 
 export class Snapshot {
   readonly #prompt: Prompt
@@ -11,13 +11,13 @@ export class Snapshot {
     this.#prompt = prompt
     this.#copies = Object.values(prompt.parameters).map((tensor) => [
       tensor,
-      keep(tensor.detach().clone()),
+      noGrad(() => keep(tensor.clone())),
     ])
   }
 
   /** Takes the prompt as it is now. */
   async take(): Promise<void> {
-    for (const [current, copy] of this.#copies) await copy.copy_(current.detach())
+    for (const [current, copy] of this.#copies) await copy.copy_(current)
   }
 
   /** Puts the prompt back to what was taken last. */

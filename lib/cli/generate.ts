@@ -1,0 +1,118 @@
+// `lopt generate`: continues a text. Parses, prints, and leaves the rest to `generate`.
+
+import { text as readAll } from 'node:stream/consumers'
+import type { Command } from 'commander'
+import { generate } from '../index.js'
+import { backboneOptions, openBackbone, openPrompt, promptOptions } from './backbone-options.js'
+import type { Context } from './interrupt.js'
+import {
+  addOptions,
+  anyText,
+  integer,
+  jsonOption,
+  notNegative,
+  number,
+  type OptionValues,
+  optional,
+  optionValues,
+  path,
+  positive,
+  withDefault,
+} from './options.js'
+
+const options = {
+  ...backboneOptions,
+  prompt: optional('--prompt <file>', 'prompt file', path, 'none: the text alone'),
+  text: optional('--text <text>', 'what is continued, as it is', anyText, 'standard input'),
+  maxNewTokens: withDefault('--max-new-tokens <n>', 'tokens at most', integer(1), 64),
+  minNewTokens: withDefault(
+    '--min-new-tokens <n>',
+    'tokens before the text may end',
+    integer(0),
+    0,
+  ),
+  temperature: withDefault(
+    '--temperature <x>',
+    '0: the likeliest token each time; above: sampling',
+    notNegative,
+    0,
+  ),
+  topK: withDefault('--top-k <n>', 'sample among the k likeliest tokens; 0: all', integer(0), 0),
+  topP: withDefault(
+    '--top-p <x>',
+    'sample among the likeliest tokens that together have this probability',
+    number('above 0, at most 1', (value) => value > 0 && value <= 1),
+    1,
+  ),
+  repetitionPenalty: withDefault(
+    '--repetition-penalty <x>',
+    'above 1, tokens seen before get less likely',
+    positive,
+    1,
+  ),
+  seed: withDefault('--seed <n>', 'of the sampling', integer(0), 0),
+  ...promptOptions,
+  json: jsonOption,
+}
+
+const HELP = `
+The template of a prompt file is not applied: give the text as the model is to read it. A line break
+at the end of standard input is dropped. With --json a line a token, and at the end
+{"type": "done", "text": …, "tokens": […], "finishReason": "stop" | "length" | "positions"}
+
+Examples:
+  npx lopt generate --backbone builtin:nano-gpt2 --text 'A large animal that'
+  echo 'Once upon a time' | npx lopt generate --backbone ./gpt2 --temperature 0.8 --top-p 0.95`
+
+export function addGenerate(program: Command, context: Context): void {
+  const command = program
+    .command('generate')
+    .description('Continues a text, with or without a prompt.')
+    .showHelpAfterError('See `npx lopt generate --help`.')
+    .addHelpText('after', HELP)
+  addOptions(command, options)
+  command.action(() => run(optionValues(command, options), context))
+}
+
+async function run(
+  values: OptionValues<typeof options>,
+  { output, signal }: Context,
+): Promise<void> {
+  const text = values.text ?? (await standardInput(output.note))
+  const backbone = await openBackbone(values)
+  try {
+    const prompt = openPrompt(values.prompt, backbone, values)
+    let streamed = ''
+    const events = generate({
+      backbone,
+      prompt,
+      text,
+      maxNewTokens: values.maxNewTokens,
+      minNewTokens: values.minNewTokens,
+      temperature: values.temperature,
+      topK: values.topK,
+      topP: values.topP,
+      repetitionPenalty: values.repetitionPenalty,
+      seed: values.seed,
+      signal,
+    })
+    for await (const event of events) {
+      output.event({ ...event })
+      if (event.type === 'token') {
+        output.stream(event.text)
+        streamed += event.text
+      } else {
+        // the last character may have been incomplete
+        output.stream(`${event.text.slice(streamed.length)}\n`)
+      }
+    }
+    prompt?.dispose()
+  } finally {
+    backbone.dispose()
+  }
+}
+
+async function standardInput(note: (line: string) => void): Promise<string> {
+  if (process.stdin.isTTY) note('Reading the text from the terminal; Ctrl-D ends it.')
+  return (await readAll(process.stdin)).replace(/\r?\n$/, '')
+}

@@ -1,0 +1,68 @@
+// Makes the README's table of results: every method on both bundled tasks, its learning rate chosen
+// on dev from one grid, several seeds. Resumable: finished cells are kept in runs/results.
+//
+//   npm run results
+
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { loadBackbone, loadTask } from '../dist/index.js'
+import { hardPrompt, majority, runCell } from './results/cell.mjs'
+import { summarise, writeSummary } from './results/summary.mjs'
+import { BACKBONE, LEARNING_RATES, METHODS, seedsOf, TASKS } from './results/settings.mjs'
+import { percent } from './results/table.mjs'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const started = performance.now()
+const backbone = await loadBackbone(BACKBONE)
+// Cells of another model are no part of this table.
+const folder = join(root, 'runs', 'results', backbone.fingerprint.slice(0, 12))
+await mkdir(folder, { recursive: true })
+
+const results = { backbone: { source: BACKBONE, fingerprint: backbone.fingerprint }, tasks: {} }
+for (const [name, { metric, training }] of Object.entries(TASKS)) {
+  const task = await loadTask(name)
+  const around = { backbone, task, training }
+  const found = {
+    metric,
+    testRows: task.test.length,
+    training,
+    majority: majority(task),
+    hard: await once(`${name}-hard`, () => hardPrompt(around)),
+    methods: {},
+  }
+  for (const method of METHODS) {
+    const run = (cell) =>
+      once(`${name}-${method}-${cell.learningRate}-${cell.seed}`, () =>
+        runCell({ method, ...cell }, around),
+      )
+    const grid = []
+    for (const learningRate of LEARNING_RATES) {
+      grid.push(await run({ learningRate, seed: 0 }))
+    }
+    const { learningRate } = grid.reduce((a, b) => (b.dev[metric] > a.dev[metric] ? b : a))
+    const runs = []
+    for (const seed of seedsOf(name, method)) {
+      runs.push(await run({ learningRate, seed }))
+    }
+    found.methods[method] = { learningRate, grid, runs }
+  }
+  results.tasks[name] = found
+}
+await writeSummary(root, summarise(results))
+console.error(`${((performance.now() - started) / 60_000).toFixed(1)} min`)
+backbone.dispose()
+
+/** A cell's figures: read where an earlier run left them, else made and kept. */
+async function once(name, make) {
+  const file = join(folder, `${name}.json`)
+  if (existsSync(file)) return JSON.parse(await readFile(file, 'utf8'))
+  const figures = await make()
+  await writeFile(file, `${JSON.stringify(figures)}\n`)
+  const { dev, test, seconds } = figures
+  const minutes = ((performance.now() - started) / 60_000).toFixed(1)
+  const shown = [dev && `dev ${percent(dev.accuracy)} %`, test && `test ${percent(test.accuracy)} %`]
+  console.error(`${minutes} min  ${name}  ${shown.filter(Boolean).join('  ')}  ${seconds.toFixed(0)} s`)
+  return figures
+}

@@ -1,0 +1,101 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import {
+  labelLogProbabilities,
+  makeBatch,
+  placeOf,
+  promptInputs,
+  type Row,
+} from '../../lib/inference/index.js'
+import type { Placement } from '../../lib/prompt/index.js'
+import { noGrad, tidy } from '../../lib/torch/index.js'
+import { fixture } from '../backbone/golden.js'
+import { goldenPrompt } from './golden-prompts.js'
+
+const device = 'cpu'
+const rows: Row[] = [
+  { text: [10, 11, 12], label: [20, 21] },
+  { text: [13], label: [22] },
+]
+
+describe('a batch', () => {
+  test('is right-padded text and label, without the last label token', () => {
+    const batch = makeBatch(rows, { P: 2, placement: 'prefix', device })
+    expect(batch.ids.toArray()).toEqual([
+      [10, 11, 12, 20],
+      [13, 0, 0, 0],
+    ])
+    expect(batch.positions.toArray()).toEqual([
+      [0, 1, 2, 3, 4, 5],
+      [0, 1, 2, 3, 4, 5],
+    ])
+    expect(batch.order).toBeNull() // [prompt | ids] is the order already
+  })
+
+  test('asks each row where its label tokens are predicted', () => {
+    for (const placement of ['prefix', 'suffix', 'after-first-token'] as const) {
+      const batch = makeBatch(rows, { P: 2, placement, device })
+      expect(batch.queries.toArray()).toEqual([
+        [4, 5],
+        [2, 2],
+      ])
+      expect(batch.asked.toArray()).toEqual([0, 1, 2])
+      expect(batch.targets.toArray()).toEqual([20, 21, 22])
+      expect(batch.owner.toArray()).toEqual([0, 0, 1])
+    }
+  })
+
+  test("puts a suffix at each row's own length, before padding", () => {
+    const { order } = makeBatch(rows, { P: 2, placement: 'suffix', device })
+    const [long, short] = order?.toArray() as [number[], number[]]
+    expect(long).toEqual([2, 3, 4, 0, 1, 5])
+    expect(short.slice(0, 3)).toEqual([2, 0, 1])
+  })
+
+  test('puts a prompt behind the first token of each row', () => {
+    const { order } = makeBatch(rows, { P: 2, placement: 'after-first-token', device })
+    const [long, short] = order?.toArray() as [number[], number[]]
+    expect(long).toEqual([2, 0, 1, 3, 4, 5])
+    expect(short.slice(0, 3)).toEqual([2, 0, 1])
+  })
+
+  test('without a prompt is the tokens alone', () => {
+    const batch = makeBatch(rows, { P: 0, placement: 'suffix', device })
+    expect(batch.order).toBeNull()
+    expect(batch.queries.toArray()).toEqual([
+      [2, 3],
+      [0, 0],
+    ])
+  })
+})
+
+describe("a row's log-probabilities do not depend on the padding beside it", () => {
+  let backbone: CausalBackbone
+  beforeAll(async () => {
+    backbone = await loadBackbone(fixture('gpt2-plain'), { dtype: 'float64' })
+  })
+  afterAll(() => backbone.dispose())
+
+  test.each(['prefix', 'suffix', 'after-first-token', null] as const)(
+    'with placement %s',
+    async (placement: Placement | null) => {
+      await noGrad(() =>
+        tidy(async () => {
+          const prompt =
+            placement === null ? null : goldenPrompt('lopt-1', placement, backbone)
+          const inputs = promptInputs(backbone, prompt)
+          const of = async (given: Row[]) => {
+            const batch = makeBatch(given, placeOf(backbone, prompt))
+            return await labelLogProbabilities(backbone, inputs, batch)
+          }
+          const alone = await of([{ text: [5, 6, 7], label: [8, 9] }])
+          const long = { text: Array.from({ length: 30 }, (_, i) => i + 40), label: [1] }
+          const beside = await of([{ text: [5, 6, 7], label: [8, 9] }, long])
+          const difference = beside.slice(0, 0, 2).sub(alone).abs().amax().item()
+          expect(difference).toBeLessThan(1e-12)
+          prompt?.dispose()
+        }),
+      )
+    },
+  )
+})

@@ -1,0 +1,279 @@
+// Golden values: test/fixtures/make_generation.py (transformers 5.18, float32).
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  type CausalBackbone,
+  loadBackbone,
+  type Tokenizer,
+} from '../../lib/backbone/index.js'
+import { type GenerateOptions, generate } from '../../lib/inference/index.js'
+import { processedLogits } from '../../lib/inference/sample.js'
+import { type Placement, Prompt } from '../../lib/prompt/index.js'
+import { memory, openSafetensors, type Tensor, tensor } from '../../lib/torch/index.js'
+import { distance, fixture } from '../backbone/golden.js'
+
+interface Described {
+  cases: {
+    name: string
+    inputIds: number[]
+    prompt: string | null
+    placement: Placement | null
+    maxNewTokens: number
+    endOfTextId: number
+    newIds: number[]
+  }[]
+  processors: ({ key: string; endOfTextId?: number } & Partial<GenerateOptions>)[]
+}
+
+const file = openSafetensors(join(fixture('generation'), 'generation.safetensors'))
+const golden = JSON.parse(
+  readFileSync(join(fixture('generation'), 'generation.json'), 'utf8'),
+) as Described
+
+let backbone: CausalBackbone
+beforeAll(async () => {
+  backbone = await loadBackbone(fixture('gpt2-plain'))
+})
+afterAll(() => backbone.dispose())
+
+/** The backbone with a tokenizer that differs by `change`. */
+function withTokenizer(change: Partial<Tokenizer>): CausalBackbone {
+  const { tokenizer } = backbone
+  const changed: Tokenizer = {
+    ...tokenizer,
+    vocabSize: tokenizer.vocabSize,
+    files: tokenizer.files,
+    eosTokenId: tokenizer.eosTokenId as number,
+    encode: (text) => tokenizer.encode(text),
+    encodeBatch: (texts) => tokenizer.encodeBatch(texts),
+    tokenize: (texts) => tokenizer.tokenize(texts),
+    decode: (ids, options) => tokenizer.decode(ids, options),
+    ...change,
+  }
+  const { kind, config, device, dtype, fingerprint, source, tokenEmbedding } = backbone
+  return {
+    ...{ kind, config, device, dtype, fingerprint, source, tokenEmbedding },
+    tokenizer: changed,
+    embed: (ids) => backbone.embed(ids),
+    run: (options) => backbone.run(options),
+    head: (h, rows) => backbone.head(h, rows),
+    parameters: () => backbone.parameters(),
+    setTrainable: (pattern) => backbone.setTrainable(pattern),
+    dispose: () => undefined,
+  }
+}
+
+async function collected(options: GenerateOptions) {
+  const pieces: string[] = []
+  const tokens: number[] = []
+  for await (const event of generate(options)) {
+    if (event.type === 'done') return { ...event, pieces, streamed: tokens }
+    pieces.push(event.text)
+    tokens.push(event.token)
+  }
+  throw new Error('no done event')
+}
+
+function promptOf(key: string, placement: Placement): Prompt {
+  const X = file.tensor(key).clone()
+  return new Prompt(
+    {
+      method: 'full',
+      length: X.shape[0] as number,
+      rank: 0,
+      hiddenSize: X.shape[1] as number,
+      placement,
+      activation: 'relu',
+      activationThreshold: 0,
+      backbone: backbone.fingerprint,
+    },
+    { X },
+  )
+}
+
+describe('greedy generation is that of transformers, token for token,', () => {
+  for (const cache of [true, false]) {
+    test.each(golden.cases)(`$name, cache ${cache}`, async (expected) => {
+      const { inputIds, endOfTextId, maxNewTokens } = expected
+      const prompt =
+        expected.prompt && promptOf(expected.prompt, expected.placement as Placement)
+      const found = await collected({
+        backbone: withTokenizer({ encode: () => [...inputIds], eosTokenId: endOfTextId }),
+        prompt: prompt || null,
+        text: 'the ids of the fixture',
+        maxNewTokens,
+        cache,
+      })
+      const stops = expected.newIds.at(-1) === endOfTextId
+      expect(found.tokens).toEqual(stops ? expected.newIds.slice(0, -1) : expected.newIds)
+      expect(found.streamed).toEqual(found.tokens)
+      expect(found.finishReason).toBe(stops ? 'stop' : 'length')
+      if (prompt) prompt.dispose()
+    })
+  }
+})
+
+describe('logits are processed as by transformers:', () => {
+  test.each(golden.processors)('%o', ({ key, endOfTextId, minNewTokens, ...given }) => {
+    const sampling = { temperature: 1, topK: 0, topP: 1, repetitionPenalty: 1, ...given }
+    const logits = file.tensor('processors.logits')
+    const seen = file.tensor('processors.previousIds').toArray() as number[][]
+    const banned = minNewTokens === undefined ? [] : [endOfTextId as number]
+    seen.forEach((ids, row) => {
+      const processed = processedLogits(
+        logits.slice(0, row, row + 1) as Tensor<'float32'>,
+        sampling,
+        ids,
+        banned, // of the row so far, one token was new
+      )
+      const expected = file.tensor(key).slice(0, row, row + 1)
+      expect(distance(processed.softmax(1), expected)).toBeLessThan(1e-6)
+    })
+  })
+
+  test('a banned token gets no probability', () => {
+    const logits = file.tensor('processors.logits').slice(0, 0, 1)
+    const sampling = { temperature: 1, topK: 0, topP: 1, repetitionPenalty: 1 }
+    const [probabilities] = processedLogits(logits, sampling, [1], [4])
+      .softmax(1)
+      .toArray() as number[][]
+    expect(probabilities?.[4]).toBe(0)
+  })
+})
+
+const text = 'A dog and a cat'
+
+describe('generation', () => {
+  test('gives the same text for the same seed, another for another', async () => {
+    const of = async (seed: number, cache: boolean) =>
+      (await collected({ backbone, text, temperature: 1.5, seed, cache, maxNewTokens: 12 }))
+        .tokens
+    expect(await of(1, true)).toEqual(await of(1, true))
+    expect(await of(1, true)).not.toEqual(await of(2, true))
+  })
+
+  test('with topK 1 is greedy at any temperature', async () => {
+    const greedy = await collected({ backbone, text, maxNewTokens: 8 })
+    const sampled = await collected({
+      backbone,
+      text,
+      maxNewTokens: 8,
+      temperature: 2,
+      topK: 1,
+    })
+    expect(sampled.tokens).toEqual(greedy.tokens)
+  })
+
+  test('never repeats a token under a huge penalty', async () => {
+    const found = await collected({
+      backbone,
+      text,
+      repetitionPenalty: 1e6,
+      maxNewTokens: 20,
+    })
+    const all = [...backbone.tokenizer.encode(text), ...found.tokens]
+    expect(new Set(all).size).toBe(all.length)
+  })
+
+  test('gives at least minNewTokens', async () => {
+    const [first] = (await collected({ backbone, text, maxNewTokens: 1 })).tokens
+    const stopping = withTokenizer({ eosTokenId: first as number })
+    const none = await collected({ backbone: stopping, text })
+    expect(none).toMatchObject({ finishReason: 'stop', tokens: [], text: '' })
+    const found = await collected({ backbone: stopping, text, minNewTokens: 4 })
+    expect(found.tokens.length).toBeGreaterThanOrEqual(4)
+    expect(found.tokens.slice(0, 4)).not.toContain(first)
+  })
+
+  test('ends where the model has no more positions, and says so', async () => {
+    for (const cache of [true, false]) {
+      const found = await collected({ backbone, text, maxNewTokens: 500, cache })
+      const given = backbone.tokenizer.encode(text).length
+      expect(found.finishReason).toBe('positions')
+      // the last token is predicted at the last position and needs none of its own
+      expect(given + found.tokens.length).toBe(64 + 1)
+    }
+  })
+
+  test('streams text by whole characters, which add up to the whole', async () => {
+    // '€' is three bytes, each a token here
+    const bytes = backbone.tokenizer.encode('a€b')
+    const wanted = [...bytes]
+    const scripted = withTokenizer({})
+    const found: string[] = []
+    let step = 0
+    const head = scripted.head
+    scripted.head = async (h, rows) => {
+      const logits = await head(h, rows)
+      const next = wanted[step++] as number
+      return logits.mul(0).scatter(
+        1,
+        tensor([[next]], { dtype: 'int64' }),
+        tensor([[9]]),
+      )
+    }
+    for await (const event of generate({
+      backbone: scripted,
+      text,
+      maxNewTokens: wanted.length,
+    })) {
+      if (event.type === 'token') found.push(event.text)
+      else expect(event.text).toBe('a€b')
+    }
+    expect(found.join('')).toBe('a€b')
+    expect(found.some((piece) => piece.includes('\uFFFD'))).toBe(false)
+    expect(found.length).toBe(bytes.length)
+    expect(bytes.length).toBeGreaterThan(3)
+  })
+
+  test('stops between two tokens when it is aborted', async () => {
+    const controller = new AbortController()
+    const seen: number[] = []
+    const run = async () => {
+      const { signal } = controller
+      for await (const event of generate({ backbone, text, signal })) {
+        if (event.type === 'token') seen.push(event.token)
+        if (seen.length === 3) controller.abort()
+      }
+    }
+    await expect(run()).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+    expect(seen.length).toBe(3)
+  })
+
+  test('leaves no tensor behind: to its end, left early, aborted', async () => {
+    const once = async () => {
+      await collected({ backbone, text, maxNewTokens: 5, temperature: 1, topP: 0.9 })
+      for await (const _ of generate({ backbone, text })) break
+      const signal = AbortSignal.abort()
+      await expect(collected({ backbone, text, signal })).rejects.toThrow()
+    }
+    await once()
+    const before = memory().tensors
+    for (let i = 0; i < 4; i++) await once()
+    expect(memory().tensors).toBeLessThanOrEqual(before)
+  })
+})
+
+describe('generate refuses', () => {
+  const cases: [string, Partial<GenerateOptions>, RegExp][] = [
+    ['a negative temperature', { temperature: -1 }, /temperature/],
+    ['a NaN temperature', { temperature: Number.NaN }, /temperature/],
+    ['topP 0', { topP: 0 }, /topP/],
+    ['topP above 1', { topP: 1.1 }, /topP/],
+    ['a negative topK', { topK: -1 }, /topK/],
+    ['no new tokens', { maxNewTokens: 0 }, /maxNewTokens/],
+    ['a penalty of 0', { repetitionPenalty: 0 }, /repetitionPenalty/],
+    ['a negative seed', { seed: -1 }, /seed/],
+    [
+      'a text that fills the positions',
+      { text: 'a dog '.repeat(60) },
+      /text of 1\.\.63 tokens/,
+    ],
+  ]
+  test.each(cases)('%s', async (_, change, message) => {
+    await expect(collected({ backbone, text, ...change })).rejects.toThrow(RangeError)
+    await expect(collected({ backbone, text, ...change })).rejects.toThrow(message)
+  })
+})
