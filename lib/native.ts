@@ -74,7 +74,12 @@ export interface NativeOps {
   rand(shape: Dims, generator: GeneratorHandle, dtype: DType): T
   randint(low: number, high: number, shape: Dims, generator: GeneratorHandle): T
   randperm(n: number, generator: GeneratorHandle): T
-  multinomial(probabilities: T, count: number, replacement: boolean, generator: GeneratorHandle): T
+  multinomial(
+    probabilities: T,
+    count: number,
+    replacement: boolean,
+    generator: GeneratorHandle,
+  ): T
   // arithmetic, with broadcasting
   add(a: T, b: Operand, alpha: number): T
   sub(a: T, b: Operand, alpha: number): T
@@ -333,7 +338,10 @@ export interface NativeBinding {
   /** [job] */
   setGrad(tensor: TensorHandle, gradient: TensorHandle | null): Promise<void>
   /** [job] Scales gradients so that their common norm is at most `maxNorm`; gives the norm before. */
-  clipGradNorm(parameters: readonly TensorHandle[], maxNorm: number): Promise<TensorHandle>
+  clipGradNorm(
+    parameters: readonly TensorHandle[],
+    maxNorm: number,
+  ): Promise<TensorHandle>
 
   // generators
   generatorCreate(seed: number): GeneratorHandle

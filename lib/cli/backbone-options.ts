@@ -58,7 +58,10 @@ export async function openBackbone(options: {
   device: string
   dtype: BackboneDType | undefined
 }): Promise<CausalBackbone> {
-  return await loadBackbone(options.backbone, { device: options.device, dtype: options.dtype })
+  return await loadBackbone(options.backbone, {
+    device: options.device,
+    dtype: options.dtype,
+  })
 }
 
 /** The prompt of a file, or null without one. */
@@ -71,7 +74,10 @@ export function openPrompt(
 }
 
 /** Either a bundled task's name or a data file, and not both. */
-export function taskSource(options: { task: string | undefined; data: string | undefined }): {
+export function taskSource(options: {
+  task: string | undefined
+  data: string | undefined
+}): {
   source: string
   bundled: boolean
 } {
@@ -81,7 +87,10 @@ export function taskSource(options: { task: string | undefined; data: string | u
   }
   if (data !== undefined) {
     // a file that has a bundled task's name is not that task
-    return { source: bundledTaskNames.includes(data) ? `./${data}` : data, bundled: false }
+    return {
+      source: bundledTaskNames.includes(data) ? `./${data}` : data,
+      bundled: false,
+    }
   }
   if (task === undefined) {
     throw new UsageError(

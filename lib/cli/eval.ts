@@ -33,7 +33,10 @@ import { count, duration, percent, table } from './output.js'
 const options = {
   ...backboneOptions,
   prompt: optional('--prompt <file>', 'prompt file to evaluate', path),
-  hard: flag('--hard', "evaluate the hard prompt: the template's own words, no prompt file"),
+  hard: flag(
+    '--hard',
+    "evaluate the hard prompt: the template's own words, no prompt file",
+  ),
   ...dataOptions,
   split: withDefault(
     '--split <name>',
@@ -67,13 +70,20 @@ Examples:
 export function addEval(program: Command, context: Context): void {
   const command = program
     .command('eval')
-    .description('Accuracy, macro-F1 and the confusion table of a prompt on labelled rows.')
+    .description(
+      'Accuracy, macro-F1 and the confusion table of a prompt on labelled rows.',
+    )
     .showHelpAfterError('See `npx lopt eval --help`.')
     .addHelpText('after', HELP)
   addOptions(command, options)
   command.action(async () => {
-    if (command.getOptionValueSource('split') === 'cli' && command.getOptionValue('data')) {
-      throw new UsageError('--split has no meaning with --data: all rows of the file count')
+    if (
+      command.getOptionValueSource('split') === 'cli' &&
+      command.getOptionValue('data')
+    ) {
+      throw new UsageError(
+        '--split has no meaning with --data: all rows of the file count',
+      )
     }
     await run(optionValues(command, options), context)
   })
@@ -98,7 +108,14 @@ async function run(
     const split = bundled ? values.split : 'test'
     const { batchSize } = values
     const started = performance.now()
-    const evaluation = await evaluate({ backbone, prompt, task, split, batchSize, signal })
+    const evaluation = await evaluate({
+      backbone,
+      prompt,
+      task,
+      split,
+      batchSize,
+      signal,
+    })
     const seconds = (performance.now() - started) / 1000
     const majority = evaluateMajority(task, split)
 
@@ -114,7 +131,11 @@ async function run(
       truncated,
       labels,
       confusion,
-      majority: { label: majority.label, accuracy: majority.accuracy, macroF1: majority.macroF1 },
+      majority: {
+        label: majority.label,
+        accuracy: majority.accuracy,
+        macroF1: majority.macroF1,
+      },
       seconds,
     })
     const name = prompt ? prompt.config.method : 'hard prompt'
@@ -122,7 +143,12 @@ async function run(
     const figures = [
       ['', 'parameters', 'accuracy', 'macro-F1', 'loss'],
       [name, count(parameters), percent(accuracy), percent(macroF1), loss.toFixed(4)],
-      [`always ${majority.label}`, '0', percent(majority.accuracy), percent(majority.macroF1)],
+      [
+        `always ${majority.label}`,
+        '0',
+        percent(majority.accuracy),
+        percent(majority.macroF1),
+      ],
     ]
     output.print(table(figures, [1, 2, 3, 4]))
     output.print(`\n${confusionTable(evaluation)}`)

@@ -24,11 +24,17 @@ export function reportFailure(error: unknown, output: Output, hint: string): num
   if (error instanceof CommanderError) {
     // commander has written its message by itself
     if (error.exitCode === 0) return EXIT.ok
-    output.event({ type: 'error', code: 'ERR_USAGE', message: withoutPrefix(error.message) })
+    output.event({
+      type: 'error',
+      code: 'ERR_USAGE',
+      message: withoutPrefix(error.message),
+    })
     return EXIT.usage
   }
   const usage =
-    error instanceof UsageError || error instanceof TypeError || error instanceof RangeError
+    error instanceof UsageError ||
+    error instanceof TypeError ||
+    error instanceof RangeError
   const message = oneLineMessage(error)
   if (error instanceof LoptError) {
     output.event({ type: 'error', code: error.code, message })
@@ -50,7 +56,11 @@ function oneLineMessage(error: unknown): string {
 /** The stack, and those of the causes. */
 function stackOf(error: unknown): string {
   const stacks: string[] = []
-  for (let one = error; one !== undefined; one = one instanceof Error ? one.cause : undefined) {
+  for (
+    let one = error;
+    one !== undefined;
+    one = one instanceof Error ? one.cause : undefined
+  ) {
     stacks.push(one instanceof Error ? (one.stack ?? one.message) : String(one))
   }
   return stacks.join('\ncaused by ')

@@ -3,7 +3,12 @@
 import { text as readAll } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { generate } from '../index.js'
-import { backboneOptions, openBackbone, openPrompt, promptOptions } from './backbone-options.js'
+import {
+  backboneOptions,
+  openBackbone,
+  openPrompt,
+  promptOptions,
+} from './backbone-options.js'
 import type { Context } from './interrupt.js'
 import {
   addOptions,
@@ -23,7 +28,12 @@ import {
 const options = {
   ...backboneOptions,
   prompt: optional('--prompt <file>', 'prompt file', path, 'none: the text alone'),
-  text: optional('--text <text>', 'what is continued, as it is', anyText, 'standard input'),
+  text: optional(
+    '--text <text>',
+    'what is continued, as it is',
+    anyText,
+    'standard input',
+  ),
   maxNewTokens: withDefault('--max-new-tokens <n>', 'tokens at most', integer(1), 64),
   minNewTokens: withDefault(
     '--min-new-tokens <n>',
@@ -37,7 +47,12 @@ const options = {
     notNegative,
     0,
   ),
-  topK: withDefault('--top-k <n>', 'sample among the k likeliest tokens; 0: all', integer(0), 0),
+  topK: withDefault(
+    '--top-k <n>',
+    'sample among the k likeliest tokens; 0: all',
+    integer(0),
+    0,
+  ),
   topP: withDefault(
     '--top-p <x>',
     'sample among the likeliest tokens that together have this probability',

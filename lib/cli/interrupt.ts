@@ -1,6 +1,7 @@
 // Ctrl-C, termination and a reader that has gone away, as one AbortSignal. Knows no command.
 
 import { constants } from 'node:os'
+import { EXIT } from './failure.js'
 import type { Output } from './output.js'
 
 /** What every command gets beside its options. */
@@ -11,7 +12,10 @@ export interface Context {
 
 export interface Interrupt {
   readonly signal: AbortSignal
-  /** The process's exit code once it was interrupted, as shells count: 128 and the signal's number. */
+  /**
+   * The process's exit code once it was interrupted, as shells count: 128 and the signal's number.
+   * 1 if an output cannot be written.
+   */
   exitCode(): number | undefined
 }
 
@@ -23,21 +27,25 @@ export interface Interrupt {
 export function listenForInterrupts(note: (line: string) => void): Interrupt {
   const controller = new AbortController()
   let exitCode: number | undefined
-  const abort = (name: 'SIGINT' | 'SIGTERM' | 'SIGPIPE') => {
-    exitCode ??= 128 + constants.signals[name]
+  const abort = (code: number) => {
+    exitCode ??= code
     controller.abort()
   }
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
     // once: after it the system's own way with the signal is back, which ends the process
     process.once(name, () => {
       note('lopt: stopping; once more stops at once, without saving')
-      abort(name)
+      abort(128 + constants.signals[name])
     })
   }
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
-      abort('SIGPIPE')
+      // each later write fails again: only the first says something
+      const first = exitCode === undefined
+      abort(error.code === 'EPIPE' ? 128 + constants.signals.SIGPIPE : EXIT.failed)
+      if (first && exitCode === EXIT.failed && stream === process.stdout) {
+        note(`lopt: ERR_IO: Cannot write to standard output: ${error.message}`)
+      }
     })
   }
   return { signal: controller.signal, exitCode: () => exitCode }

@@ -2,6 +2,7 @@
 // works.
 
 import { Command } from 'commander'
+import { LoptError } from '../errors.js'
 import { packageVersion } from '../native.js'
 import { runDoctor } from './doctor.js'
 import { addEval } from './eval.js'
@@ -48,9 +49,9 @@ async function main(argv: readonly string[]): Promise<number> {
   } catch (error) {
     const known = program.commands.some((command) => command.name() === name)
     const hint = `See \`npx lopt ${known ? `${name} ` : ''}--help\`.`
-    const interrupted = interrupt.exitCode()
-    // what fails because it was told to stop has not failed
-    exitCode = interrupted === undefined ? reportFailure(error, output, hint) : interrupted
+    // what was told to stop has not failed
+    const aborted = error instanceof LoptError && error.code === 'ERR_ABORTED'
+    if (!aborted) exitCode = reportFailure(error, output, hint)
   }
   return interrupt.exitCode() ?? exitCode
 }

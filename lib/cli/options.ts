@@ -86,14 +86,19 @@ export function optionValues<Table extends OptionTable>(
   table: Table,
 ): OptionValues<Table> {
   const values: Record<string, unknown> = command.opts()
-  const entries = Object.entries(table).map(([key, spec]) => [key, values[key] ?? spec.default])
+  const entries = Object.entries(table).map(([key, spec]) => [
+    key,
+    values[key] ?? spec.default,
+  ])
   return Object.fromEntries(entries) as OptionValues<Table>
 }
 
 function readArgument<T>(schema: z.ZodType<T, string>, text: string): T {
   const result = schema.safeParse(text)
   if (result.success) return result.data
-  throw new InvalidArgumentError(result.error.issues.map(({ message }) => message).join('; '))
+  throw new InvalidArgumentError(
+    result.error.issues.map(({ message }) => message).join('; '),
+  )
 }
 
 /** Any text but the empty one. */
@@ -116,7 +121,10 @@ export function integer(min: number): z.ZodType<number, string> {
 }
 
 /** A finite number for which `holds`; `range` says which in the message. */
-export function number(range: string, holds: (value: number) => boolean): z.ZodType<number, string> {
+export function number(
+  range: string,
+  holds: (value: number) => boolean,
+): z.ZodType<number, string> {
   const message = `Expected a number ${range}.`
   return z
     .string()
@@ -129,7 +137,9 @@ export const positive = number('above 0', (value) => value > 0)
 export const notNegative = number('of 0 or more', (value) => value >= 0)
 
 /** One of a few words. */
-export function choice<const Word extends string>(words: readonly Word[]): z.ZodType<Word, string> {
+export function choice<const Word extends string>(
+  words: readonly Word[],
+): z.ZodType<Word, string> {
   return z
     .string()
     .refine((value): value is Word => (words as readonly string[]).includes(value), {
@@ -141,7 +151,10 @@ export function choice<const Word extends string>(words: readonly Word[]): z.Zod
 export const list = z
   .string()
   .transform((value) => value.split(',').map((name) => name.trim()))
-  .refine((names) => names.every((name) => name !== ''), 'Expected names with commas between them.')
+  .refine(
+    (names) => names.every((name) => name !== ''),
+    'Expected names with commas between them.',
+  )
 
 /** `--json`, which every command has. */
 export const jsonOption = flag('--json', 'one JSON object a line on stdout')

@@ -45,7 +45,10 @@ export function createOutput(json: boolean): Output {
 }
 
 /** Rows as aligned columns, two spaces between them; `right` are the columns of figures. */
-export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
+export function table(
+  rows: readonly (readonly string[])[],
+  right: readonly number[] = [],
+): string {
   const columns = Math.max(...rows.map((row) => row.length))
   const widths = Array.from({ length: columns }, (_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? '').length)),

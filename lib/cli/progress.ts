@@ -34,8 +34,13 @@ function showBar(output: Output, total: number): Progress {
   let stopped = false
   return {
     step(step, loss) {
+      if (stopped) return
       const { rate, left } = pace(step)
-      bar.update(step, { loss: loss.toFixed(4), rate: rateText(rate), left: duration(left) })
+      bar.update(step, {
+        loss: loss.toFixed(4),
+        rate: rateText(rate),
+        left: duration(left),
+      })
     },
     stop() {
       if (stopped) return
@@ -61,7 +66,9 @@ function showLines(output: Output, total: number): Progress {
       if (!due && now - lastLine < quietSeconds * 1000) return
       lastLine = now
       const time = step === total ? '' : `  ${duration(left)} left`
-      output.note(`step ${step}/${total}  loss ${loss.toFixed(4)}  ${rateText(rate)}${time}`)
+      output.note(
+        `step ${step}/${total}  loss ${loss.toFixed(4)}  ${rateText(rate)}${time}`,
+      )
     },
     stop() {},
   }

@@ -26,12 +26,16 @@ import {
   text,
   withDefault,
 } from './options.js'
-import { count, oneLine, type Output, percent } from './output.js'
+import { count, type Output, oneLine, percent } from './output.js'
 
 const options = {
   ...backboneOptions,
   prompt: optional('--prompt <file>', 'prompt file', path, 'none: the text alone'),
-  data: required('--data <file>', 'rows to score: .jsonl, .csv or .tsv; labels may be left out', path),
+  data: required(
+    '--data <file>',
+    'rows to score: .jsonl, .csv or .tsv; labels may be left out',
+    path,
+  ),
   template: optional(
     '--template <text>',
     "what the model reads, {field} being a row's value",
@@ -77,10 +81,16 @@ async function run(
   const backbone = await openBackbone(values)
   try {
     const prompt = openPrompt(values.prompt, backbone, values)
-    const task = formatOf(values, labelsAndWords(values.labels, prompt), prompt?.task?.template)
+    const task = formatOf(
+      values,
+      labelsAndWords(values.labels, prompt),
+      prompt?.task?.template,
+    )
     const { fields } = parseTemplate(task.template)
     const report = createReport(output, task.labels)
-    for await (const rows of chunks(readRows(values.data, { fields, label: 'optional' }))) {
+    for await (const rows of chunks(
+      readRows(values.data, { fields, label: 'optional' }),
+    )) {
       const texts = rows.map((row) => row.fields)
       const { batchSize } = values
       const scores = await score({ backbone, prompt, task, texts, batchSize, signal })
@@ -103,7 +113,8 @@ function formatOf(
   const template = values.template ?? storedTemplate
   if (template === undefined || labels === undefined) {
     const missing = template === undefined ? '--template' : '--labels'
-    const why = values.prompt === undefined ? 'Without --prompt' : 'The prompt file names none, so'
+    const why =
+      values.prompt === undefined ? 'Without --prompt' : 'The prompt file names none, so'
     throw new UsageError(`${why} give ${missing}`)
   }
   return { template, labels, verbalizer: completeVerbalizer(labels, verbalizer) }
@@ -124,9 +135,16 @@ async function* chunks(rows: AsyncIterable<Row>): AsyncGenerator<Row[]> {
 function createReport(output: Output, labels: readonly string[]) {
   const widths = labels.map((label) => Math.max(label.length, 8))
   const longest = Math.max('prediction'.length, ...labels.map((label) => label.length))
-  const line = (row: string, prediction: string, scores: readonly string[], rest: string) => {
+  const line = (
+    row: string,
+    prediction: string,
+    scores: readonly string[],
+    rest: string,
+  ) => {
     const figures = scores.map((figure, i) => figure.padStart(widths[i] ?? 0))
-    return [row.padStart(6), prediction.padEnd(longest), ...figures, rest].join('  ').trimEnd()
+    return [row.padStart(6), prediction.padEnd(longest), ...figures, rest]
+      .join('  ')
+      .trimEnd()
   }
   let index = 0
   let truncated = 0
@@ -146,9 +164,12 @@ function createReport(output: Output, labels: readonly string[]) {
       output.print(line(String(row), prediction, figures, shown))
     },
     end() {
-      if (truncated > 0) output.note(`${count(truncated)} of ${count(index)} rows were cut to fit`)
+      if (truncated > 0)
+        output.note(`${count(truncated)} of ${count(index)} rows were cut to fit`)
       if (labelled > 0) {
-        output.note(`${percent(right / labelled)} of ${count(labelled)} labelled rows are right`)
+        output.note(
+          `${percent(right / labelled)} of ${count(labelled)} labelled rows are right`,
+        )
       }
     },
   }

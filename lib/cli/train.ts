@@ -3,16 +3,12 @@
 
 import type { Command } from 'commander'
 import {
-  type CausalBackbone,
   createPrompt,
   DEFAULT_LEARNING_RATES,
-  evaluateMajority,
   LoptError,
   loadTask,
   METHOD_NAMES,
-  type Prompt,
   type Task,
-  type TrainEvent,
   train,
 } from '../index.js'
 import { ACTIVATION_NAMES } from '../prompt/activation.js'
@@ -20,7 +16,12 @@ import { PLACEMENTS } from '../prompt/index.js'
 import { OBJECTIVES } from '../train/loss.js'
 import { OPTIMIZERS } from '../train/options.js'
 import { SCHEDULES } from '../train/schedule.js'
-import { backboneOptions, dataOptions, openBackbone, taskSource } from './backbone-options.js'
+import {
+  backboneOptions,
+  dataOptions,
+  openBackbone,
+  taskSource,
+} from './backbone-options.js'
 import { UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import {
@@ -39,8 +40,8 @@ import {
   text,
   withDefault,
 } from './options.js'
-import { count, duration, type Output, percent, table } from './output.js'
 import { type Progress, showProgress } from './progress.js'
+import { evaluationLine, printResult, sayStart } from './train-report.js'
 
 const data = {
   ...dataOptions,
@@ -72,7 +73,12 @@ const shape = {
     'lopt-1',
   ),
   length: withDefault('--length <n>', 'virtual tokens of the prompt', integer(1), 20),
-  rank: withDefault('--rank <n>', 'rank of the prompt, for lopt-1 and lopt-2', integer(1), 4),
+  rank: withDefault(
+    '--rank <n>',
+    'rank of the prompt, for lopt-1 and lopt-2',
+    integer(1),
+    4,
+  ),
   activation: withDefault(
     '--activation <name>',
     `for lopt-2: ${ACTIVATION_NAMES.join(', ')}`,
@@ -123,8 +129,18 @@ const training = {
       .join(', '),
   ),
   weightDecay: withDefault('--weight-decay <x>', 'weight decay', notNegative, 0),
-  clip: withDefault('--clip <norm>', 'greatest norm of the gradient; 0: none', notNegative, 1),
-  optimizer: withDefault('--optimizer <name>', OPTIMIZERS.join(', '), choice(OPTIMIZERS), 'adam'),
+  clip: withDefault(
+    '--clip <norm>',
+    'greatest norm of the gradient; 0: none',
+    notNegative,
+    1,
+  ),
+  optimizer: withDefault(
+    '--optimizer <name>',
+    OPTIMIZERS.join(', '),
+    choice(OPTIMIZERS),
+    'adam',
+  ),
   schedule: withDefault(
     '--schedule <name>',
     `of the learning rate: ${SCHEDULES.join(', ')}`,
@@ -232,15 +248,18 @@ async function run(
     for await (const event of events) {
       output.event({ ...event })
       if (event.type === 'start') {
-        sayStart(output, event, backbone, prompt, task)
-        progress = showProgress(output, event.steps)
+        sayStart(output, event, backbone, prompt, task, values.seed)
+        const shown = showProgress(output, event.steps)
+        progress = shown
+        // a second Ctrl-C kills: the terminal must have its cursor back by then
+        signal.addEventListener('abort', () => shown.stop())
       } else if (event.type === 'step') {
         progress?.step(event.step, event.loss)
       } else if (event.type === 'eval') {
         output.note(evaluationLine(event))
       } else if (event.type === 'done') {
         progress?.stop()
-        printResult(output, event, values, prompt, task)
+        printResult(output, event, prompt, task, values.out)
       }
     }
   } catch (error) {
@@ -276,70 +295,4 @@ async function openTrainingTask(values: Options): Promise<Task> {
     seed: values.seed,
     evalData: values.evalData,
   })
-}
-
-type EventOf<Type extends TrainEvent['type']> = Extract<TrainEvent, { type: Type }>
-
-function sayStart(
-  output: Output,
-  event: EventOf<'start'>,
-  backbone: CausalBackbone,
-  prompt: Prompt,
-  task: Task,
-): void {
-  const { length, rank, hiddenSize, method } = prompt.config
-  const shape = rank > 0 ? `${length} x ${hiddenSize}, rank ${rank}` : `${length} x ${hiddenSize}`
-  const { config, dtype, device } = backbone
-  const held =
-    event.heldOut === 0 ? '' : ` (held out by seed: ${count(event.heldOut)} of the rows of --data)`
-  const lines = [
-    ['backbone', `${backbone.source} (${config.layers} layers, ${dtype}, ${device})`],
-    ['prompt', `${method}, ${shape}: ${count(event.trainableParameters)} trainable parameters`],
-    ['labels', labelsText(task)],
-    ['train rows', `${count(event.trainRows)}, ${count(event.truncated)} of them cut to fit`],
-    ['eval rows', `${count(event.devRows)}${held}`],
-    ['learning rate', String(event.learningRate)],
-  ]
-  for (const line of table(lines).split('\n')) output.note(line)
-}
-
-function labelsText({ verbalizer }: Task): string {
-  return Object.entries(verbalizer)
-    .map(([label, words]) => (label === words ? label : `${label} (${words})`))
-    .join(', ')
-}
-
-function evaluationLine({ step, accuracy, macroF1, loss, best }: EventOf<'eval'>): string {
-  const mark = best ? '  best so far' : ''
-  return (
-    `eval at step ${step}: accuracy ${percent(accuracy)}, macro-F1 ${percent(macroF1)}, ` +
-    `loss ${loss.toFixed(4)}${mark}`
-  )
-}
-
-function printResult(
-  output: Output,
-  event: EventOf<'done'>,
-  values: Options,
-  prompt: Prompt,
-  task: Task,
-): void {
-  const { accuracy, macroF1, bestStep, steps, seconds } = event
-  const rows = [['', 'parameters', 'accuracy', 'macro-F1', 'step', 'time']]
-  const evaluated = accuracy !== undefined && macroF1 !== undefined
-  rows.push([
-    prompt.config.method,
-    count(prompt.trainableParameters),
-    evaluated ? percent(accuracy) : 'not evaluated',
-    evaluated ? percent(macroF1) : '',
-    `${bestStep}/${steps}`,
-    duration(seconds),
-  ])
-  if (evaluated) {
-    const majority = evaluateMajority(task, 'dev')
-    const figures = [percent(majority.accuracy), percent(majority.macroF1)]
-    rows.push([`always ${majority.label}`, '0', ...figures])
-  }
-  output.print(table(rows, [1, 2, 3, 4, 5]))
-  output.print(`\nprompt:     ${event.path}\nrun folder: ${values.out}`)
 }

@@ -43,7 +43,8 @@ export function makeBatch(
 
   const padded = (values: readonly number[], length: number, padding: number) =>
     Array.from({ length }, (_, i) => values[i] ?? padding)
-  const int64 = (values: number[] | number[][]) => tensor(values, { dtype: 'int64', device })
+  const int64 = (values: number[] | number[][]) =>
+    tensor(values, { dtype: 'int64', device })
 
   const order = rows.map(({ text }, i) => {
     const ids = tokens[i] as number[]
@@ -52,7 +53,10 @@ export function makeBatch(
   })
   const first = rows.map(({ text }) => P + text.length - 1)
   const queries = rows.map(({ label }, i) =>
-    Array.from({ length: K }, (_, j) => (first[i] as number) + Math.min(j, label.length - 1)),
+    Array.from(
+      { length: K },
+      (_, j) => (first[i] as number) + Math.min(j, label.length - 1),
+    ),
   )
   return {
     size: rows.length,

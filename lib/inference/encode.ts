@@ -48,8 +48,15 @@ export function textLimit(
 ): number {
   const longest = Math.max(...labels.ids.map((ids) => ids.length))
   const left = backbone.config.positions - (prompt?.config.length ?? 0) - longest
+  if (left < 1) {
+    throw new RangeError(
+      `A prompt of ${prompt?.config.length ?? 0} virtual tokens and a label of ${longest} tokens ` +
+        `leave no room for a text in ${backbone.config.positions} positions`,
+    )
+  }
   if (maxLength === undefined) return left
-  if (Number.isSafeInteger(maxLength) && maxLength >= 1 && maxLength <= left) return maxLength
+  if (Number.isSafeInteger(maxLength) && maxLength >= 1 && maxLength <= left)
+    return maxLength
   throw new RangeError(
     `Expected maxLength in 1..${left}, the positions that prompt and label leave, but received ${maxLength}`,
   )
@@ -70,7 +77,10 @@ export function encodeTexts(
   return examples.map(({ fields }, i) => {
     const ids = whole[i] as number[]
     if (ids.length === 0) {
-      throw new LoptError('ERR_DATA', `${where(examples[i], i)}: the filled template has no tokens`)
+      throw new LoptError(
+        'ERR_DATA',
+        `${where(examples[i], i)}: the filled template has no tokens`,
+      )
     }
     if (ids.length <= limit) return { ids, truncated: 0 }
     return fillTokens(parsed, fields, encode, limit)
@@ -78,5 +88,7 @@ export function encodeTexts(
 }
 
 function where(example: Pick<Example, 'source'> | undefined, i: number): string {
-  return example?.source ? `${example.source.file}:${example.source.line}` : `example ${i}`
+  return example?.source
+    ? `${example.source.file}:${example.source.line}`
+    : `example ${i}`
 }

@@ -81,7 +81,8 @@ export async function* generate(options: GenerateOptions): AsyncGenerator<Genera
   const room = backbone.config.positions - P
   // A model that was given nothing starts where its texts do.
   const given = tokenizer.encode(text)
-  if (given.length === 0 && tokenizer.eosTokenId !== undefined) given.push(tokenizer.eosTokenId)
+  if (given.length === 0 && tokenizer.eosTokenId !== undefined)
+    given.push(tokenizer.eosTokenId)
   if (given.length === 0 || given.length >= room) {
     throw new RangeError(
       `Expected a text of 1..${room - 1} tokens, which leaves a position, but received ${given.length}`,
@@ -143,7 +144,11 @@ async function first(
   const x = await assemble(backbone, inputs, batch)
   const Q = x.shape[1] as number
   const queries = tensor([[Q - 1]], { dtype: 'int64', device: backbone.device })
-  const { hidden, present } = await backbone.run({ x, positions: batch.positions, queries })
+  const { hidden, present } = await backbone.run({
+    x,
+    positions: batch.positions,
+    queries,
+  })
   return { logits: await logitsOf(backbone, hidden.select(0, 0)), present }
 }
 

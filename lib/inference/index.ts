@@ -17,6 +17,7 @@ export {
 export { labelLogProbabilities, promptInputs } from './label-logits.js'
 export {
   argmax,
+  checkCount,
   labelScores,
   placeOf,
   type Score,

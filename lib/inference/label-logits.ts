@@ -9,7 +9,10 @@ import { handleOf, wrap } from '../torch/tensor.js'
 import type { Batch } from './batch.js'
 
 /** The prompt's vectors in the backbone's dtype, [P, H], or null without a prompt. */
-export function promptInputs(backbone: CausalBackbone, prompt: Prompt | null): Tensor | null {
+export function promptInputs(
+  backbone: CausalBackbone,
+  prompt: Prompt | null,
+): Tensor | null {
   return prompt === null ? null : prompt.inputs().to(backbone.dtype)
 }
 
@@ -70,5 +73,7 @@ export async function labelLogProbabilities(
   const logits = await logitsOf(backbone, await labelHidden(backbone, inputs, batch))
   const { jobs } = binding()
   const target = handleOf(batch.targets)
-  return wrap(await jobs.crossEntropy(handleOf(logits), target, null, 'none', -100, 0)).neg()
+  return wrap(
+    await jobs.crossEntropy(handleOf(logits), target, null, 'none', -100, 0),
+  ).neg()
 }

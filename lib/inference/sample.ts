@@ -1,7 +1,13 @@
 // Which token comes next: from logits to a choice. Knows no model and no text.
 
 import { binding } from '../torch/context.js'
-import { type Generator, multinomial, type Tensor, tensor, where } from '../torch/index.js'
+import {
+  type Generator,
+  multinomial,
+  type Tensor,
+  tensor,
+  where,
+} from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
 
 export interface SamplingOptions {

@@ -15,7 +15,7 @@ import {
   type TextFormat,
   textLimit,
 } from './encode.js'
-import { labelHidden, labelLogProbabilities, logitsOf, promptInputs } from './label-logits.js'
+import { labelHidden, logitsOf, promptInputs } from './label-logits.js'
 
 export interface ScoreOptions {
   backbone: CausalBackbone
@@ -55,7 +55,9 @@ export async function score(options: ScoreOptions): Promise<Score[]> {
   const encoded = encodeTexts(backbone, format.template, examples, limit)
   const all = await scoreTexts({ ...options, labels, encoded })
   return all.map((values, i) => ({
-    scores: Object.fromEntries(labels.labels.map((label, j) => [label, values[j] as number])),
+    scores: Object.fromEntries(
+      labels.labels.map((label, j) => [label, values[j] as number]),
+    ),
     prediction: labels.labels[argmax(values)] as string,
     truncated: encoded[i]?.truncated ?? 0,
   }))
@@ -78,6 +80,14 @@ function fieldsOf(
   if (fields.length === 1) return { [fields[0] as string]: text }
   throw new TypeError(
     `The template has the fields ${fields.join(', ')}: give each text as an object of them`,
+  )
+}
+
+/** @throws RangeError unless `value` is an integer of 1 or more. */
+export function checkCount(value: number, name: string): void {
+  if (Number.isSafeInteger(value) && value >= 1) return
+  throw new RangeError(
+    `Expected ${name} to be an integer of 1 or more but received ${value}`,
   )
 }
 
@@ -104,7 +114,10 @@ export async function scoreTexts({
   batchSize?: number | undefined
   signal?: AbortSignal | undefined
 }): Promise<number[][]> {
-  const order = [...encoded.keys()].sort((a, b) => lengthOf(encoded, a) - lengthOf(encoded, b))
+  checkCount(batchSize, 'batchSize')
+  const order = [...encoded.keys()].sort(
+    (a, b) => lengthOf(encoded, a) - lengthOf(encoded, b),
+  )
   const result = new Array<number[]>(encoded.length)
   await noGrad(() =>
     tidy(async () => {
@@ -114,7 +127,9 @@ export async function scoreTexts({
         const chosen = order.slice(from, from + batchSize)
         const texts = chosen.map((i) => (encoded[i] as EncodedText).ids)
         const scores = await tidy(async () => {
-          const values = await (await labelScores(backbone, prompt, inputs, texts, labels)).read()
+          const values = await (
+            await labelScores(backbone, prompt, inputs, texts, labels)
+          ).read()
           return Array.from(values as Float32Array)
         })
         chosen.forEach((i, row) => {
@@ -132,8 +147,8 @@ function lengthOf(encoded: readonly EncodedText[], i: number): number {
 }
 
 /**
- * The score of every label for every text, [B, C], with its graph. Labels of one token share one
- * pass; else each label is a row of its own.
+ * The score of every label for every text, [B, C], with its graph. A label of several tokens is a
+ * row of its own; those of one token are read off where the first row's label begins.
  */
 export async function labelScores(
   backbone: CausalBackbone,
@@ -142,20 +157,37 @@ export async function labelScores(
   texts: readonly (readonly number[])[],
   labels: LabelTokens,
 ): Promise<Tensor> {
-  const place = placeOf(backbone, prompt)
-  if (labels.singleToken) {
-    const batch = makeBatch(
-      texts.map((text) => ({ text, label: [0] })), // one query a row; which token is open
-      place,
-    )
-    const logits = await logitsOf(backbone, await labelHidden(backbone, inputs, batch))
-    const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1)) // [B, N]
-    return logProbabilities.indexSelect(1, labelIds(backbone, labels))
-  }
-  const rows = texts.flatMap((text): Row[] => labels.ids.map((label) => ({ text, label })))
-  const batch = makeBatch(rows, place)
-  const each = await labelLogProbabilities(backbone, inputs, batch) // [M]
-  return rowSums(each, batch.owner, rows.length).reshape([texts.length, labels.ids.length])
+  const longer = labels.ids.filter((ids) => ids.length > 1)
+  const read = longer.length > 0 ? longer : [[0]] // one query a text; which token comes is open
+  const rows = texts.flatMap((text): Row[] => read.map((label) => ({ text, label })))
+  const batch = makeBatch(rows, placeOf(backbone, prompt))
+  const logits = await logitsOf(backbone, await labelHidden(backbone, inputs, batch))
+  const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1)) // [M, N]
+
+  const [M, N] = logits.shape as [number, number]
+  const perText = M / texts.length // queries of one text
+  let next = 0
+  const starts = labels.ids.map(({ length }) => {
+    if (length === 1) return 0
+    next += length
+    return next - length
+  })
+  const C = labels.ids.length
+  const each = texts.flatMap((_, text) =>
+    labels.ids.flatMap((ids, label) =>
+      ids.map((id, j) => ({
+        owner: text * C + label,
+        index: (text * perText + (starts[label] as number) + j) * N + id,
+      })),
+    ),
+  )
+  const int64 = (values: number[]) =>
+    tensor(values, { dtype: 'int64', device: backbone.device })
+  const values = logProbabilities
+    .reshape([-1])
+    .indexSelect(0, int64(each.map(({ index }) => index)))
+  const owners = int64(each.map(({ owner }) => owner))
+  return rowSums(values, owners, texts.length * C).reshape([texts.length, C])
 }
 
 /**

@@ -3,7 +3,7 @@
 
 import type { CausalBackbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
-import { Generator, type Tensor, randn, randperm, tensor } from '../torch/index.js'
+import { Generator, randn, randperm, type Tensor, tensor } from '../torch/index.js'
 import type { Start } from './methods/method.js'
 import { readPromptInputs } from './prompt-file.js'
 
@@ -20,7 +20,7 @@ export type Init = string
 
 /** Standard deviation of the token embeddings, measured on evenly spaced rows. */
 export function embeddingStd(backbone: CausalBackbone): number {
-  const step = Math.max(1, Math.floor(backbone.config.vocabSize / MEASURED_ROWS))
+  const step = Math.ceil(backbone.config.vocabSize / MEASURED_ROWS)
   const rows = backbone.tokenEmbedding.detach().slice(0, 0, undefined, step)
   return rows.to({ dtype: 'float64', device: 'cpu' }).std().item()
 }

@@ -3,7 +3,7 @@
 import type { CausalBackbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { tidy } from '../torch/index.js'
-import { checkPlacement, placed, Prompt } from './prompt.js'
+import { checkPlacement, Prompt, placed } from './prompt.js'
 import { readPromptFile, writePromptFile } from './prompt-file.js'
 
 export interface LoadPromptOptions {

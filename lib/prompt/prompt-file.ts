@@ -26,14 +26,18 @@ export interface StoredPrompt {
   task?: PromptTask | undefined
 }
 
-const integer = z.string().regex(/^\d{1,9}$/, 'expected an integer').transform(Number)
+const integer = z
+  .string()
+  .regex(/^\d{1,9}$/, 'expected an integer')
+  .transform(Number)
 
 // Metadata are strings. Limits: no prompt is longer than the longest context in use, and a product
 // of sizes stays far inside 64 bits.
 const metadata = z.object({
   format: z.literal('lopt'),
   version: z.literal(VERSION, {
-    error: ({ input }) => `this lopt reads version ${VERSION} of the format, not ${String(input)}`,
+    error: ({ input }) =>
+      `this lopt reads version ${VERSION} of the format, not ${String(input)}`,
   }),
   method: z.enum(METHOD_NAMES as [MethodName, ...MethodName[]]),
   length: integer.pipe(z.number().min(1).max(1e6)),
@@ -140,14 +144,21 @@ function storedPrompt(path: string, file: SafetensorsFile): StoredPrompt {
   }
   const { data } = read
   const method = METHODS[data.method]
-  if (method.usesRank && (data.rank < 1 || data.rank > Math.min(data.length, data.hidden_size))) {
-    fail(`metadata rank: expected 1..${Math.min(data.length, data.hidden_size)} but found ${data.rank}`)
+  if (
+    method.usesRank &&
+    (data.rank < 1 || data.rank > Math.min(data.length, data.hidden_size))
+  ) {
+    fail(
+      `metadata rank: expected 1..${Math.min(data.length, data.hidden_size)} but found ${data.rank}`,
+    )
   }
   const sizes = { P: data.length, H: data.hidden_size, R: data.rank }
   const shapes = { ...method.trainable(sizes), ...method.fixed(sizes) }
   const names = Object.keys(shapes).sort().join(', ')
   if ([...file.names].sort().join(', ') !== names) {
-    fail(`expected the tensors ${names} of ${data.method} but found ${file.names.join(', ')}`)
+    fail(
+      `expected the tensors ${names} of ${data.method} but found ${file.names.join(', ')}`,
+    )
   }
   const factors: Record<string, Tensor> = {}
   for (const [name, shape] of Object.entries(shapes)) {

@@ -6,8 +6,8 @@ import type { CausalBackbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { keep, parameter, type Tensor, tidy } from '../torch/index.js'
 import { ACTIVATION_NAMES, type ActivationName, activationOf } from './activation.js'
-import { embeddingStd, givenInputs, type Init, normalDraws } from './init.js'
 import type { PromptConfig, PromptTask } from './config.js'
+import { embeddingStd, givenInputs, type Init, normalDraws } from './init.js'
 import { METHOD_NAMES, METHODS } from './methods/index.js'
 import type { Factors, MethodName } from './methods/method.js'
 import { PLACEMENTS, type Placement } from './placement.js'
@@ -45,7 +45,7 @@ export class Prompt {
   inputs(): Tensor {
     const { method, activation, activationThreshold } = this.config
     const σ = activationOf(activation, activationThreshold)
-    return METHODS[method].inputs({ ...this.parameters, ...this.buffers }, σ)
+    return tidy(() => METHODS[method].inputs({ ...this.parameters, ...this.buffers }, σ))
   }
 
   dispose(): void {

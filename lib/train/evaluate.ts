@@ -1,7 +1,14 @@
 // The figures of a prompt on a split. Trains nothing, writes nothing.
 
 import type { CausalBackbone } from '../backbone/index.js'
-import { argmax, encodeLabels, encodeTexts, scoreTexts, textLimit } from '../inference/index.js'
+import {
+  argmax,
+  checkCount,
+  encodeLabels,
+  encodeTexts,
+  scoreTexts,
+  textLimit,
+} from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import type { Example, SplitName, Task } from '../task/index.js'
 import { classificationMetrics, type Metrics } from './metrics.js'
@@ -41,6 +48,7 @@ export interface Evaluation extends Metrics {
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const { backbone, prompt, task, split = 'test', batchSize, signal } = options
   const { limit, maxLength = prompt?.task?.maxLength } = options
+  if (limit !== undefined) checkCount(limit, 'limit')
   const examples = task[split].slice(0, limit)
   if (examples.length === 0) {
     throw new RangeError(`The task ${task.name} has no rows in its ${split} split`)
@@ -52,7 +60,14 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     examples,
     textLimit(backbone, prompt, labels, maxLength),
   )
-  const scores = await scoreTexts({ backbone, prompt, labels, encoded, batchSize, signal })
+  const scores = await scoreTexts({
+    backbone,
+    prompt,
+    labels,
+    encoded,
+    batchSize,
+    signal,
+  })
   const expected = labelIndices(task, examples)
   const predicted = scores.map(argmax)
   const losses = scores.map((row, i) => -(row[expected[i] as number] as number))
@@ -73,7 +88,10 @@ export function labelIndices(task: Task, examples: readonly Example[]): number[]
 }
 
 /** The figures of always answering with the training split's most frequent label. */
-export function evaluateMajority(task: Task, split: SplitName = 'test'): Metrics & { label: string } {
+export function evaluateMajority(
+  task: Task,
+  split: SplitName = 'test',
+): Metrics & { label: string } {
   const counts = task.labels.map(
     (label) => task.train.filter((example) => example.label === label).length,
   )

@@ -39,7 +39,10 @@ export async function trainingLoss(
   const inputs = promptInputs(backbone, prompt)
   if (objective === 'lm') {
     const batch = makeBatch(
-      rows.map(({ text, label }) => ({ text, label: labels.ids[label] as readonly number[] })),
+      rows.map(({ text, label }) => ({
+        text,
+        label: labels.ids[label] as readonly number[],
+      })),
       placeOf(backbone, prompt),
     )
     const each = await labelLogProbabilities(backbone, inputs, batch) // [M]

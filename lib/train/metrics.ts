@@ -19,7 +19,9 @@ export function classificationMetrics(
   predicted: readonly number[],
   labels: number,
 ): Metrics {
-  const confusion = Array.from({ length: labels }, () => new Array<number>(labels).fill(0))
+  const confusion = Array.from({ length: labels }, () =>
+    new Array<number>(labels).fill(0),
+  )
   expected.forEach((label, row) => {
     const counts = confusion[label] as number[]
     const guess = predicted[row] as number

@@ -40,7 +40,9 @@ export class RunFolder {
     } catch (cause) {
       if (cause instanceof LoptError) throw cause
       const reason = cause instanceof Error ? cause.message : String(cause)
-      throw new LoptError('ERR_IO', `Cannot make the run folder ${path}: ${reason}`, { cause })
+      throw new LoptError('ERR_IO', `Cannot make the run folder ${path}: ${reason}`, {
+        cause,
+      })
     }
     const folder = new RunFolder(path)
     const text = `${JSON.stringify(config, null, 2)}\n`

@@ -112,6 +112,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       learningRate: settings.learningRate,
     })
 
+    await optimizer.zeroGrad() // whatever was there before
     const order = batches(rows.length, settings)
     for (let step = 1; step <= settings.steps; step += 1) {
       if (signal?.aborted) throw await aborted(step - 1)
@@ -122,10 +123,19 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       const { loss, gradNorm } = await tidy(async () => {
         let sum = 0
         for (const part of parts(batch, settings.accumulate)) {
-          const share = part.length / batch.length
-          const mean = await trainingLoss(settings.objective, backbone, prompt, part, labels)
-          await mean.mul(share).backward()
-          sum += share * ((await mean.read())[0] as number)
+          // A scope of its own: a part's tensors are freed before the next part's are made.
+          sum += await tidy(async () => {
+            const share = part.length / batch.length
+            const mean = await trainingLoss(
+              settings.objective,
+              backbone,
+              prompt,
+              part,
+              labels,
+            )
+            await mean.mul(share).backward()
+            return share * ((await mean.read())[0] as number)
+          })
         }
         const norm = await clipGradNorm(
           Object.values(prompt.parameters),
@@ -158,8 +168,12 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
           limit: settings.evalLimit,
           maxLength: limit,
           batchSize: settings.batchSize,
+          signal,
+        }).catch(async (error: unknown) => {
+          throw signal?.aborted ? await aborted(step) : error
         })
-        const isBest = bestFigures === undefined || isBetter(found, bestFigures, task.metric)
+        const isBest =
+          bestFigures === undefined || isBetter(found, bestFigures, task.metric)
         if (isBest) {
           bestFigures = found
           bestStep = step
@@ -190,7 +204,10 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       type: 'done',
       steps: settings.steps,
       bestStep,
-      ...(bestFigures && { accuracy: bestFigures.accuracy, macroF1: bestFigures.macroF1 }),
+      ...(bestFigures && {
+        accuracy: bestFigures.accuracy,
+        macroF1: bestFigures.macroF1,
+      }),
       seconds: seconds(),
       ...(folder && { path: folder.promptPath }),
     })
@@ -205,7 +222,8 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
   async function aborted(step: number): Promise<LoptError> {
     settled = true
     if (bestFigures !== undefined) await best.restore()
-    const kept = bestFigures === undefined ? `of step ${step}` : `of step ${bestStep}, the best,`
+    const kept =
+      bestFigures === undefined ? `of step ${step}` : `of step ${bestStep}, the best,`
     if (folder !== undefined) await folder.savePrompt(prompt)
     return new LoptError(
       'ERR_ABORTED',
@@ -266,7 +284,10 @@ function isBetter(
 }
 
 /** Everything that is needed to run it again. */
-function runConfig({ backbone, prompt, task }: TrainOptions, settings: TrainSettings): object {
+function runConfig(
+  { backbone, prompt, task }: TrainOptions,
+  settings: TrainSettings,
+): object {
   return {
     backbone: {
       source: backbone.source,

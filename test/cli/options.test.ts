@@ -17,7 +17,10 @@ import {
   withDefault,
 } from '../../lib/cli/options.js'
 
-function parse<Table extends OptionTable>(table: Table, ...args: string[]): OptionValues<Table> {
+function parse<Table extends OptionTable>(
+  table: Table,
+  ...args: string[]
+): OptionValues<Table> {
   const command = new Command('x')
     .exitOverride()
     .configureOutput({ writeErr: () => {}, writeOut: () => {} })
@@ -58,8 +61,21 @@ test('gives typed values and defaults', () => {
     shuffle: true,
     json: false,
   })
-  const given = ['--name', 'x', '--max-steps', '5', '--lr', '1e-3', '--clip', '0', '--kind', 'b']
-  expect(parse(table, ...given, '--labels', 'good, bad', '--no-shuffle', '--json')).toEqual({
+  const given = [
+    '--name',
+    'x',
+    '--max-steps',
+    '5',
+    '--lr',
+    '1e-3',
+    '--clip',
+    '0',
+    '--kind',
+    'b',
+  ]
+  expect(
+    parse(table, ...given, '--labels', 'good, bad', '--no-shuffle', '--json'),
+  ).toEqual({
     name: 'x',
     maxSteps: 5,
     lr: 0.001,

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import { duration, oneLine, type Output, percent, table } from '../../lib/cli/output.js'
+import { duration, type Output, oneLine, percent, table } from '../../lib/cli/output.js'
 import { createPace, showProgress } from '../../lib/cli/progress.js'
 
 afterEach(() => {
@@ -25,7 +25,9 @@ test('shows a plain line at the first step, at each tenth and at the last where 
   const progress = showProgress(output, 95)
   for (let step = 1; step <= 95; step++) progress.step(step, 0.5)
   progress.stop()
-  const steps = notes.map((line) => Number(/^step (\d+)\/95 {2}loss 0\.5000 {2}/.exec(line)?.[1]))
+  const steps = notes.map((line) =>
+    Number(/^step (\d+)\/95 {2}loss 0\.5000 {2}/.exec(line)?.[1]),
+  )
   expect(steps).toEqual([1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95])
   expect(notes[1]).toContain(' left')
   expect(notes.at(-1)).not.toContain(' left')
@@ -57,7 +59,9 @@ test('counts the rate over the last steps only', () => {
 })
 
 test('says durations as people do', () => {
-  expect([0.04, 8.44, 59.96, 65, 3599, 4020, Number.POSITIVE_INFINITY].map(duration)).toEqual([
+  expect(
+    [0.04, 8.44, 59.96, 65, 3599, 4020, Number.POSITIVE_INFINITY].map(duration),
+  ).toEqual([
     '0.0 s',
     '8.4 s',
     '1 min 00 s',

@@ -8,7 +8,7 @@ import {
   type Row,
 } from '../../lib/inference/index.js'
 import type { Placement } from '../../lib/prompt/index.js'
-import { noGrad, tidy } from '../../lib/torch/index.js'
+import { noGrad, type Tensor, tidy } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 import { goldenPrompt } from './golden-prompts.js'
 
@@ -17,6 +17,11 @@ const rows: Row[] = [
   { text: [10, 11, 12], label: [20, 21] },
   { text: [13], label: [22] },
 ]
+
+function orderOf(placement: Placement): [long: number[], short: number[]] {
+  const order = makeBatch(rows, { P: 2, placement, device }).order as Tensor
+  return order.toArray() as [number[], number[]]
+}
 
 describe('a batch', () => {
   test('is right-padded text and label, without the last label token', () => {
@@ -46,15 +51,13 @@ describe('a batch', () => {
   })
 
   test("puts a suffix at each row's own length, before padding", () => {
-    const { order } = makeBatch(rows, { P: 2, placement: 'suffix', device })
-    const [long, short] = order?.toArray() as [number[], number[]]
+    const [long, short] = orderOf('suffix')
     expect(long).toEqual([2, 3, 4, 0, 1, 5])
     expect(short.slice(0, 3)).toEqual([2, 0, 1])
   })
 
   test('puts a prompt behind the first token of each row', () => {
-    const { order } = makeBatch(rows, { P: 2, placement: 'after-first-token', device })
-    const [long, short] = order?.toArray() as [number[], number[]]
+    const [long, short] = orderOf('after-first-token')
     expect(long).toEqual([2, 0, 1, 3, 4, 5])
     expect(short.slice(0, 3)).toEqual([2, 0, 1])
   })

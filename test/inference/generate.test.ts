@@ -148,8 +148,16 @@ const text = 'A dog and a cat'
 describe('generation', () => {
   test('gives the same text for the same seed, another for another', async () => {
     const of = async (seed: number, cache: boolean) =>
-      (await collected({ backbone, text, temperature: 1.5, seed, cache, maxNewTokens: 12 }))
-        .tokens
+      (
+        await collected({
+          backbone,
+          text,
+          temperature: 1.5,
+          seed,
+          cache,
+          maxNewTokens: 12,
+        })
+      ).tokens
     expect(await of(1, true)).toEqual(await of(1, true))
     expect(await of(1, true)).not.toEqual(await of(2, true))
   })
@@ -208,11 +216,7 @@ describe('generation', () => {
     scripted.head = async (h, rows) => {
       const logits = await head(h, rows)
       const next = wanted[step++] as number
-      return logits.mul(0).scatter(
-        1,
-        tensor([[next]], { dtype: 'int64' }),
-        tensor([[9]]),
-      )
+      return logits.mul(0).scatter(1, tensor([[next]], { dtype: 'int64' }), tensor([[9]]))
     }
     for await (const event of generate({
       backbone: scripted,

@@ -113,10 +113,7 @@ describe('scores', () => {
       const inputs = promptInputs(backbone, prompt)
       const single = labelsOf(
         [' good', ' maybe'],
-        [
-          [candidates.ids[0]?.[0] as number],
-          [candidates.ids[3]?.[0] as number],
-        ],
+        [[candidates.ids[0]?.[0] as number], [candidates.ids[3]?.[0] as number]],
       )
       const scores = await labelScores(backbone, prompt, inputs, texts, single)
       const expected = value('lopt-1.prefix.scores').indexSelect(1, int64([0, 3]))

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
 import { type ScoreOptions, score } from '../../lib/inference/index.js'
-import type { Prompt } from '../../lib/prompt/index.js'
+import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
 import { memory } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 import { golden, goldenPrompt, value } from './golden-prompts.js'
@@ -57,8 +57,18 @@ describe('score', () => {
   })
 
   test('without a prompt is the text alone', async () => {
-    const [bare] = await score({ backbone, prompt: null, task, texts: [texts[0] as string] })
-    const [prompted] = await score({ backbone, prompt, task, texts: [texts[0] as string] })
+    const [bare] = await score({
+      backbone,
+      prompt: null,
+      task,
+      texts: [texts[0] as string],
+    })
+    const [prompted] = await score({
+      backbone,
+      prompt,
+      task,
+      texts: [texts[0] as string],
+    })
     expect(bare?.scores.good).not.toBe(prompted?.scores.good)
     expect(Object.values(bare?.scores ?? {}).every((x) => x < 0)).toBe(true)
   })
@@ -72,6 +82,17 @@ describe('score', () => {
       texts: [{ first: 'A dog', second: 'a cat' }],
     })
     expect(fields?.scores).toEqual(whole?.scores)
+  })
+
+  test('takes a text where the template has braces of its own', async () => {
+    const [found] = await score({
+      backbone,
+      prompt,
+      task: { ...task, template: '{{x}} {review}' },
+      texts: ['A dog'],
+    })
+    const [whole] = await score({ backbone, prompt, task, texts: ['{x} A dog'] })
+    expect(found?.scores).toEqual(whole?.scores)
   })
 
   test('takes template and labels from what the prompt was trained for', async () => {
@@ -116,6 +137,14 @@ describe('score', () => {
 })
 
 describe('score refuses', () => {
+  test('a prompt that leaves no room for a text', async () => {
+    const long = createPrompt(backbone, { length: 62, rank: 2 })
+    await expect(score({ backbone, prompt: long, task, texts })).rejects.toThrow(
+      /62 virtual tokens and a label of 2 tokens leave no room.*64 positions/,
+    )
+    long.dispose()
+  })
+
   const cases: [string, Partial<ScoreOptions>, RegExp][] = [
     ['an empty text', { texts: [''] }, /no tokens/],
     ['a batch size of 0', { batchSize: 0 }, /batchSize/],

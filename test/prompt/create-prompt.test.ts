@@ -5,7 +5,7 @@ import {
   createPrompt,
   type Prompt,
 } from '../../lib/prompt/index.js'
-import { memory, type Tensor, tidy } from '../../lib/torch/index.js'
+import { memory, type Tensor } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 
 let backbone: CausalBackbone // H 32, 64 positions, N 512
@@ -89,7 +89,7 @@ test('making and disposing of prompts leaves no tensor behind', () => {
   const before = memory().tensors
   for (const method of ['lopt-1', 'lopt-2', 'full'] as const) {
     for (const init of ['random', 'vocab', 'text:A dog and a cat']) {
-      made({ method, init }, (prompt) => tidy(() => prompt.inputs().shape))
+      made({ method, init }, (prompt) => prompt.inputs().dispose())
     }
   }
   expect(memory().tensors).toBeLessThanOrEqual(before)
@@ -170,6 +170,16 @@ describe('refused:', () => {
     )
   })
 })
+
+test.each(['lopt-1', 'lopt-2', 'full'] as const)(
+  'disposing of what inputs() gave leaves the %s prompt as it is',
+  (method) => {
+    made({ method }, (prompt) => {
+      prompt.inputs().dispose()
+      expect(prompt.inputs().shape).toEqual([20, 32])
+    })
+  },
+)
 
 test('X is what its equation says', () => {
   made({ method: 'lopt-1', init: 'random' }, (prompt) => {

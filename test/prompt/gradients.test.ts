@@ -3,7 +3,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
-import { Generator, noGrad, randn, type Tensor, tensor, tidy } from '../../lib/torch/index.js'
+import {
+  Generator,
+  noGrad,
+  randn,
+  type Tensor,
+  tensor,
+  tidy,
+} from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 
 let backbone: CausalBackbone

@@ -112,7 +112,7 @@ describe('a start from given vectors', () => {
     }
   })
 
-  test("refuses a prompt file of another length, with both shapes", async () => {
+  test('refuses a prompt file of another length, with both shapes', async () => {
     const path = join(folder, 'eight.safetensors')
     await savePrompt(path, start({}).prompt)
     expect(() => createPrompt(backbone, { length: 9, init: path })).toThrow(
@@ -143,9 +143,9 @@ describe('a start from given vectors', () => {
 
   test('gives LoPT-1 of full rank back exactly', () => {
     const given = start({ method: 'full', init: 'vocab' }).full
-    expect(error(start({ method: 'lopt-1', rank: 8, init: 'vocab' }).X, given)).toBeLessThan(
-      1e-12,
-    )
+    expect(
+      error(start({ method: 'lopt-1', rank: 8, init: 'vocab' }).X, given),
+    ).toBeLessThan(1e-12)
   })
 
   test.each(['relu', 'tanh', 'gelu', 'identity'] as const)(
@@ -164,9 +164,12 @@ describe('a start from given vectors', () => {
       expect(overlap.sub(identity).abs().amax().item()).toBeLessThan(1e-9)
       // least squares: what is left is orthogonal to σ(X₀U)
       const inner = X0.matmul(U.detach())
-      const Z = { relu: inner.relu(), tanh: inner.tanh(), gelu: inner.gelu(), identity: inner }[
-        activation
-      ]
+      const Z = {
+        relu: inner.relu(),
+        tanh: inner.tanh(),
+        gelu: inner.gelu(),
+        identity: inner,
+      }[activation]
       const residual = X.sub(given)
       expect(Z.transpose(0, 1).matmul(residual).abs().amax().item()).toBeLessThan(1e-9)
       expect(error(X, Z.matmul(V.detach()))).toBeLessThan(1e-12)

@@ -3,7 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
-import { createPrompt, loadPrompt, type Prompt, savePrompt } from '../../lib/prompt/index.js'
+import {
+  createPrompt,
+  loadPrompt,
+  type Prompt,
+  savePrompt,
+} from '../../lib/prompt/index.js'
 import {
   memory,
   openSafetensors,
@@ -30,7 +35,8 @@ afterAll(() => {
 })
 
 const tensorsOf = (prompt: Prompt) => ({ ...prompt.parameters, ...prompt.buffers })
-const bytes = (t: Tensor) => Buffer.from((t.data() as Float32Array).buffer).toString('hex')
+const bytes = (t: Tensor) =>
+  Buffer.from((t.data() as Float32Array).buffer).toString('hex')
 
 const task = {
   template: '{text} It was',
@@ -108,7 +114,9 @@ describe('a round trip', () => {
     const before = memory().tensors
     for (let i = 0; i < 5; i++) await run()
     expect(memory().tensors).toBeLessThanOrEqual(before)
-    expect(readdirSync(folder).filter((name) => !name.endsWith('.safetensors'))).toEqual([])
+    expect(readdirSync(folder).filter((name) => !name.endsWith('.safetensors'))).toEqual(
+      [],
+    )
     prompt.dispose()
   })
 
@@ -191,17 +199,33 @@ describe('refused, with the file and what is wrong:', () => {
     ['no format', () => ({ metadata: { format: undefined } }), /format/],
     ['another method', () => ({ metadata: { method: 'lopt-9' } }), /method/],
     ['a length that is no number', () => ({ metadata: { length: 'ten' } }), /length/],
-    ['a length that the shapes do not have', () => ({ metadata: { length: '9' } }), /U.*9, 2.*8, 2/],
+    [
+      'a length that the shapes do not have',
+      () => ({ metadata: { length: '9' } }),
+      /U.*9, 2.*8, 2/,
+    ],
     ['a rank of 0', () => ({ metadata: { rank: '0' } }), /rank.*1\.\.8.*0/],
     ['a rank above P', () => ({ metadata: { rank: '9' } }), /rank.*1\.\.8.*9/],
     ['another placement', () => ({ metadata: { placement: 'middle' } }), /placement/],
     ['labels that are no JSON', () => ({ metadata: { labels: '{"a"' } }), /labels/],
     ['labels that are no words', () => ({ metadata: { labels: '{"a":1}' } }), /labels/],
-    ['a threshold that is no number', () => ({ metadata: { activation_threshold: 'x' } }), /threshold/],
+    [
+      'a threshold that is no number',
+      () => ({ metadata: { activation_threshold: 'x' } }),
+      /threshold/,
+    ],
     ['a missing tensor', () => ({ tensors: { V: undefined } }), /U, V.*found U/],
     ['a tensor too many', () => ({ tensors: { W: zeros([1]) } }), /W/],
-    ['a wrong shape', () => ({ tensors: { V: zeros([32, 2]) } }), /V.*\[2, 32\].*\[32, 2\]/],
-    ['a wrong dtype', () => ({ tensors: { V: zeros([2, 32], { dtype: 'float64' }) } }), /V.*float64/],
+    [
+      'a wrong shape',
+      () => ({ tensors: { V: zeros([32, 2]) } }),
+      /V.*\[2, 32\].*\[32, 2\]/,
+    ],
+    [
+      'a wrong dtype',
+      () => ({ tensors: { V: zeros([2, 32], { dtype: 'float64' }) } }),
+      /V.*float64/,
+    ],
     ['NaN', () => ({ tensors: { U: nan() } }), /U.*finite/],
   ]
   test.each(cases)('%s', async (_, change, message) => {

@@ -3,7 +3,11 @@
 import { expect, test } from 'vitest'
 import { scheduleFactor } from '../../lib/train/schedule.js'
 
-const factors = (name: 'constant' | 'linear' | 'cosine', steps: number, warmupSteps: number) =>
+const factors = (
+  name: 'constant' | 'linear' | 'cosine',
+  steps: number,
+  warmupSteps: number,
+) =>
   Array.from({ length: steps }, (_, step) =>
     scheduleFactor(name, step, { steps, warmupSteps }),
   )

@@ -2,16 +2,16 @@
 // Adam and AdamW on four rows.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import type { CausalBackbone } from '../../lib/backbone/index.js'
 import { createTask } from '../../lib/task/index.js'
 import { type Tensor, tidy } from '../../lib/torch/index.js'
 import { train } from '../../lib/train/index.js'
-import { fixture } from '../backbone/golden.js'
 import { golden, goldenPrompt, value } from '../inference/golden-prompts.js'
+import { loadSmall } from './small-runs.js'
 
 let backbone: CausalBackbone
 beforeAll(async () => {
-  backbone = await loadBackbone(fixture('gpt2-plain'), { dtype: 'float64' })
+  backbone = await loadSmall('float64')
 })
 afterAll(() => backbone.dispose())
 

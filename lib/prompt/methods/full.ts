@@ -9,7 +9,8 @@ export const full: Method<'X'> = {
   trainable: ({ P, H }) => ({ X: [P, H] }),
   fixed: () => ({}),
 
-  inputs: ({ X }) => X,
+  // A view: who disposes of it does not dispose of the parameter.
+  inputs: ({ X }) => X.view([...X.shape]),
 
   random: ({ sizes: { P, H }, std, normal }) => ({ X: normal([P, H], std) }),
 

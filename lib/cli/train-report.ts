@@ -1,0 +1,93 @@
+// What people read of a training run: its start, its evaluations and its result. Knows the events of
+// `train` and no option.
+
+import {
+  type CausalBackbone,
+  evaluateMajority,
+  type Prompt,
+  type Task,
+  type TrainEvent,
+} from '../index.js'
+import { count, duration, type Output, percent, table } from './output.js'
+
+type EventOf<Type extends TrainEvent['type']> = Extract<TrainEvent, { type: Type }>
+
+/** What is trained, and on what, before the first step. */
+export function sayStart(
+  output: Output,
+  event: EventOf<'start'>,
+  backbone: CausalBackbone,
+  prompt: Prompt,
+  task: Task,
+  seed: number,
+): void {
+  const { length, rank, hiddenSize, method } = prompt.config
+  const shape =
+    rank > 0 ? `${length} x ${hiddenSize}, rank ${rank}` : `${length} x ${hiddenSize}`
+  const { config, dtype, device } = backbone
+  const held = event.heldOut === 0 ? '' : `, held out of --data by seed ${seed}`
+  const lines = [
+    ['backbone', `${backbone.source} (${config.layers} layers, ${dtype}, ${device})`],
+    [
+      'prompt',
+      `${method}, ${shape}: ${count(event.trainableParameters)} trainable parameters`,
+    ],
+    ['labels', labelsText(task)],
+    [
+      'train rows',
+      `${count(event.trainRows)}, ${count(event.truncated)} of them cut to fit`,
+    ],
+    ['eval rows', `${count(event.devRows)}${held}`],
+    ['learning rate', String(event.learningRate)],
+  ]
+  for (const line of table(lines).split('\n')) output.note(line)
+}
+
+function labelsText({ verbalizer }: Task): string {
+  return Object.entries(verbalizer)
+    .map(([label, words]) => (label === words ? label : `${label} (${words})`))
+    .join(', ')
+}
+
+/** An evaluation in one line. */
+export function evaluationLine({
+  step,
+  accuracy,
+  macroF1,
+  loss,
+  best,
+}: EventOf<'eval'>): string {
+  const mark = best ? '  best so far' : ''
+  return (
+    `eval at step ${step}: accuracy ${percent(accuracy)}, macro-F1 ${percent(macroF1)}, ` +
+    `loss ${loss.toFixed(4)}${mark}`
+  )
+}
+
+/** The table at the end, and where the files are. */
+export function printResult(
+  output: Output,
+  event: EventOf<'done'>,
+  prompt: Prompt,
+  task: Task,
+  out: string,
+): void {
+  const { accuracy, macroF1, bestStep, steps, seconds } = event
+  const rows = [['', 'parameters', 'accuracy', 'macro-F1', 'step', 'time']]
+  const evaluated = accuracy !== undefined && macroF1 !== undefined
+  rows.push([
+    prompt.config.method,
+    count(prompt.trainableParameters),
+    evaluated ? percent(accuracy) : 'not evaluated',
+    evaluated ? percent(macroF1) : '',
+    `${bestStep}/${steps}`,
+    duration(seconds),
+  ])
+  if (evaluated) {
+    const majority = evaluateMajority(task, 'dev')
+    const figures = [percent(majority.accuracy), percent(majority.macroF1)]
+    rows.push([`always ${majority.label}`, '0', ...figures])
+  }
+  output.print(table(rows, [1, 2, 3, 4, 5]))
+  output.print(`\nprompt:     ${event.path}\nrun folder: ${out}`)
+}

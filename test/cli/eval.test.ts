@@ -1,0 +1,142 @@
+import { join } from 'node:path'
+import { beforeAll, expect, test } from 'vitest'
+import {
+  backbone,
+  lopt,
+  type Outcome,
+  otherBackbone,
+  quick,
+  reviews,
+  temporaryFolder,
+  writeRows,
+} from './run-cli.js'
+
+const folder = temporaryFolder()
+const data = writeRows(folder, 'rows.jsonl', reviews(60))
+const out = join(folder, 'run')
+const prompt = join(out, 'prompt.lopt.safetensors')
+
+beforeAll(async () => {
+  const { code } = await lopt([
+    'train',
+    ...quick,
+    '--data',
+    data,
+    '--steps',
+    '20',
+    '--eval-every',
+    '0',
+    '--out',
+    out,
+  ])
+  expect(code).toBe(0)
+})
+
+function evaluate(...args: string[]): Promise<Outcome> {
+  return lopt(['eval', '--backbone', backbone, ...args])
+}
+
+test('ends with the result as JSON', async () => {
+  const { code, events, stderr } = await evaluate(
+    '--prompt',
+    prompt,
+    '--data',
+    data,
+    '--json',
+  )
+  expect(code).toBe(0)
+  const result = events.at(-1) as { accuracy: number; confusion: number[][] }
+  expect(result).toMatchObject({
+    type: 'result',
+    split: null,
+    rows: 60,
+    truncated: 0,
+    labels: ['bad', 'good'],
+    majority: { label: 'good', accuracy: 40 / 60 },
+  })
+  const [[a, b], [c, d]] = result.confusion as [[number, number], [number, number]]
+  expect([a + b, c + d]).toEqual([20, 40])
+  expect(result.accuracy).toBeCloseTo((a + d) / 60, 12)
+  expect(stderr).toMatch(/^lopt-1 +74 +\d+\.\d %/m)
+})
+
+test('prints a table with the majority beside it, and the confusion', async () => {
+  const { code, stdout } = await evaluate('--prompt', prompt, '--data', data)
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/^lopt-1 +74 +\d+\.\d % +\d+\.\d % +\d+\.\d{4}$/m)
+  expect(stdout).toMatch(/^always good +0 +66\.7 % +40\.0 %$/m)
+  expect(stdout).toMatch(/^label \\ predicted +bad +good$/m)
+  expect(stdout).toMatch(/^60 rows, /m)
+})
+
+test('evaluates the template alone with --hard', async () => {
+  const args = [
+    '--hard',
+    '--data',
+    data,
+    '--template',
+    '{text} It was',
+    '--labels',
+    'good,bad',
+  ]
+  const { code, stdout, stderr } = await evaluate(...args)
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(/^hard prompt +0 +\d+\.\d %/m)
+  expect(stdout).toMatch(/^label \\ predicted +good +bad$/m)
+})
+
+test('evaluates a split of a bundled task', async () => {
+  const args = [
+    '--hard',
+    '--task',
+    'topics',
+    '--split',
+    'dev',
+    '--batch-size',
+    '64',
+    '--json',
+  ]
+  const { code, events } = await evaluate(...args)
+  expect(code).toBe(0)
+  expect(events.at(-1)).toMatchObject({ type: 'result', task: 'topics', split: 'dev' })
+})
+
+test.each([
+  [[], 'Give either --prompt FILE, or --hard'],
+  [['--hard', '--prompt', 'x'], 'Give either --prompt FILE, or --hard'],
+  [
+    ['--hard', '--data', 'x.jsonl', '--split', 'dev'],
+    '--split has no meaning with --data',
+  ],
+  [['--hard'], 'Give --data FILE, or --task NAME'],
+])('exits 2 for %j', async (args, message) => {
+  const { code, stderr } = await evaluate(...args)
+  expect(code).toBe(2)
+  expect(stderr).toContain(message)
+})
+
+test('refuses a label that the prompt was not trained for, with its line', async () => {
+  const rows = writeRows(folder, 'other.jsonl', [
+    ...reviews(4),
+    { text: 'x', label: 'maybe' },
+  ])
+  const { code, stderr } = await evaluate('--prompt', prompt, '--data', rows)
+  expect(code).toBe(1)
+  expect(stderr).toContain(
+    `lopt: ERR_DATA: ${rows}:5: The label "maybe" is not one of "bad", "good"`,
+  )
+})
+
+test('refuses a prompt of another backbone, naming both', async () => {
+  const args = ['eval', '--backbone', otherBackbone, '--prompt', prompt, '--data', data]
+  const { code, stderr } = await lopt(args)
+  expect(code).toBe(1)
+  expect(stderr).toMatch(/^lopt: ERR_PROMPT_FILE: .*hidden size 32.*has 24\n$/)
+})
+
+test('refuses a file that is no prompt', async () => {
+  const { code, stderr } = await evaluate('--prompt', data, '--data', data)
+  expect(code).toBe(1)
+  expect(stderr).toMatch(/^lopt: ERR_PROMPT_FILE: /)
+  expect(stderr).toContain(data)
+})

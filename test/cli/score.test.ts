@@ -1,0 +1,182 @@
+import { cpSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, expect, test } from 'vitest'
+import { openSafetensors, writeSafetensors } from '../../lib/torch/index.js'
+import {
+  backbone,
+  lopt,
+  type Outcome,
+  quick,
+  reviews,
+  temporaryFolder,
+  writeRows,
+} from './run-cli.js'
+
+const folder = temporaryFolder()
+const data = writeRows(folder, 'rows.jsonl', reviews(60))
+const out = join(folder, 'run')
+const prompt = join(out, 'prompt.lopt.safetensors')
+
+beforeAll(async () => {
+  const { code } = await lopt([
+    'train',
+    ...quick,
+    '--data',
+    data,
+    '--steps',
+    '20',
+    '--eval-every',
+    '0',
+    '--out',
+    out,
+  ])
+  expect(code).toBe(0)
+})
+
+function score(...args: string[]): Promise<Outcome> {
+  return lopt(['score', '--backbone', backbone, ...args])
+}
+
+test('prints a JSON line a row, with the template and labels of the prompt file', async () => {
+  const texts = ['The film was', 'The dog was late and nobody knows', 'It was']
+  const rows = writeRows(
+    folder,
+    'new.jsonl',
+    texts.map((text) => ({ text })),
+  )
+  const { code, events, stderr } = await score(
+    '--prompt',
+    prompt,
+    '--data',
+    rows,
+    '--json',
+  )
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(events.map(({ row }) => row)).toEqual([0, 1, 2])
+  for (const event of events) {
+    const { scores, prediction } = event as {
+      scores: Record<string, number>
+      prediction: string
+    }
+    expect(Object.keys(event)).toEqual(['row', 'scores', 'prediction'])
+    expect(Object.keys(scores)).toEqual(['bad', 'good'])
+    for (const value of Object.values(scores)) expect(value).toBeLessThan(0)
+    expect(scores[prediction]).toBe(Math.max(...Object.values(scores)))
+  }
+})
+
+test('scores more rows than are read at once, and counts the labelled ones that are right', async () => {
+  const rows = writeRows(folder, 'many.jsonl', [...reviews(300), { text: 'It was' }])
+  const { code, events, stderr } = await score(
+    '--prompt',
+    prompt,
+    '--data',
+    rows,
+    '--json',
+  )
+  expect(code).toBe(0)
+  expect(events.map(({ row }) => row)).toEqual(Array.from({ length: 301 }, (_, i) => i))
+  const right = reviews(300).filter(
+    ({ label }, i) => events[i]?.prediction === label,
+  ).length
+  expect(stderr).toBe(
+    `${((100 * right) / 300).toFixed(1)} % of 300 labelled rows are right\n`,
+  )
+})
+
+test('prints a table for people', async () => {
+  const { code, stdout } = await score('--prompt', prompt, '--data', data)
+  expect(code).toBe(0)
+  const lines = stdout.trimEnd().split('\n')
+  expect(lines).toHaveLength(61)
+  expect(lines[0]).toMatch(/^ +row {2}prediction +bad +good {2}text$/)
+  expect(lines[1]).toMatch(
+    /^ +0 {2}(good|bad) +-\d+\.\d{4} +-\d+\.\d{4} {2}The film was late/,
+  )
+})
+
+test('takes template and labels from the command line, with or without a prompt', async () => {
+  const rows = writeRows(folder, 'fields.jsonl', [{ who: 'dog', how: 'late' }])
+  const format = ['--template', 'The {who} was {how}, and', '--labels', 'good,bad,maybe']
+  for (const file of [[], ['--prompt', prompt]]) {
+    const { code, events } = await score(...file, '--data', rows, ...format, '--json')
+    expect(code).toBe(0)
+    const { scores } = events[0] as { scores: Record<string, number> }
+    expect(Object.keys(scores)).toEqual(['good', 'bad', 'maybe'])
+  }
+})
+
+test('counts the rows that are cut to fit', async () => {
+  const rows = writeRows(folder, 'long.jsonl', [
+    { text: 'and late '.repeat(99) },
+    { text: 'a' },
+  ])
+  const { code, stderr } = await score('--prompt', prompt, '--data', rows)
+  expect(code).toBe(0)
+  expect(stderr).toBe('1 of 2 rows were cut to fit\n')
+})
+
+test.each([
+  [['--labels', 'good,bad'], 'Without --prompt give --template'],
+  [['--template', '{text}'], 'Without --prompt give --labels'],
+  [['--template', '{text}', '--labels', 'good,good'], 'have the same words, "good"'],
+])('exits 2 for %j without a prompt file', async (args, message) => {
+  const { code, stderr } = await score('--data', data, ...args)
+  expect(code).toBe(2)
+  expect(stderr).toContain(message)
+})
+
+test('names file and line of a row without a field', async () => {
+  const rows = writeRows(folder, 'wrong.jsonl', [{ text: 'a' }, { review: 'b' }])
+  const { code, stderr, events } = await score(
+    '--prompt',
+    prompt,
+    '--data',
+    rows,
+    '--json',
+  )
+  expect(code).toBe(1)
+  const message = `${rows}:2: Missing field "text", which the template uses; the row has "review"`
+  expect(stderr).toBe(`lopt: ERR_DATA: ${message}\n`)
+  expect(events).toEqual([{ type: 'error', code: 'ERR_DATA', message }])
+})
+
+test('takes a prompt of another backbone of the same size only when told to', async () => {
+  const other = join(folder, 'other')
+  cpSync(backbone, other, { recursive: true })
+  const weights = join(backbone, 'model.safetensors')
+  const file = openSafetensors(weights)
+  const tensors = Object.fromEntries(
+    file.names.map((name) => [name, file.tensor(name).mul(1.5)]),
+  )
+  await writeSafetensors(join(other, 'model.safetensors'), tensors)
+  const args = [
+    'score',
+    '--backbone',
+    other,
+    '--prompt',
+    prompt,
+    '--data',
+    data,
+    '--json',
+  ]
+  const refused = await lopt(args)
+  expect(refused.code).toBe(1)
+  expect(refused.stderr).toMatch(
+    /^lopt: ERR_PROMPT_FILE: .* was trained on the backbone [0-9a-f]{64}, but /,
+  )
+  const taken = await lopt([...args, '--allow-other-backbone'])
+  expect(taken.code).toBe(0)
+})
+
+test('warns in one line about a prompt that does not name its backbone', async () => {
+  const file = openSafetensors(prompt)
+  const { backbone: _, ...metadata } = file.metadata
+  const unnamed = join(folder, 'unnamed.lopt.safetensors')
+  const tensors = Object.fromEntries(file.names.map((name) => [name, file.tensor(name)]))
+  await writeSafetensors(unnamed, tensors, { metadata })
+  const rows = writeRows(folder, 'one.jsonl', [{ text: 'It was' }])
+  const { code, stderr } = await score('--prompt', unnamed, '--data', rows, '--json')
+  expect(code).toBe(0)
+  expect(stderr).toMatch(/^lopt: warning: .*does not say which backbone.*\n$/)
+})
