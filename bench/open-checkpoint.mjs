@@ -27,7 +27,11 @@ async function open() {
   const timed = async (work) => {
     const started = performance.now()
     const result = await work()
-    return { result, seconds: (performance.now() - started) / 1000, VmRSS: residentBytes() }
+    return {
+      result,
+      seconds: (performance.now() - started) / 1000,
+      VmRSS: residentBytes(),
+    }
   }
   const { result: backbone, ...load } = await timed(() => loadBackbone(folder))
   const { result: _, ...firstLogits } = await timed(() =>
@@ -48,13 +52,17 @@ function residentBytes() {
 }
 
 function compare() {
-  const peer = fileURLToPath(new URL('../test/fixtures/time_from_pretrained.py', import.meta.url))
+  const peer = fileURLToPath(
+    new URL('../test/fixtures/time_from_pretrained.py', import.meta.url),
+  )
   const programs = { lopt: [process.execPath, [here, folder, 'child']] }
-  if (process.env.PEER_PYTHON) programs.transformers = [process.env.PEER_PYTHON, [peer, folder]]
+  if (process.env.PEER_PYTHON)
+    programs.transformers = [process.env.PEER_PYTHON, [peer, folder]]
   else console.log('no peer: set PEER_PYTHON to a Python with transformers')
   const runs = Object.fromEntries(Object.keys(programs).map((name) => [name, []]))
   for (let run = 0; run < RUNS; run += 1) {
-    for (const [name, command] of Object.entries(programs)) runs[name].push(json(...command))
+    for (const [name, command] of Object.entries(programs))
+      runs[name].push(json(...command))
   }
   for (const stage of ['load', 'firstLogits']) {
     for (const [name, found] of Object.entries(runs)) {
@@ -71,7 +79,9 @@ function median(values) {
 }
 
 function json(program, args) {
-  const { stdout, status } = spawnSync(program, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const { stdout, status } = spawnSync(program, args, {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   if (status !== 0) throw new Error(`${program} ended with ${status}`)
   return JSON.parse(String(stdout).trim().split('\n').at(-1))
 }

@@ -15,13 +15,25 @@ const JOBS = [
     name: 'topics',
     methods: METHODS,
     options: {},
-    training: { steps: 600, batchSize: 16, evalEvery: 200, evalLimit: 500, schedule: 'linear' },
+    training: {
+      steps: 600,
+      batchSize: 16,
+      evalEvery: 200,
+      evalLimit: 500,
+      schedule: 'linear',
+    },
   },
   {
     name: 'spam',
     methods: ['lopt-1'],
     options: { limit: { test: SPAM_TEST_ROWS } },
-    training: { steps: 300, batchSize: 16, evalEvery: 100, schedule: 'linear', maxLength: 64 },
+    training: {
+      steps: 300,
+      batchSize: 16,
+      evalEvery: 100,
+      schedule: 'linear',
+      maxLength: 64,
+    },
   },
 ]
 

@@ -3,14 +3,14 @@
 //
 //   npm run results
 
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadBackbone, loadTask } from '../dist/index.js'
 import { hardPrompt, majority, runCell } from './results/cell.mjs'
-import { summarise, writeSummary } from './results/summary.mjs'
 import { BACKBONE, LEARNING_RATES, METHODS, seedsOf, TASKS } from './results/settings.mjs'
+import { summarise, writeSummary } from './results/summary.mjs'
 import { percent } from './results/table.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -20,7 +20,10 @@ const backbone = await loadBackbone(BACKBONE)
 const folder = join(root, 'runs', 'results', backbone.fingerprint.slice(0, 12))
 await mkdir(folder, { recursive: true })
 
-const results = { backbone: { source: BACKBONE, fingerprint: backbone.fingerprint }, tasks: {} }
+const results = {
+  backbone: { source: BACKBONE, fingerprint: backbone.fingerprint },
+  tasks: {},
+}
 for (const [name, { metric, training }] of Object.entries(TASKS)) {
   const task = await loadTask(name)
   const around = { backbone, task, training }
@@ -41,7 +44,9 @@ for (const [name, { metric, training }] of Object.entries(TASKS)) {
     for (const learningRate of LEARNING_RATES) {
       grid.push(await run({ learningRate, seed: 0 }))
     }
-    const { learningRate } = grid.reduce((a, b) => (b.dev[metric] > a.dev[metric] ? b : a))
+    const { learningRate } = grid.reduce((a, b) =>
+      b.dev[metric] > a.dev[metric] ? b : a,
+    )
     const runs = []
     for (const seed of seedsOf(name, method)) {
       runs.push(await run({ learningRate, seed }))
@@ -62,7 +67,12 @@ async function once(name, make) {
   await writeFile(file, `${JSON.stringify(figures)}\n`)
   const { dev, test, seconds } = figures
   const minutes = ((performance.now() - started) / 60_000).toFixed(1)
-  const shown = [dev && `dev ${percent(dev.accuracy)} %`, test && `test ${percent(test.accuracy)} %`]
-  console.error(`${minutes} min  ${name}  ${shown.filter(Boolean).join('  ')}  ${seconds.toFixed(0)} s`)
+  const shown = [
+    dev && `dev ${percent(dev.accuracy)} %`,
+    test && `test ${percent(test.accuracy)} %`,
+  ]
+  console.error(
+    `${minutes} min  ${name}  ${shown.filter(Boolean).join('  ')}  ${seconds.toFixed(0)} s`,
+  )
   return figures
 }

@@ -34,7 +34,8 @@ export async function loadCorpus({ folder, vocabSize }) {
     await writeTokens({ documents, folder, tokenizerFile, tokensFile })
   }
   const { sources } = JSON.parse(await readFile(tokensFile, 'utf8'))
-  const ids = async (name) => new Uint16Array((await readFile(join(folder, name))).buffer.slice(0))
+  const ids = async (name) =>
+    new Uint16Array((await readFile(join(folder, name))).buffer.slice(0))
   return {
     train: await ids('train.u16'),
     heldOut: await ids('held-out.u16'),
@@ -79,8 +80,14 @@ async function writeTokens({ documents, folder, tokenizerFile, tokensFile }) {
       sources[source].tokens += ids.length + 1
     })
   }
-  await writeFile(join(folder, 'train.u16'), new Uint8Array(Uint16Array.from(parts.train).buffer))
-  await writeFile(join(folder, 'held-out.u16'), new Uint8Array(Uint16Array.from(parts.heldOut).buffer))
+  await writeFile(
+    join(folder, 'train.u16'),
+    new Uint8Array(Uint16Array.from(parts.train).buffer),
+  )
+  await writeFile(
+    join(folder, 'held-out.u16'),
+    new Uint8Array(Uint16Array.from(parts.heldOut).buffer),
+  )
   await writeFile(`${tokensFile}.part`, JSON.stringify({ sources }))
   await rename(`${tokensFile}.part`, tokensFile)
 }

@@ -95,7 +95,7 @@ const positions = tensor(
 const startedAt = performance.now()
 const deadline = startedAt + Number(options['stop-after-minutes']) * 60_000
 let savedAt = startedAt
-let secondsBefore = seconds
+const secondsBefore = seconds
 let running = []
 
 while (step < steps && performance.now() < deadline) {
@@ -112,11 +112,17 @@ while (step < steps && performance.now() < deadline) {
   )
   step += 1
   seconds = secondsBefore + (performance.now() - startedAt) / 1000
-  if (!Number.isFinite(running.at(-1))) throw new Error(`The loss of step ${step} is not finite`)
+  if (!Number.isFinite(running.at(-1)))
+    throw new Error(`The loss of step ${step} is not finite`)
   if (step % LOG_EVERY === 0) {
     const loss = running.reduce((a, b) => a + b) / running.length
     running = []
-    const line = { step, loss: round(loss), lr: learningRate(step), seconds: Math.round(seconds) }
+    const line = {
+      step,
+      loss: round(loss),
+      lr: learningRate(step),
+      seconds: Math.round(seconds),
+    }
     if (step % (LOG_EVERY * 10) === 0) line.heldOutLoss = round(await heldOutLoss())
     await appendFile(join(work, 'metrics.jsonl'), `${JSON.stringify(line)}\n`)
     log(JSON.stringify(line))
@@ -143,8 +149,14 @@ function randomStarts(ids) {
 /** Mean cross-entropy in nats a token of `batchSize` windows of the stream `ids`. */
 async function windowLoss(ids, starts) {
   const window = (from) => Array.from(ids.subarray(from, from + WINDOW))
-  const input = tensor(starts.map((start) => window(start)), { dtype: 'int64' })
-  const target = tensor(starts.flatMap((start) => window(start + 1)), { dtype: 'int64' })
+  const input = tensor(
+    starts.map((start) => window(start)),
+    { dtype: 'int64' },
+  )
+  const target = tensor(
+    starts.flatMap((start) => window(start + 1)),
+    { dtype: 'int64' },
+  )
   const { hidden } = await backbone.run({ x: await backbone.embed(input), positions })
   const logits = await backbone.head(hidden.reshape([-1, CONFIG.hiddenSize]))
   return crossEntropy(logits, target)
@@ -157,7 +169,9 @@ async function heldOutLoss() {
     const starts = Array.from({ length: batchSize }, (_, i) =>
       Math.floor((room * (batch * batchSize + i)) / (EVAL_BATCHES * batchSize)),
     )
-    sum += await noGrad(() => tidy(async () => (await (await windowLoss(corpus.heldOut, starts)).read())[0]))
+    sum += await noGrad(() =>
+      tidy(async () => (await (await windowLoss(corpus.heldOut, starts)).read())[0]),
+    )
   }
   return sum / EVAL_BATCHES
 }
@@ -177,11 +191,15 @@ async function checkpoint() {
     generator: Buffer.from(generator.state()).toString('base64'),
     optimizer: {
       ...state,
-      parameters: state.parameters.map((parameter) => parameter && { step: parameter.step }),
+      parameters: state.parameters.map(
+        (parameter) => parameter && { step: parameter.step },
+      ),
     },
   }
   const file = join(work, 'checkpoint.safetensors')
-  await writeSafetensors(file, tensors, { metadata: { numbers: JSON.stringify(numbers) } })
+  await writeSafetensors(file, tensors, {
+    metadata: { numbers: JSON.stringify(numbers) },
+  })
   for (const parameter of state.parameters) {
     for (const value of Object.values(parameter?.tensors ?? {})) value.dispose()
   }

@@ -35,18 +35,41 @@ export async function trainTokenizer({ textFile, file, vocabSize }) {
     }
   }
   if (tokens.length < vocabSize) {
-    throw new Error(`The text gives only ${tokens.length} of the ${vocabSize} tokens asked for`)
+    throw new Error(
+      `The text gives only ${tokens.length} of the ${vocabSize} tokens asked for`,
+    )
   }
-  const special = { id: 0, content: END_OF_TEXT, single_word: false, lstrip: false, rstrip: false }
+  const special = {
+    id: 0,
+    content: END_OF_TEXT,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+  }
   const json = {
     version: '1.0',
     truncation: null,
     padding: null,
     added_tokens: [{ ...special, normalized: false, special: true }],
     normalizer: null,
-    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
-    post_processor: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: false, use_regex: true },
-    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+    pre_tokenizer: {
+      type: 'ByteLevel',
+      add_prefix_space: false,
+      trim_offsets: true,
+      use_regex: true,
+    },
+    post_processor: {
+      type: 'ByteLevel',
+      add_prefix_space: true,
+      trim_offsets: false,
+      use_regex: true,
+    },
+    decoder: {
+      type: 'ByteLevel',
+      add_prefix_space: true,
+      trim_offsets: true,
+      use_regex: true,
+    },
     model: {
       type: 'BPE',
       dropout: null,

@@ -12,7 +12,14 @@ export async function runCell(cell, { backbone, task, training, onEvent = () => 
   const prompt = createPrompt(backbone, { method, length: LENGTH, rank: RANK, seed })
   try {
     let done
-    for await (const event of train({ ...training, backbone, prompt, task, learningRate, seed })) {
+    for await (const event of train({
+      ...training,
+      backbone,
+      prompt,
+      task,
+      learningRate,
+      seed,
+    })) {
       onEvent(event)
       if (event.type === 'done') done = event
     }
@@ -32,7 +39,12 @@ export async function runCell(cell, { backbone, task, training, onEvent = () => 
 /** The template alone, without a prompt. */
 export async function hardPrompt({ backbone, task, training }) {
   const started = performance.now()
-  const test = await testFigures({ backbone, prompt: null, task, maxLength: training.maxLength })
+  const test = await testFigures({
+    backbone,
+    prompt: null,
+    task,
+    maxLength: training.maxLength,
+  })
   return { trainableParameters: 0, seconds: (performance.now() - started) / 1000, test }
 }
 
@@ -45,6 +57,8 @@ export function majority(task) {
 async function testFigures(options) {
   const { accuracy, macroF1, predictions } = await evaluate({ ...options, split: 'test' })
   // Which rows were right, a character each: what a paired comparison needs.
-  const right = predictions.map((label, i) => (label === options.task.test[i].label ? '1' : '0'))
+  const right = predictions.map((label, i) =>
+    label === options.task.test[i].label ? '1' : '0',
+  )
   return { accuracy, macroF1, right: right.join('') }
 }

@@ -9,7 +9,9 @@ export function mean(values) {
 /** Standard deviation of a sample (n - 1). */
 export function deviation(values) {
   const middle = mean(values)
-  return Math.sqrt(values.reduce((sum, v) => sum + (v - middle) ** 2, 0) / (values.length - 1))
+  return Math.sqrt(
+    values.reduce((sum, v) => sum + (v - middle) ** 2, 0) / (values.length - 1),
+  )
 }
 
 const RESAMPLES = 10_000
@@ -24,7 +26,10 @@ const RESAMPLES = 10_000
 export function pairedInterval(a, b) {
   const rows = a[0].length
   const share = (runs, row) => mean(runs.map((run) => Number(run[row])))
-  const differences = Array.from({ length: rows }, (_, row) => share(a, row) - share(b, row))
+  const differences = Array.from(
+    { length: rows },
+    (_, row) => share(a, row) - share(b, row),
+  )
   const generator = new Generator({ seed: 0 })
   const means = Array.from({ length: RESAMPLES }, () => {
     const drawn = randint(0, rows, [rows], { generator })

@@ -11,14 +11,19 @@ const END = '<!-- results: end -->'
 /** Means and spreads of every row, and LoPT-1 against full prompt tuning. */
 export function summarise({ backbone, tasks }) {
   const summary = { backbone, tasks: {} }
-  for (const [name, { metric, testRows, training, majority, hard, methods }] of Object.entries(tasks)) {
+  for (const [
+    name,
+    { metric, testRows, training, majority, hard, methods },
+  ] of Object.entries(tasks)) {
     const rows = { majority: fixed(majority), 'hard prompt': fixed(hard) }
     for (const [method, { learningRate, grid, runs }] of Object.entries(methods)) {
       const of = (figure) => runs.map(({ test }) => test[figure])
       rows[method] = {
         trainableParameters: runs[0].trainableParameters,
         learningRate,
-        devByLearningRate: Object.fromEntries(grid.map((c) => [c.learningRate, c.dev[metric]])),
+        devByLearningRate: Object.fromEntries(
+          grid.map((c) => [c.learningRate, c.dev[metric]]),
+        ),
         seeds: runs.map(({ seed }) => seed),
         accuracy: { mean: mean(of('accuracy')), deviation: deviation(of('accuracy')) },
         macroF1: { mean: mean(of('macroF1')), deviation: deviation(of('macroF1')) },
@@ -43,23 +48,41 @@ export function summarise({ backbone, tasks }) {
 
 function fixed({ trainableParameters, seconds, test }) {
   const { accuracy, macroF1 } = test
-  return { trainableParameters, seconds, accuracy: { mean: accuracy }, macroF1: { mean: macroF1 } }
+  return {
+    trainableParameters,
+    seconds,
+    accuracy: { mean: accuracy },
+    macroF1: { mean: macroF1 },
+  }
 }
 
 /** Writes docs/results.json and puts the table between the README's marks. */
 export async function writeSummary(root, summary) {
-  await writeFile(join(root, 'docs', 'results.json'), `${JSON.stringify(summary, null, 2)}\n`)
+  await writeFile(
+    join(root, 'docs', 'results.json'),
+    `${JSON.stringify(summary, null, 2)}\n`,
+  )
   const path = join(root, 'README.md')
   const readme = await readFile(path, 'utf8')
   const [before, rest] = readme.split(BEGIN)
   const after = rest?.split(END)[1]
-  if (after === undefined) throw new Error(`README.md lacks the marks ${BEGIN} and ${END}`)
+  if (after === undefined)
+    throw new Error(`README.md lacks the marks ${BEGIN} and ${END}`)
   await writeFile(path, `${before}${BEGIN}\n\n${text(summary)}\n\n${END}${after}`)
   console.log(text(summary))
 }
 
 function text({ tasks }) {
-  const header = ['task', 'method', 'trainable', 'learning rate', 'seeds', 'accuracy %', 'macro-F1', 'seconds']
+  const header = [
+    'task',
+    'method',
+    'trainable',
+    'learning rate',
+    'seeds',
+    'accuracy %',
+    'macro-F1',
+    'seconds',
+  ]
   const rows = Object.entries(tasks).flatMap(([task, { rows: found }]) =>
     Object.entries(found).map(([method, row]) => [
       task,
@@ -72,13 +95,16 @@ function text({ tasks }) {
       row.seconds.toFixed(0),
     ]),
   )
-  const compared = Object.entries(tasks).map(([task, { 'lopt-1 minus full': d, testRows }]) => {
-    const points = (value) => `${value < 0 ? '−' : '+'}${Math.abs(100 * value).toFixed(1)}`
-    return (
-      `LoPT-1 minus full on \`${task}\`: ${points(d.difference)} points of accuracy ` +
-      `(paired 95 % interval over the ${testRows} test rows: ${points(d.low)} to ${points(d.high)}).`
-    )
-  })
+  const compared = Object.entries(tasks).map(
+    ([task, { 'lopt-1 minus full': d, testRows }]) => {
+      const points = (value) =>
+        `${value < 0 ? '−' : '+'}${Math.abs(100 * value).toFixed(1)}`
+      return (
+        `LoPT-1 minus full on \`${task}\`: ${points(d.difference)} points of accuracy ` +
+        `(paired 95 % interval over the ${testRows} test rows: ${points(d.low)} to ${points(d.high)}).`
+      )
+    },
+  )
   return `${markdownTable([header, ...rows])}\n\n${compared.join('\n')}`
 }
 
