@@ -19,6 +19,8 @@ export default defineConfig({
     // its grad mode, and a crash would end all tests
     pool: 'forks',
     poolOptions: { forks: { minForks: 1, maxForks: 2 } },
+    // two test files run at a time: threads of their own would wait for each other
+    env: { OMP_NUM_THREADS: '1' },
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -27,7 +27,8 @@ export interface PromptTask {
   readonly template: string
   /** Label → the words that stand for it, in the task's order. */
   readonly labels: Readonly<Record<string, string>>
-  readonly objective: 'lm' | 'verbalizer'
-  /** Tokens of text at most. */
-  readonly maxLength: number
+  /** What it was trained by, where that is known. */
+  readonly objective?: 'lm' | 'verbalizer' | undefined
+  /** Tokens of text at most, where that is known. */
+  readonly maxLength?: number | undefined
 }

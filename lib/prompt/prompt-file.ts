@@ -83,7 +83,7 @@ export async function writePromptFile(
     template: task?.template,
     labels: task && JSON.stringify(task.labels),
     objective: task?.objective,
-    max_length: task && String(task.maxLength),
+    max_length: task?.maxLength && String(task.maxLength),
     created_with: `lopt ${packageVersion()}`,
   }
   const known = Object.entries(entries).filter((entry) => entry[1] !== undefined)
@@ -175,11 +175,9 @@ function storedPrompt(path: string, file: SafetensorsFile): StoredPrompt {
     }
   }
   const { template, labels, objective, max_length: maxLength } = data
-  const complete =
-    template !== undefined &&
-    labels !== undefined &&
-    objective !== undefined &&
-    maxLength !== undefined
+  if ((template === undefined) !== (labels === undefined)) {
+    fail('metadata: template and labels go together, but only one of them is there')
+  }
   return {
     config: {
       method: data.method,
@@ -192,6 +190,9 @@ function storedPrompt(path: string, file: SafetensorsFile): StoredPrompt {
       backbone: data.backbone,
     },
     factors,
-    task: complete ? { template, labels, objective, maxLength } : undefined,
+    task:
+      template !== undefined && labels !== undefined
+        ? { template, labels, objective, maxLength }
+        : undefined,
   }
 }

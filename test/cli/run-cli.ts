@@ -44,7 +44,8 @@ export function lopt(
   const [program = '', ...before] = [...(options.launcher ?? []), process.execPath]
   const child = spawn(program, [...before, cli, ...args], {
     cwd: options.cwd,
-    env: { ...process.env, LOPT_DEBUG: '', ...options.env },
+    // one thread: a small model, beside other test files on the same cores
+    env: { ...process.env, LOPT_DEBUG: '', OMP_NUM_THREADS: '1', ...options.env },
   })
   options.onSpawn?.(child)
   const texts = { stdout: '', stderr: '' }

@@ -207,6 +207,11 @@ describe('refused, with the file and what is wrong:', () => {
     ['a rank of 0', () => ({ metadata: { rank: '0' } }), /rank.*1\.\.8.*0/],
     ['a rank above P', () => ({ metadata: { rank: '9' } }), /rank.*1\.\.8.*9/],
     ['another placement', () => ({ metadata: { placement: 'middle' } }), /placement/],
+    [
+      'a template without labels',
+      () => ({ metadata: { labels: undefined } }),
+      /go together/,
+    ],
     ['labels that are no JSON', () => ({ metadata: { labels: '{"a"' } }), /labels/],
     ['labels that are no words', () => ({ metadata: { labels: '{"a":1}' } }), /labels/],
     [
