@@ -59,7 +59,7 @@ export function loadPrompt(
       throw new LoptError(
         'ERR_PROMPT_FILE',
         `${path} was trained on the backbone ${config.backbone}, but ${backbone.source} is ` +
-          `${backbone.fingerprint}: allow another backbone if that is what you want`,
+          `${backbone.fingerprint}: give allowOtherBackbone (--allow-other-backbone) if that is wanted`,
       )
     }
     return new Prompt(config, placed(factors, backbone), task)

@@ -1,7 +1,7 @@
 // What a training run leaves on the disk: docs/file-formats.md, "Run folder". Knows no training.
 
-import { appendFile, mkdir, readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { appendFile, mkdir, readdir, stat } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 import { writeFileAtomic } from '../atomic-file.js'
 import { LoptError } from '../errors.js'
 import { type Prompt, savePrompt } from '../prompt/index.js'
@@ -29,7 +29,7 @@ export class RunFolder {
    */
   static async create(path: string, config: object): Promise<RunFolder> {
     try {
-      await mkdir(path, { recursive: true })
+      await makeFolder(resolve(path))
       const [held] = await readdir(path)
       if (held !== undefined) {
         throw new LoptError(
@@ -64,4 +64,25 @@ export class RunFolder {
   async savePrompt(prompt: Prompt): Promise<void> {
     await savePrompt(this.promptPath, prompt)
   }
+}
+
+/** Makes a folder and those above it. (Node's `recursive` never ends where `/proc` refuses one.) */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return
+    const above = dirname(path)
+    if (code !== 'ENOENT' || above === path || (await exists(above))) throw error
+    await makeFolder(above)
+    await mkdir(path)
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  )
 }

@@ -209,7 +209,7 @@ describe('refused, with the file and what is wrong:', () => {
     ['another placement', () => ({ metadata: { placement: 'middle' } }), /placement/],
     [
       'a template without labels',
-      () => ({ metadata: { labels: undefined } }),
+      () => ({ metadata: { template: '{text}', labels: undefined } }),
       /go together/,
     ],
     ['labels that are no JSON', () => ({ metadata: { labels: '{"a"' } }), /labels/],

@@ -79,6 +79,19 @@ describe('a run folder', () => {
         message: expect.stringContaining(file),
       },
     )
+    // where the system refuses every folder
+    await expect(run({ backbone, out: '/proc/lopt', prompt })).rejects.toMatchObject({
+      code: 'ERR_IO',
+      message: expect.stringContaining('/proc/lopt'),
+    })
+    prompt.dispose()
+  })
+
+  test('is made with the folders above it', async () => {
+    const out = join(folder, 'some', 'where', 'run')
+    const prompt = small(backbone)
+    await run({ backbone, out, prompt })
+    expect(existsSync(join(out, 'config.json'))).toBe(true)
     prompt.dispose()
   })
 })
