@@ -287,6 +287,8 @@ export interface NativeBinding {
   readonly ops: NativeOps
   readonly jobs: NativeJobs
 
+  /** [sync] Ends the executor; later jobs are refused. For the end of the process. */
+  shutdown(): void
   /** [sync] The class that native failures are thrown as. Called once per environment. */
   setErrorClass(errorClass: typeof LoptError): void
 
@@ -481,6 +483,8 @@ function load(): NativeBinding {
     )
   }
   binding.setErrorClass(LoptError)
+  // `process.exit` runs no cleanup hook: an op must not run beside libtorch's static destructors.
+  process.once('exit', () => binding.shutdown())
   return binding
 }
 

@@ -32,6 +32,12 @@ Napi::Value SetErrorClass(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// [sync] Before the process ends: `process.exit` runs no cleanup hook of the main thread.
+Napi::Value Shutdown(const Napi::CallbackInfo& info) {
+  if (auto& executor = EnvData::Of(info.Env()).executor) executor->Stop();
+  return info.Env().Undefined();
+}
+
 void AttachState(Napi::Env env) {
   auto data = std::make_unique<EnvData>();
   data->executor = std::make_unique<Executor>(env);
@@ -46,6 +52,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("torchVersionBuilt", TORCH_VERSION);
   exports.Set("torchVersion", RuntimeTorchVersion());
   Define<SetErrorClass>(env, exports, "setErrorClass");
+  Define<Shutdown>(env, exports, "shutdown");
   DefineTensor(env, exports);
   DefineAutograd(env, exports);
   DefineGenerator(env, exports);

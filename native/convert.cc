@@ -156,7 +156,8 @@ at::Scalar FromJs<at::Scalar>::Get(const Napi::Value& value) {
   if (!value.IsNumber()) Unexpected("a number", value);
   const double number = value.As<Napi::Number>().DoubleValue();
   // An integral number promotes as Python's int does, any other as its float.
-  if (std::trunc(number) == number && std::abs(number) <= kMaxSafeInteger)
+  const bool is_negative_zero = number == 0 && std::signbit(number);
+  if (std::trunc(number) == number && std::abs(number) <= kMaxSafeInteger && !is_negative_zero)
     return at::Scalar(static_cast<int64_t>(number));
   return at::Scalar(number);
 }
@@ -181,6 +182,13 @@ Operand FromJs<Operand>::Get(const Napi::Value& value) {
   return {tensor};
 }
 
+void CheckArraySize(uint64_t bytes) {
+  constexpr uint64_t kMost = 0xffffffff;
+  if (bytes > kMost)
+    throw RangeMistake(std::to_string(bytes) +
+                       " bytes are more than a typed array holds (4 GiB): read them in parts");
+}
+
 at::Tensor ToTravel(const at::Tensor& tensor) {
   at::Tensor plain = tensor.detach();
   if (plain.is_meta()) throw RangeMistake("A tensor on the meta device has no elements to read");
@@ -190,6 +198,7 @@ at::Tensor ToTravel(const at::Tensor& tensor) {
 
 Napi::Value TypedArrayFrom(Napi::Env env, const at::Tensor& travelling) {
   const size_t count = travelling.numel();
+  CheckArraySize(travelling.nbytes());
   auto buffer = Napi::ArrayBuffer::New(env, travelling.nbytes());
   if (count > 0) std::memcpy(buffer.Data(), travelling.const_data_ptr(), travelling.nbytes());
   switch (travelling.scalar_type()) {

@@ -18,6 +18,10 @@ namespace lopt {
 
 using Dims = std::vector<int64_t>;
 
+// Lists are of shapes, operands or parameters: a longer one is a mistake, and would be allocated
+// before its first element is looked at.
+constexpr uint32_t kMostItems = 1'000'000;
+
 // A tensor, or a number that takes part in type promotion as a Python number does in PyTorch.
 struct Operand {
   at::Tensor tensor;
@@ -28,6 +32,10 @@ const char* DtypeName(at::ScalarType dtype);
 // "a number", "a string", "undefined": what a value is, for messages.
 std::string KindOf(const Napi::Value& value);
 std::string ShapeText(at::IntArrayRef shape);
+
+// Throws RangeMistake for more bytes than one typed array holds, which V8 would end the process
+// for.
+void CheckArraySize(uint64_t bytes);
 
 // The elements in row-major order on the CPU, in the dtype that they travel in (16- and 8-bit
 // floats as float32, bool as uint8), on a storage that nothing else changes.
@@ -88,6 +96,8 @@ struct FromJs<std::vector<T>> {
   static std::vector<T> Get(const Napi::Value& value) {
     if (!value.IsArray()) throw TypeMistake("Expected an array but received " + KindOf(value));
     const auto array = value.As<Napi::Array>();
+    if (array.Length() > kMostItems)
+      throw RangeMistake("Expected at most " + std::to_string(kMostItems) + " items");
     std::vector<T> items;
     items.reserve(array.Length());
     for (uint32_t i = 0; i < array.Length(); ++i) {

@@ -1,5 +1,5 @@
 // State of one Node environment (the main thread or a worker): the error class, the live counts,
-// the executor. Nothing in this addon is static, so that environments do not meet.
+// the executor. No JavaScript value in this addon is static, so that environments do not meet.
 #pragma once
 
 #include <napi.h>

@@ -14,6 +14,13 @@ Executor::Executor(Napi::Env env)
 }
 
 Executor::~Executor() {
+  Stop();
+  completion_.Abort();
+}
+
+void Executor::Stop() {
+  if (stopped_) return;
+  stopped_ = true;
   std::deque<std::unique_ptr<Job>> dropped;
   {
     std::lock_guard lock(mutex_);
@@ -22,7 +29,6 @@ Executor::~Executor() {
   }
   wake_.notify_one();
   thread_.join();
-  completion_.Abort();
 }
 
 Napi::Value Executor::Enqueue(Napi::Env env, std::unique_ptr<Job> job) {

@@ -1,5 +1,6 @@
 // The one thread of an environment on which long work runs, in order of submission; each job gives
 // a promise. Knows nothing of tensors beyond grad mode, which a job takes over from its caller.
+// Sets what libtorch keeps by thread: the count of threads, and the JIT's executor.
 #pragma once
 
 #include <ATen/core/grad_mode.h>
@@ -18,13 +19,13 @@
 #include <utility>
 
 #include "blame.h"
+#include "failure.h"
 
 namespace lopt {
 
 class Executor {
  public:
   explicit Executor(Napi::Env env);
-  // Drops what waits, lets the running job end, joins the thread.
   ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
@@ -35,6 +36,7 @@ class Executor {
   template <class Work, class Settle>
   Napi::Value Submit(Napi::Env env, Blame blame, std::string where, Work work, Settle settle) {
     using Result = std::invoke_result_t<Work>;
+    if (stopped_) throw Failure("ERR_ABORTED", "The process is ending: no more work is taken");
     auto job = std::make_unique<Job>(env, blame, std::move(where), at::GradMode::is_enabled());
     if constexpr (std::is_void_v<Result>) {
       job->run = std::move(work);
@@ -49,6 +51,10 @@ class Executor {
     }
     return Enqueue(env, std::move(job));
   }
+
+  // Drops what waits, lets the running job end, joins the thread; later jobs are refused.
+  // Libtorch's static destructors must not run beside an op.
+  void Stop();
 
   // Jobs that wait or run.
   size_t pending() const { return pending_; }
@@ -83,8 +89,10 @@ class Executor {
   std::condition_variable wake_;
   std::deque<std::unique_ptr<Job>> queue_;
   bool stopping_ = false;
-  size_t pending_ = 0;  // only the JavaScript thread touches it
-  int num_threads_;     // likewise
+  // Only the JavaScript thread touches these.
+  bool stopped_ = false;
+  size_t pending_ = 0;
+  int num_threads_;
   std::thread thread_;
 };
 

@@ -21,7 +21,8 @@ namespace {
 
 class FileDescriptor {
  public:
-  explicit FileDescriptor(const std::string& path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  explicit FileDescriptor(const std::string& path)
+      : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (fd_ < 0) FailOn("open", path);
   }
   ~FileDescriptor() { close(fd_); }
@@ -81,7 +82,7 @@ Napi::Value MappedSize(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value MappedBytes(const Napi::CallbackInfo& info) {
-  const auto& file = Self(info);
+  const std::shared_ptr<MappedFile> file = Self(info);
   const int64_t begin = FromJs<int64_t>::Get(info[1]);
   const int64_t end = FromJs<int64_t>::Get(info[2]);
   if (begin < 0 || end < begin || static_cast<uint64_t>(end) > file->size())
@@ -89,13 +90,14 @@ Napi::Value MappedBytes(const Napi::CallbackInfo& info) {
                        " do not lie in " + file->path() + " of " + std::to_string(file->size()) +
                        " bytes");
   const size_t count = static_cast<size_t>(end - begin);
+  CheckArraySize(count);
   auto bytes = Napi::Uint8Array::New(info.Env(), count);
   if (count > 0) std::memcpy(bytes.Data(), file->data() + begin, count);
   return bytes;
 }
 
 Napi::Value MappedTensor(const Napi::CallbackInfo& info) {
-  const auto& file = Self(info);
+  const std::shared_ptr<MappedFile> file = Self(info);  // a getter below may dispose of the handle
   const int64_t offset = FromJs<int64_t>::Get(info[1]);
   const Dims shape = FromJs<Dims>::Get(info[2]);
   const at::ScalarType dtype = FromJs<at::ScalarType>::Get(info[3]);
@@ -118,9 +120,10 @@ Napi::Value MappedTensor(const Napi::CallbackInfo& info) {
     return ToJs(info.Env(), std::move(copy));
   }
   auto share = std::make_unique<std::shared_ptr<MappedFile>>(file);
-  at::Tensor tensor =
-      at::for_blob(data, shape).context(share.get(), &ReleasePages).options(options).make_tensor();
-  share.release();  // the storage owns it from here on
+  at::Tensor tensor = at::for_blob(data, shape)
+                          .context(share.release(), &ReleasePages)
+                          .options(options)
+                          .make_tensor();
   return ToJs(info.Env(), std::move(tensor));
 }
 

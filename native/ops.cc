@@ -37,7 +37,15 @@ int64_t ReductionFromName(const std::string& name) {
 
 Tensor Index(const Tensor& a, const std::vector<OptionalTensor>& indices) {
   c10::List<OptionalTensor> list;
-  for (const auto& index : indices) list.push_back(index);
+  bool any = false;
+  for (const auto& index : indices) {
+    any |= index.has_value();
+    // A mask is counted and then read again: a copy, that no job changes in between.
+    const bool is_mask =
+        index && (index->scalar_type() == at::kBool || index->scalar_type() == at::kByte);
+    list.push_back(is_mask ? OptionalTensor(index->clone()) : index);
+  }
+  if (!any) throw RangeMistake("Expected at least one index that is not null");
   return at::index(a, list);
 }
 
@@ -145,7 +153,7 @@ void DefineIndexing(OpTables& t) {
   t.Pure("maskedFill", [](const Tensor& a, const Tensor& mask, const Scalar& value) { return at::masked_fill(a, mask, value); });
   t.Pure("where", [](const Tensor& condition, const Operand& a, const Operand& b) { return at::where(condition, a.tensor, b.tensor); });
   t.Pure("embedding", [](const Tensor& weight, const Tensor& ids) { return at::embedding(weight, ids); });
-  t.Pure("nonzero", [](const Tensor& a) { return at::nonzero(a); });
+  t.Pure("nonzero", [](const Tensor& a) { return at::nonzero(a.clone()); });
 }
 
 void DefineComparisons(OpTables& t) {

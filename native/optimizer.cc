@@ -138,6 +138,10 @@ class TorchOptimizer final : public Optimizer {
         });
         if (!known) throw RangeMistake("This optimizer keeps no state named " + name);
       }
+      Kind::Visit_(*held, [&](const std::string& slot, auto get, auto) {
+        if (slot != "max_exp_avg_sq" && !get().defined())
+          throw RangeMistake("The state of parameter " + std::to_string(i) + " lacks " + slot);
+      });
       built.emplace_back(parameters[i].unsafeGetTensorImpl(), std::move(held));
     }
     optimizer_.state().clear();

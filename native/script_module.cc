@@ -1,8 +1,12 @@
 #include "script_module.h"
 
 #include <caffe2/serialize/inline_container.h>
+#include <torch/csrc/jit/serialization/export.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 #include <map>
 #include <mutex>
 
@@ -65,21 +69,37 @@ struct FromJs<ModuleSpec::Attribute> {
   }
 };
 
-template <>
-struct FromJs<ModuleSpec> {
-  static ModuleSpec Get(const Napi::Value& value) {
-    if (!value.IsObject()) throw TypeMistake("Expected a module's description");
-    const auto spec = value.As<Napi::Object>();
-    return {Property<std::string>(spec, "name"),
-            Property<std::string>(spec, "source"),
-            Property<std::vector<std::pair<std::string, at::Tensor>>>(spec, "parameters"),
-            Property<std::vector<std::pair<std::string, at::Tensor>>>(spec, "buffers"),
-            Property<std::vector<ModuleSpec::Attribute>>(spec, "attributes"),
-            Property<std::vector<std::pair<std::string, ModuleSpec>>>(spec, "modules")};
-  }
-};
-
 namespace {
+
+// Deeper than any model: a description that holds itself must not use up the stack.
+constexpr int kDeepestSpec = 64;
+
+ModuleSpec SpecFrom(const Napi::Value& value, int depth);
+
+std::vector<std::pair<std::string, ModuleSpec>> ChildrenFrom(const Napi::Value& value, int depth) {
+  if (depth > kDeepestSpec)
+    throw RangeMistake("Modules are nested deeper than " + std::to_string(kDeepestSpec));
+  if (!value.IsArray()) throw TypeMistake("modules: Expected an array");
+  const auto array = value.As<Napi::Array>();
+  std::vector<std::pair<std::string, ModuleSpec>> children;
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    if (!array.Get(i).IsArray()) throw TypeMistake("modules: Expected [name, module] pairs");
+    const auto pair = array.Get(i).As<Napi::Array>();
+    children.emplace_back(FromJs<std::string>::Get(pair.Get(0u)), SpecFrom(pair.Get(1u), depth));
+  }
+  return children;
+}
+
+ModuleSpec SpecFrom(const Napi::Value& value, int depth) {
+  if (!value.IsObject()) throw TypeMistake("Expected a module's description");
+  const auto spec = value.As<Napi::Object>();
+  return {Property<std::string>(spec, "name"),
+          Property<std::string>(spec, "source"),
+          Property<std::vector<std::pair<std::string, at::Tensor>>>(spec, "parameters"),
+          Property<std::vector<std::pair<std::string, at::Tensor>>>(spec, "buffers"),
+          Property<std::vector<ModuleSpec::Attribute>>(spec, "attributes"),
+          ChildrenFrom(spec.Get("modules"), depth + 1)};
+}
 
 // Children first: a parent's source may call their methods.
 Module Build(const ModuleSpec& spec) {
@@ -99,7 +119,7 @@ const Module& Self(const Napi::CallbackInfo& info) { return Handle<Module>::Get(
 Executor& ExecutorOf(const Napi::CallbackInfo& info) { return *EnvData::Of(info.Env()).executor; }
 
 Napi::Value Compile(const Napi::CallbackInfo& info) {
-  auto spec = FromJs<ModuleSpec>::Get(info[0]);
+  auto spec = SpecFrom(info[0], 1);
   std::string where = "compiling " + spec.name;
   return ExecutorOf(info).Submit(
       info.Env(), Blame::kTorch, std::move(where),
@@ -172,11 +192,18 @@ Napi::Value Save(const Napi::CallbackInfo& info) {
   }
   auto work = [module = Self(info), path, extra_files = std::move(extra_files)] {
     std::lock_guard lock(CompilerMutex());
-    try {
-      module.save(path, extra_files);
-    } catch (const c10::Error& error) {
-      throw Failure("ERR_IO", "Cannot write " + path + ": " + error.what_without_backtrace());
-    }
+    // The archive's writer throws in its destructor when a write fails (pytorch issue 156955): it
+    // is not told, and the file is asked at the end.
+    std::ofstream file(path, std::ios::binary | std::ios::trunc);
+    torch::jit::ExportModule(
+        module,
+        [&file](const void* bytes, size_t count) {
+          file.write(static_cast<const char*>(bytes), static_cast<std::streamsize>(count));
+          return count;
+        },
+        extra_files);
+    file.close();
+    if (!file) throw Failure("ERR_IO", "Cannot write " + path + ": " + std::strerror(errno));
   };
   return ExecutorOf(info).Submit(info.Env(), Blame::kTorch, "saving " + path, std::move(work),
                                  [](Napi::Env env) { return env.Undefined(); });

@@ -76,6 +76,7 @@ Napi::Value ReadBytes(const Napi::CallbackInfo& info) {
     return plain.is_alias_of(tensor) ? plain.clone() : plain;
   };
   auto settle = [](Napi::Env env, at::Tensor plain) -> Napi::Value {
+    CheckArraySize(plain.nbytes());
     auto buffer = Napi::ArrayBuffer::New(env, plain.nbytes());
     if (plain.nbytes() > 0) std::memcpy(buffer.Data(), plain.const_data_ptr(), plain.nbytes());
     return Napi::Uint8Array::New(env, plain.nbytes(), buffer, 0);

@@ -3,21 +3,32 @@
 //
 //   npm run results
 
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadBackbone, loadTask } from '../dist/index.js'
 import { hardPrompt, majority, runCell } from './results/cell.mjs'
-import { BACKBONE, LEARNING_RATES, METHODS, seedsOf, TASKS } from './results/settings.mjs'
+import {
+  BACKBONE,
+  LEARNING_RATES,
+  LENGTH,
+  METHODS,
+  RANK,
+  seedsOf,
+  TASKS,
+} from './results/settings.mjs'
 import { summarise, writeSummary } from './results/summary.mjs'
 import { percent } from './results/table.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const started = performance.now()
 const backbone = await loadBackbone(BACKBONE)
-// Cells of another model are no part of this table.
-const folder = join(root, 'runs', 'results', backbone.fingerprint.slice(0, 12))
+// Cells of another model or of other settings are no part of this table.
+const made = { model: backbone.fingerprint, LENGTH, RANK, TASKS }
+const key = createHash('sha256').update(JSON.stringify(made)).digest('hex').slice(0, 12)
+const folder = join(root, 'runs', 'results', key)
 await mkdir(folder, { recursive: true })
 
 const results = {
@@ -64,7 +75,8 @@ async function once(name, make) {
   const file = join(folder, `${name}.json`)
   if (existsSync(file)) return JSON.parse(await readFile(file, 'utf8'))
   const figures = await make()
-  await writeFile(file, `${JSON.stringify(figures)}\n`)
+  await writeFile(`${file}.part`, `${JSON.stringify(figures)}\n`)
+  await rename(`${file}.part`, file)
   const { dev, test, seconds } = figures
   const minutes = ((performance.now() - started) / 60_000).toFixed(1)
   const shown = [

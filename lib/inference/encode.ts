@@ -1,6 +1,7 @@
 // From examples to rows of token ids, cut to what the backbone has positions for. Knows no tensor.
 
-import type { CausalBackbone } from '../backbone/index.js'
+import { setImmediate } from 'node:timers/promises'
+import type { CausalBackbone, Tokenizer } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import {
@@ -37,14 +38,19 @@ export function encodeLabels(backbone: CausalBackbone, format: TextFormat): Labe
 /**
  * Tokens of text that fit beside the prompt and the longest label.
  *
- * @param maxLength a limit of the caller's own; default: all the positions that are left
- * @throws RangeError when it is more than the positions that are left.
+ * @param limits.maxLength a limit of the caller's own
+ * @param limits.trained what the prompt was trained with: where the caller gives none, and where
+ *   this backbone and these labels leave as much
+ * @throws RangeError when `maxLength` is more than the positions that are left.
  */
 export function textLimit(
   backbone: CausalBackbone,
   prompt: Prompt | null,
   labels: LabelTokens,
-  maxLength?: number,
+  {
+    maxLength,
+    trained = Number.POSITIVE_INFINITY,
+  }: { maxLength?: number | undefined; trained?: number | undefined },
 ): number {
   const longest = Math.max(...labels.ids.map((ids) => ids.length))
   const left = backbone.config.positions - (prompt?.config.length ?? 0) - longest
@@ -54,7 +60,7 @@ export function textLimit(
         `leave no room for a text in ${backbone.config.positions} positions`,
     )
   }
-  if (maxLength === undefined) return left
+  if (maxLength === undefined) return Math.min(trained, left)
   if (Number.isSafeInteger(maxLength) && maxLength >= 1 && maxLength <= left)
     return maxLength
   throw new RangeError(
@@ -62,33 +68,51 @@ export function textLimit(
   )
 }
 
-/** The examples' filled templates as ids, each at most `limit` long: the longest field is cut. */
-export function encodeTexts(
+// Between so many cut texts the event loop gets its turn: cutting asks the tokenizer many times.
+const CUT_AT_ONCE = 16
+
+/**
+ * The examples' filled templates as ids, each at most `limit` long: the longest field is cut. A
+ * first token that the tokenizer puts before every text stands there, and counts.
+ *
+ * @throws LoptError `ERR_DATA` for a text without tokens, with its file and line where known.
+ */
+export async function encodeTexts(
   backbone: CausalBackbone,
   template: string,
   examples: readonly Pick<Example, 'fields' | 'source'>[],
   limit: number,
-): EncodedText[] {
+): Promise<EncodedText[]> {
   const parsed = parseTemplate(template)
-  const whole = backbone.tokenizer.encodeBatch(
+  const { tokenizer } = backbone
+  const first = firstToken(tokenizer)
+  const room = limit - first.length
+  const whole = await tokenizer.tokenize(
     examples.map(({ fields }) => fillTemplate(parsed, fields)),
   )
-  const encode = (text: string) => backbone.tokenizer.encode(text)
-  return examples.map(({ fields }, i) => {
-    const ids = whole[i] as number[]
-    if (ids.length === 0) {
-      throw new LoptError(
-        'ERR_DATA',
-        `${where(examples[i], i)}: the filled template has no tokens`,
-      )
+  const encode = (text: string) => tokenizer.encode(text)
+  const texts: EncodedText[] = []
+  let cut = 0
+  for (const [i, ids] of whole.entries()) {
+    const example = examples[i] as Pick<Example, 'fields' | 'source'>
+    const fits = ids.length <= room
+    if (!fits && ++cut % CUT_AT_ONCE === 0) await setImmediate()
+    const text = fits
+      ? { ids, truncated: 0 }
+      : fillTokens(parsed, example.fields, encode, room)
+    if (text.ids.length === 0) {
+      throw new LoptError('ERR_DATA', `${where(example, i)}: the text has no tokens`)
     }
-    if (ids.length <= limit) return { ids, truncated: 0 }
-    return fillTokens(parsed, fields, encode, limit)
-  })
+    texts.push({ ...text, ids: [...first, ...text.ids] })
+  }
+  return texts
 }
 
-function where(example: Pick<Example, 'source'> | undefined, i: number): string {
-  return example?.source
-    ? `${example.source.file}:${example.source.line}`
-    : `example ${i}`
+/** The token that the tokenizer puts before every text, if it is of those that do. */
+export function firstToken(tokenizer: Tokenizer): number[] {
+  return tokenizer.firstTokenId === undefined ? [] : [tokenizer.firstTokenId]
+}
+
+function where(example: Pick<Example, 'source'>, i: number): string {
+  return example.source ? `${example.source.file}:${example.source.line}` : `example ${i}`
 }

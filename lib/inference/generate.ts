@@ -6,6 +6,7 @@ import { checkAborted } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import { Generator, keep, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
 import { makeBatch } from './batch.js'
+import { firstToken } from './encode.js'
 import { assemble, logitsOf, promptInputs } from './label-logits.js'
 import { chooseToken, processedLogits } from './sample.js'
 import { placeOf } from './score.js'
@@ -53,7 +54,7 @@ export type GenerateEvent =
       readonly finishReason: FinishReason
     }
 
-const numbers = z.object({
+const numbers = z.strictObject({
   text: z.string(),
   maxNewTokens: z.int().min(1).default(64),
   minNewTokens: z.int().min(0).default(0),
@@ -72,15 +73,15 @@ const numbers = z.object({
  *   LoptError `ERR_ABORTED` between two tokens once the signal is aborted.
  */
 export async function* generate(options: GenerateOptions): AsyncGenerator<GenerateEvent> {
-  const checked = numbers.safeParse(options)
+  const { backbone, prompt = null, signal, ...rest } = options
+  const checked = numbers.safeParse(rest)
   if (!checked.success) throw new RangeError(z.prettifyError(checked.error))
   const { text, maxNewTokens, minNewTokens, seed, cache, ...sampling } = checked.data
-  const { backbone, prompt = null, signal } = options
   const { tokenizer } = backbone
   const P = prompt?.config.length ?? 0
   const room = backbone.config.positions - P
   // A model that was given nothing starts where its texts do.
-  const given = tokenizer.encode(text)
+  const given = [...firstToken(tokenizer), ...tokenizer.encode(text)]
   if (given.length === 0 && tokenizer.eosTokenId !== undefined)
     given.push(tokenizer.eosTokenId)
   if (given.length === 0 || given.length >= room) {

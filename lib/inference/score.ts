@@ -1,7 +1,7 @@
 // Log-probabilities of candidate labels, and the prediction they make. Trains nothing.
 
 import type { CausalBackbone } from '../backbone/index.js'
-import { checkAborted } from '../errors.js'
+import { checkAborted, LoptError } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import { type Example, type LabelTokens, parseTemplate } from '../task/index.js'
 import { binding } from '../torch/context.js'
@@ -47,12 +47,15 @@ export interface Score {
  * @throws TypeError or RangeError for options that do not fit; LoptError `ERR_ABORTED`.
  */
 export async function score(options: ScoreOptions): Promise<Score[]> {
-  const { backbone, prompt, texts, maxLength = prompt?.task?.maxLength } = options
+  const { backbone, prompt, texts } = options
   const format = options.task ?? storedFormat(prompt)
   const labels = encodeLabels(backbone, format)
-  const limit = textLimit(backbone, prompt, labels, maxLength)
+  const limit = textLimit(backbone, prompt, labels, {
+    maxLength: options.maxLength,
+    trained: prompt?.task?.maxLength,
+  })
   const examples = texts.map((text) => ({ fields: fieldsOf(text, format.template) }))
-  const encoded = encodeTexts(backbone, format.template, examples, limit)
+  const encoded = await encodeTexts(backbone, format.template, examples, limit)
   const all = await scoreTexts({ ...options, labels, encoded })
   return all.map((values, i) => ({
     scores: Object.fromEntries(
@@ -130,7 +133,7 @@ export async function scoreTexts({
           const values = await (
             await labelScores(backbone, prompt, inputs, texts, labels)
           ).read()
-          return Array.from(values as Float32Array)
+          return checkFinite(Array.from(values as Float32Array))
         })
         chosen.forEach((i, row) => {
           const C = labels.ids.length
@@ -140,6 +143,14 @@ export async function scoreTexts({
     }),
   )
   return result
+}
+
+function checkFinite(scores: number[]): number[] {
+  if (scores.every(Number.isFinite)) return scores
+  throw new LoptError(
+    'ERR_NON_FINITE_LOSS',
+    'A score is not finite: the prompt holds values too large for the backbone',
+  )
 }
 
 function lengthOf(encoded: readonly EncodedText[], i: number): number {

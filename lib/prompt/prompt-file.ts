@@ -58,7 +58,14 @@ const metadata = z.object({
         return z.NEVER
       }
     })
-    .pipe(z.record(z.string(), z.string()))
+    .pipe(
+      z
+        .record(z.string(), z.string())
+        .refine(
+          (labels) => Object.keys(labels).length > 0,
+          'expected at least one label',
+        ),
+    )
     .optional(),
   objective: z.enum(['lm', 'verbalizer']).optional(),
   max_length: integer.optional(),

@@ -4,13 +4,14 @@ import type { CausalBackbone } from '../backbone/index.js'
 import {
   argmax,
   checkCount,
+  type EncodedText,
   encodeLabels,
   encodeTexts,
   scoreTexts,
   textLimit,
 } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
-import type { Example, SplitName, Task } from '../task/index.js'
+import type { Example, LabelTokens, SplitName, Task } from '../task/index.js'
 import { classificationMetrics, type Metrics } from './metrics.js'
 
 export interface EvaluateOptions {
@@ -47,27 +48,39 @@ export interface Evaluation extends Metrics {
  */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const { backbone, prompt, task, split = 'test', batchSize, signal } = options
-  const { limit, maxLength = prompt?.task?.maxLength } = options
+  const { limit, maxLength } = options
   if (limit !== undefined) checkCount(limit, 'limit')
+  checkRows(task, split)
   const examples = task[split].slice(0, limit)
-  if (examples.length === 0) {
-    throw new RangeError(`The task ${task.name} has no rows in its ${split} split`)
-  }
   const labels = encodeLabels(backbone, task)
-  const encoded = encodeTexts(
-    backbone,
-    task.template,
-    examples,
-    textLimit(backbone, prompt, labels, maxLength),
-  )
-  const scores = await scoreTexts({
+  const trained = prompt?.task?.maxLength
+  const tokens = textLimit(backbone, prompt, labels, { maxLength, trained })
+  const encoded = await encodeTexts(backbone, task.template, examples, tokens)
+  return await evaluateEncoded({
     backbone,
     prompt,
+    task,
     labels,
+    examples,
     encoded,
     batchSize,
     signal,
   })
+}
+
+/** `evaluate` of texts that are ids already: training encodes its dev rows once. */
+export async function evaluateEncoded(options: {
+  backbone: CausalBackbone
+  prompt: Prompt | null
+  task: Task
+  labels: LabelTokens
+  examples: readonly Example[]
+  encoded: readonly EncodedText[]
+  batchSize?: number | undefined
+  signal?: AbortSignal | undefined
+}): Promise<Evaluation> {
+  const { task, examples, encoded } = options
+  const scores = await scoreTexts(options)
   const expected = labelIndices(task, examples)
   const predicted = scores.map(argmax)
   const losses = scores.map((row, i) => -(row[expected[i] as number] as number))
@@ -92,6 +105,7 @@ export function evaluateMajority(
   task: Task,
   split: SplitName = 'test',
 ): Metrics & { label: string } {
+  checkRows(task, split)
   const counts = task.labels.map(
     (label) => task.train.filter((example) => example.label === label).length,
   )
@@ -102,4 +116,9 @@ export function evaluateMajority(
     ...classificationMetrics(expected, predicted, task.labels.length),
     label: task.labels[majority] as string,
   }
+}
+
+function checkRows(task: Task, split: SplitName): void {
+  if (task[split].length > 0) return
+  throw new RangeError(`The task ${task.name} has no rows in its ${split} split`)
 }

@@ -5,7 +5,7 @@ import { LoptError } from '../errors.js'
 import { encodeLabels, encodeTexts, textLimit } from '../inference/index.js'
 import { Adam, AdamW, clipGradNorm, SGD, tidy } from '../torch/index.js'
 import { batches } from './batches.js'
-import { evaluate, labelIndices } from './evaluate.js'
+import { evaluateEncoded, labelIndices } from './evaluate.js'
 import { type TrainingRow, trainingLoss } from './loss.js'
 import { type TrainOptions, type TrainSettings, trainSettings } from './options.js'
 import { RunFolder } from './run-folder.js'
@@ -74,8 +74,10 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
   const settings = trainSettings(options)
   const { backbone, prompt, task, signal } = options
   const labels = encodeLabels(backbone, task)
-  const limit = textLimit(backbone, prompt, labels, settings.maxLength)
-  const encoded = encodeTexts(backbone, task.template, task.train, limit)
+  const limit = textLimit(backbone, prompt, labels, settings)
+  const encoded = await encodeTexts(backbone, task.template, task.train, limit)
+  const devExamples = task.dev.slice(0, settings.evalLimit)
+  const dev = await encodeTexts(backbone, task.template, devExamples, limit)
   const expected = labelIndices(task, task.train)
   const rows = encoded.map(({ ids }, i): TrainingRow => {
     return { text: ids, label: expected[i] as number }
@@ -106,7 +108,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       steps: settings.steps,
       trainableParameters: prompt.trainableParameters,
       trainRows: rows.length,
-      devRows: Math.min(task.dev.length, settings.evalLimit ?? task.dev.length),
+      devRows: dev.length,
       heldOut: task.heldOut,
       truncated: encoded.filter(({ truncated }) => truncated > 0).length,
       learningRate: settings.learningRate,
@@ -159,18 +161,21 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
         seconds: seconds(),
       })
 
-      if (isEvaluated(step, settings) && task.dev.length > 0) {
-        const found = await evaluate({
+      if (isEvaluated(step, settings) && dev.length > 0) {
+        const found = await evaluateEncoded({
           backbone,
           prompt,
           task,
-          split: 'dev',
-          limit: settings.evalLimit,
-          maxLength: limit,
+          labels,
+          examples: devExamples,
+          encoded: dev,
           batchSize: settings.batchSize,
           signal,
         }).catch(async (error: unknown) => {
-          throw signal?.aborted ? await aborted(step) : error
+          if (signal?.aborted) throw await aborted(step)
+          const overflowed =
+            error instanceof LoptError && error.code === 'ERR_NON_FINITE_LOSS'
+          throw overflowed ? await notFinite(step, Number.NaN) : error
         })
         const isBest =
           bestFigures === undefined || isBetter(found, bestFigures, task.metric)
@@ -283,7 +288,7 @@ function isBetter(
   return found.loss < best.loss
 }
 
-/** Everything that is needed to run it again. */
+/** What config.json says of a run. */
 function runConfig(
   { backbone, prompt, task }: TrainOptions,
   settings: TrainSettings,

@@ -1,8 +1,11 @@
 // Pretrains models/nano-gpt2 with this library. Resumable: run it again with the same --work folder
 // and it goes on from the last checkpoint. `node scripts/pretrain/gpt2.mjs --help` lists options.
+//
+// With glibc, set MALLOC_MMAP_THRESHOLD_=4294967296 and MALLOC_TRIM_THRESHOLD_=8589934592: the
+// logits of a step are 65 MB, and mapping them anew each time takes longer than computing them.
 
 import { existsSync } from 'node:fs'
-import { appendFile, mkdir } from 'node:fs/promises'
+import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createBackbone, loadTokenizer, saveBackbone } from '../../dist/index.js'
@@ -99,7 +102,8 @@ const secondsBefore = seconds
 let running = []
 
 while (step < steps && performance.now() < deadline) {
-  await optimizer.setLearningRate(learningRate(step))
+  const lr = learningRate(step)
+  await optimizer.setLearningRate(lr)
   running.push(
     await tidy(async () => {
       const loss = await windowLoss(corpus.train, randomStarts(corpus.train))
@@ -176,7 +180,7 @@ async function heldOutLoss() {
   return sum / EVAL_BATCHES
 }
 
-// Two files under one name: the tensors carry the numbers, so that both are of the same moment.
+// One file: the numbers lie in its metadata, so that they are of the tensors' moment.
 async function checkpoint() {
   const state = await optimizer.state()
   const tensors = Object.fromEntries(parameters)
@@ -225,6 +229,11 @@ async function resume() {
   })
   file.dispose()
   generator.setState(Buffer.from(numbers.generator, 'base64'))
+  // Lines of steps after the checkpoint come again.
+  const metrics = join(work, 'metrics.jsonl')
+  const lines = (await readFile(metrics, 'utf8')).split('\n').filter(Boolean)
+  const kept = lines.filter((line) => JSON.parse(line).step <= numbers.step)
+  await writeFile(metrics, kept.map((line) => `${line}\n`).join(''))
   log(`going on from step ${numbers.step}`)
   return numbers
 }

@@ -1,7 +1,7 @@
 // Trains a byte-level BPE tokenizer, GPT-2's kind, and writes Hugging Face's tokenizer.json.
 // Knows nothing of the model.
 
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { BPE, byteLevelAlphabet, byteLevelPreTokenizer, Tokenizer } from 'tokenizers'
 
 export const END_OF_TEXT = '<|endoftext|>'
@@ -83,5 +83,6 @@ export async function trainTokenizer({ textFile, file, vocabSize }) {
       merges,
     },
   }
-  await writeFile(file, `${JSON.stringify(json)}\n`)
+  await writeFile(`${file}.part`, `${JSON.stringify(json)}\n`)
+  await rename(`${file}.part`, file)
 }

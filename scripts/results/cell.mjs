@@ -10,6 +10,7 @@ import { LENGTH, RANK } from './settings.mjs'
 export async function runCell(cell, { backbone, task, training, onEvent = () => {} }) {
   const { method, learningRate, seed } = cell
   const prompt = createPrompt(backbone, { method, length: LENGTH, rank: RANK, seed })
+  const { trainableParameters } = prompt
   try {
     let done
     for await (const event of train({
@@ -25,12 +26,17 @@ export async function runCell(cell, { backbone, task, training, onEvent = () => 
     }
     return {
       ...cell,
-      trainableParameters: prompt.trainableParameters,
+      trainableParameters,
       seconds: done.seconds,
       bestStep: done.bestStep,
       dev: { accuracy: done.accuracy, macroF1: done.macroF1 },
       test: await testFigures({ backbone, prompt, task }),
     }
+  } catch (error) {
+    // A learning rate that is too high is a result too.
+    if (error.code !== 'ERR_NON_FINITE_LOSS') throw error
+    const none = { accuracy: 0, macroF1: 0 }
+    return { ...cell, trainableParameters, seconds: 0, diverged: true, dev: none }
   } finally {
     prompt.dispose()
   }

@@ -3,13 +3,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import {
-  type CausalBackbone,
-  generate,
-  loadBackbone,
-  loadTask,
-  score,
-} from '../../lib/index.js'
+import { type CausalBackbone, generate, loadBackbone, score } from '../../lib/index.js'
 
 const folder = fileURLToPath(new URL('../../models/nano-gpt2', import.meta.url))
 const MOST_BYTES = 8e6 // a clone stays small
@@ -42,15 +36,6 @@ test('English is likelier than the same words in no order', async () => {
   }
   const [found] = await score({ backbone, prompt: null, task, texts: [''] })
   expect(found?.prediction).toBe('order')
-})
-
-test('every label of the bundled tasks is one token', async () => {
-  for (const name of ['topics', 'spam']) {
-    const { labels } = await loadTask(name)
-    for (const label of labels) {
-      expect(backbone.tokenizer.encode(` ${label}`)).toHaveLength(1)
-    }
-  }
 })
 
 test('greedy continuation is the same with and without kept keys and values', async () => {

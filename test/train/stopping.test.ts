@@ -162,6 +162,16 @@ describe('an abort', () => {
 })
 
 describe('a loss that is not finite', () => {
+  test('at the first evaluation stops the run too; the broken prompt is not kept', async () => {
+    const prompt = small(backbone)
+    const start = bytesOf(prompt)
+    await expect(
+      run({ backbone, prompt, learningRate: 1e30, evalEvery: 1 }),
+    ).rejects.toMatchObject({ code: 'ERR_NON_FINITE_LOSS' })
+    expect(bytesOf(prompt)).toEqual(start)
+    prompt.dispose()
+  })
+
   test('stops the run with its step named; the last good prompt stays', async () => {
     const out = join(folder, 'not-finite')
     const prompt = small(backbone)

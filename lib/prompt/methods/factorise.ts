@@ -11,13 +11,16 @@ export function balancedStd(std: number, R: number): number {
 
 /** V scaled so that X, which is linear in it, gets the standard deviation `std`. */
 export function rescaled(V: Tensor, X: Tensor, std: number): Tensor {
-  const measured = X.std().item()
-  if (!(measured > 0)) {
-    throw new RangeError(
-      'The activation lets nothing of the random start through: lower its threshold',
-    )
-  }
-  return V.mul(std / measured)
+  checkNotZero(X)
+  return V.mul(std / X.std().item())
+}
+
+/** @throws RangeError when σ let nothing through: no gradient would ever pass either. */
+export function checkNotZero(activated: Tensor): void {
+  if (activated.abs().amax([0, 1]).item() > 0) return
+  throw new RangeError(
+    'The activation lets nothing of the start through: lower its threshold',
+  )
 }
 
 /** The R leading singular triplets of X [P, H]: A [P, R], S [R], Bt [R, H]. */

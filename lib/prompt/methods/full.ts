@@ -5,7 +5,6 @@ import type { Method } from './method.js'
 export const full: Method<'X'> = {
   name: 'full',
   usesRank: false,
-  usesActivation: false,
   trainable: ({ P, H }) => ({ X: [P, H] }),
   fixed: () => ({}),
 

@@ -6,7 +6,6 @@ import type { Method } from './method.js'
 export const lopt1: Method<'U' | 'V'> = {
   name: 'lopt-1',
   usesRank: true,
-  usesActivation: false,
   trainable: ({ P, H, R }) => ({ U: [P, R], V: [R, H] }),
   fixed: () => ({}),
 

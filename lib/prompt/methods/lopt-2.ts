@@ -1,12 +1,17 @@
 // LoPT-2 (Guo, Damani and Chang 2024, arXiv:2406.19486): X = σ(X₀ U) V with a fixed X₀.
 
-import { balancedStd, leadingSvd, leastSquares, rescaled } from './factorise.js'
+import {
+  balancedStd,
+  checkNotZero,
+  leadingSvd,
+  leastSquares,
+  rescaled,
+} from './factorise.js'
 import type { Method } from './method.js'
 
 export const lopt2: Method<'X0' | 'U' | 'V'> = {
   name: 'lopt-2',
   usesRank: true,
-  usesActivation: true,
   trainable: ({ H, R }) => ({ U: [H, R], V: [R, H] }),
   fixed: ({ P, H }) => ({ X0: [P, H] }),
 
@@ -28,6 +33,8 @@ export const lopt2: Method<'X0' | 'U' | 'V'> = {
     // A singular vector's sign is arbitrary, and σ is not odd: the one with the larger sum through.
     const sign = X.matmul(U).sum(0).ge(0).to('float64').mul(2).sub(1) // [R]
     const signed = U.mul(sign)
-    return { X0: X, U: signed, V: leastSquares(σ(X.matmul(signed)), X) }
+    const Z = σ(X.matmul(signed)) // [P, R]
+    checkNotZero(Z)
+    return { X0: X, U: signed, V: leastSquares(Z, X) }
   },
 }

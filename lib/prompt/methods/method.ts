@@ -29,7 +29,6 @@ export interface Start {
 export interface Method<Name extends string = string> {
   readonly name: MethodName
   readonly usesRank: boolean
-  readonly usesActivation: boolean
   /** Shapes of the tensors that are trained. */
   trainable(sizes: PromptSizes): Readonly<Record<string, readonly number[]>>
   /** Shapes of the tensors that stay as they were at the start. */
