@@ -1,4 +1,4 @@
-// How late a 10 ms timer fires while GPT-2 trains in the same process. Peer: the same timer in an
+// How late a 10 ms timer fires while GPT-2 trains, and evaluates, in the same process. Peer: the same timer in an
 // idle process, in the same run.
 
 import { createPrompt, loadBackbone, loadTask, train } from '../dist/index.js'
@@ -24,7 +24,7 @@ async function delays(work) {
 const backbone = await loadBackbone('builtin:nano-gpt2')
 const task = await loadTask('topics', { limit: { train: 2000 } })
 const prompt = createPrompt(backbone, { length: 20, rank: 4 })
-const options = { backbone, prompt, task, batchSize: 32, evalEvery: 0 }
+const options = { backbone, prompt, task, batchSize: 32, evalEvery: 20, evalLimit: 200 }
 
 const started = performance.now()
 const busy = await delays(async () => {

@@ -26,8 +26,6 @@ export interface Batch {
   readonly asked: Tensor
   /** int64 [M]: the label tokens, row by row. */
   readonly targets: Tensor
-  /** int64 [M]: the row of each. */
-  readonly owner: Tensor
 }
 
 /** Builds a batch on `device`. A suffix stands at each row's own length, never behind padding. */
@@ -46,11 +44,12 @@ export function makeBatch(
   const int64 = (values: number[] | number[][]) =>
     tensor(values, { dtype: 'int64', device })
 
-  const order = rows.map(({ text }, i) => {
-    const ids = tokens[i] as number[]
-    // What stands in padding is not attended to: any vector does.
-    return padded(arrange(placement, P, text.length, ids.length), Q, 0)
-  })
+  const order = () =>
+    rows.map(({ text }, i) => {
+      const ids = tokens[i] as number[]
+      // What stands in padding is not attended to: any vector does.
+      return padded(arrange(placement, P, text.length, ids.length), Q, 0)
+    })
   const first = rows.map(({ text }) => P + text.length - 1)
   const queries = rows.map(({ label }, i) =>
     Array.from(
@@ -61,11 +60,10 @@ export function makeBatch(
   return {
     size: rows.length,
     ids: int64(tokens.map((ids) => padded(ids, T, 0))),
-    order: P === 0 || placement === 'prefix' ? null : int64(order),
+    order: P === 0 || placement === 'prefix' ? null : int64(order()),
     positions: int64(rows.map(() => Array.from({ length: Q }, (_, i) => i))),
     queries: int64(queries),
     asked: int64(rows.flatMap(({ label }, i) => label.map((_, j) => i * K + j))),
     targets: int64(rows.flatMap(({ label }) => [...label])),
-    owner: int64(rows.flatMap(({ label }, i) => label.map(() => i))),
   }
 }

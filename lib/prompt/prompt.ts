@@ -133,7 +133,9 @@ export function createPrompt(
     const start = {
       sizes: { P: length, H: hiddenSize, R: config.rank },
       activation: activationOf(config.activation, config.activationThreshold),
-      std: embeddingStd(backbone),
+      get std() {
+        return embeddingStd(backbone) // only a random start asks
+      },
       normal: normalDraws(seed),
     }
     const factors =

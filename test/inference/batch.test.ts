@@ -46,7 +46,6 @@ describe('a batch', () => {
       ])
       expect(batch.asked.toArray()).toEqual([0, 1, 2])
       expect(batch.targets.toArray()).toEqual([20, 21, 22])
-      expect(batch.owner.toArray()).toEqual([0, 0, 1])
     }
   })
 

@@ -61,7 +61,7 @@ async function rowLosses(
   }
   const batch = makeBatch(rows, placeOf(backbone, prompt))
   const each = await labelLogProbabilities(backbone, inputs, batch) // [M]
-  const owner = batch.owner.toArray() as number[]
+  const owner = rows.flatMap(({ label }, row) => label.map(() => row))
   const own = rows.map((_, row) => [...owner.keys()].filter((i) => owner[i] === row))
   return stack(own.map((indices) => each.indexSelect(0, int64(indices)).sum().neg()))
 }
