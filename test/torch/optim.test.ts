@@ -225,6 +225,8 @@ describe('state', () => {
     await expect(sgd.loadState(state)).rejects.toThrow(
       new RangeError('Expected the state of sgd but received that of adam'),
     )
+    const bare = { ...state, parameters: [{ step: 1, tensors: {} }] }
+    await expect(optimizer.loadState(bare)).rejects.toThrow(/parameter 0 lacks exp_avg/)
     const two = new Adam([p, parameter(ones([2]))])
     await expect(two.loadState(state)).rejects.toThrow(
       new RangeError('Expected groups of [2] parameters but received [1]'),

@@ -78,6 +78,17 @@ describe('a process', () => {
     ).toEqual(fine('leaving\n'))
   })
 
+  test('ends cleanly by process.exit with many short jobs queued, and takes no more', async () => {
+    expect(
+      await run(`
+        const a = torch.randn([4, 4], { generator: new torch.Generator({ seed: 0 }) })
+        process.on('exit', () => torch.svd(a).catch(({ code }) => console.log(code)))
+        for (let i = 0; i < 5000; i++) torch.svd(a).catch(() => {})
+        process.exit(0)
+      `),
+    ).toEqual(fine(''))
+  })
+
   test('waits for jobs that nobody awaits', async () => {
     expect(
       await run(`

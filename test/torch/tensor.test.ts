@@ -291,6 +291,11 @@ describe('random draws', () => {
     expect(() => new Generator({ seed: -1 })).toThrow(RangeError)
     const generator = new Generator({ seed: 0 })
     expect(() => generator.setState(new Uint8Array(3))).toThrow(RangeError)
+    // two counters that are in range one by one, and lead past the end together
+    const crafted = generator.state()
+    new DataView(crafted.buffer).setInt32(8, 624, true)
+    new DataView(crafted.buffer).setBigUint64(16, 624n, true)
+    expect(() => generator.setState(crafted)).toThrow(/no state of a generator/)
     expect(() => generator.setState('x' as never)).toThrow(TypeError)
     expect(() => randn([1], { generator: {} as Generator })).toThrow(
       new TypeError('Expected a Generator for generator but received Object'),
