@@ -50,7 +50,11 @@ export interface TrainOptions {
   signal?: AbortSignal
 }
 
-/** What did best of the rates tried on the dev rows of `topics` with models/nano-gpt2. */
+/**
+ * Provisional, until `npm run results` has chosen them on dev. On `topics` with models/nano-gpt2,
+ * 0.1 did better than 0.03 for `lopt-1` (400 steps, 300 dev rows); those of `lopt-2` and `full` were
+ * not compared over equal runs.
+ */
 export const DEFAULT_LEARNING_RATES: Readonly<Record<MethodName, number>> = {
   'lopt-1': 0.1,
   'lopt-2': 0.03,
