@@ -11,7 +11,10 @@ export interface Row {
   readonly label: readonly number[]
 }
 
-/** B rows; T tokens of the longest, label but its last token included; Q = P + T; K label tokens. */
+/**
+ * B rows; T tokens of the longest, label but its last token included; K label tokens; Q positions
+ * that run: P + T, or T where the prompt's keys and values are shared by all rows.
+ */
 export interface Batch {
   readonly size: number
   /** int64 [B, T], right-padded. */
@@ -28,15 +31,25 @@ export interface Batch {
   readonly targets: Tensor
 }
 
+/** Where a prompt of P vectors stands in a batch's rows. */
+export interface BatchPlace {
+  readonly P: number
+  readonly placement: Placement
+  /** The prompt stands before all rows, as keys and values that they share: the batch has text only. */
+  readonly shared: boolean
+  readonly device: string
+}
+
 /** Builds a batch on `device`. A suffix stands at each row's own length, never behind padding. */
 export function makeBatch(
   rows: readonly Row[],
-  { P, placement, device }: { P: number; placement: Placement; device: string },
+  { P, placement, shared, device }: BatchPlace,
 ): Batch {
   // A label's last token is predicted, never read.
   const tokens = rows.map(({ text, label }) => [...text, ...label.slice(0, -1)])
   const T = Math.max(...tokens.map((ids) => ids.length))
-  const Q = P + T
+  const before = shared ? P : 0 // positions that lie before the batch's
+  const Q = P + T - before
   const K = Math.max(...rows.map(({ label }) => label.length))
 
   const padded = (values: readonly number[], length: number, padding: number) =>
@@ -50,7 +63,7 @@ export function makeBatch(
       // What stands in padding is not attended to: any vector does.
       return padded(arrange(placement, P, text.length, ids.length), Q, 0)
     })
-  const first = rows.map(({ text }) => P + text.length - 1)
+  const first = rows.map(({ text }) => P + text.length - 1 - before)
   const queries = rows.map(({ label }, i) =>
     Array.from(
       { length: K },
@@ -61,7 +74,7 @@ export function makeBatch(
     size: rows.length,
     ids: int64(tokens.map((ids) => padded(ids, T, 0))),
     order: P === 0 || placement === 'prefix' ? null : int64(order()),
-    positions: int64(rows.map(() => Array.from({ length: Q }, (_, i) => i))),
+    positions: int64(rows.map(() => Array.from({ length: Q }, (_, i) => before + i))),
     queries: int64(queries),
     asked: int64(rows.flatMap(({ label }, i) => label.map((_, j) => i * K + j))),
     targets: int64(rows.flatMap(({ label }) => [...label])),

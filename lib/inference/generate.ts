@@ -7,9 +7,9 @@ import type { Prompt } from '../prompt/index.js'
 import { Generator, keep, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
 import { makeBatch } from './batch.js'
 import { firstToken } from './encode.js'
-import { assemble, logitsOf, promptInputs } from './label-logits.js'
+import { assemble, logitsOf } from './label-logits.js'
+import { preparePrompt } from './prepared-prompt.js'
 import { chooseToken, processedLogits } from './sample.js'
-import { placeOf } from './score.js'
 
 export interface GenerateOptions {
   backbone: CausalBackbone
@@ -140,9 +140,10 @@ async function first(
 ): Promise<{ logits: Tensor; present: Tensor[] }> {
   // What was made stands where a label does: behind a suffix.
   const row = { text: given, label: [...made, 0] }
-  const batch = makeBatch([row], placeOf(backbone, prompt))
-  const inputs = promptInputs(backbone, prompt)
-  const x = await assemble(backbone, inputs, batch)
+  // One row shares nothing.
+  const prepared = await preparePrompt(backbone, prompt, { fastPaths: false })
+  const batch = makeBatch([row], prepared.place)
+  const x = await assemble(backbone, prepared, batch)
   const Q = x.shape[1] as number
   const queries = tensor([[Q - 1]], { dtype: 'int64', device: backbone.device })
   const { hidden, present } = await backbone.run({

@@ -1,6 +1,6 @@
 // Public exports of scoring and generation, and what training builds on.
 
-export { makeBatch, type Row } from './batch.js'
+export { type BatchPlace, makeBatch, type Row } from './batch.js'
 export {
   type EncodedText,
   encodeLabels,
@@ -14,12 +14,12 @@ export {
   type GenerateOptions,
   generate,
 } from './generate.js'
-export { labelLogProbabilities, promptInputs } from './label-logits.js'
+export { labelLogProbabilities } from './label-logits.js'
+export { type PreparedPrompt, preparePrompt } from './prepared-prompt.js'
 export {
   argmax,
   checkCount,
   labelScores,
-  placeOf,
   type Score,
   type ScoreOptions,
   score,

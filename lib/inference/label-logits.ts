@@ -2,29 +2,21 @@
 // Knows no loss and no task.
 
 import type { CausalBackbone } from '../backbone/index.js'
-import type { Prompt } from '../prompt/index.js'
 import { binding } from '../torch/context.js'
 import { cat, noGrad, type Tensor } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
-import type { Batch } from './batch.js'
-
-/** The prompt's vectors in the backbone's dtype, [P, H], or null without a prompt. */
-export function promptInputs(
-  backbone: CausalBackbone,
-  prompt: Prompt | null,
-): Tensor | null {
-  return prompt === null ? null : prompt.inputs().to(backbone.dtype)
-}
+import { type Batch, makeBatch, type Row } from './batch.js'
+import type { PreparedPrompt } from './prepared-prompt.js'
 
 /** What the backbone reads: prompt and token embeddings in the batch's order, [B, Q, H]. */
 export async function assemble(
   backbone: CausalBackbone,
-  inputs: Tensor | null,
+  { inputs, place }: PreparedPrompt,
   batch: Batch,
 ): Promise<Tensor> {
   // The embeddings are frozen: no graph.
   const tokens = await noGrad(() => backbone.embed(batch.ids)) // [B, T, H]
-  if (inputs === null) return tokens
+  if (inputs === null || place.shared) return tokens
   const [P, H] = inputs.shape as [number, number]
   const x = cat([inputs.unsqueeze(0).expand([batch.size, P, H]), tokens], 1) // [B, P + T, H]
   if (batch.order === null) return x
@@ -34,26 +26,36 @@ export async function assemble(
 /**
  * Last-layer outputs where label tokens are predicted, [M, H]: only those queries go through the
  * last layer.
- *
- * @param inputs [P, H], as `promptInputs` gives them
  */
-export async function labelHidden(
+async function labelHidden(
   backbone: CausalBackbone,
-  inputs: Tensor | null,
+  prepared: PreparedPrompt,
   batch: Batch,
 ): Promise<Tensor> {
   const { hidden } = await backbone.run({
-    x: await assemble(backbone, inputs, batch),
+    x: await assemble(backbone, prepared, batch),
     positions: batch.positions,
+    past: prepared.past,
     queries: batch.queries,
   }) // [B, K, H]
   return hidden.reshape([-1, backbone.config.hiddenSize]).indexSelect(0, batch.asked)
 }
 
 /**
- * Logits [M, N], or [M, V] of the named rows of the output matrix; in float32 for a backbone of
- * half precision.
+ * Logits [M, N] where the rows' label tokens are predicted, or [M, V] of the named rows of the
+ * output matrix.
  */
+export async function labelLogits(
+  backbone: CausalBackbone,
+  prepared: PreparedPrompt,
+  rows: readonly Row[],
+  vocabulary?: Tensor,
+): Promise<Tensor> {
+  const batch = makeBatch(rows, prepared.place)
+  return logitsOf(backbone, await labelHidden(backbone, prepared, batch), vocabulary)
+}
+
+/** `backbone.head` of [M, H]; in float32 for a backbone of half precision. */
 export async function logitsOf(
   backbone: CausalBackbone,
   hidden: Tensor,
@@ -64,13 +66,14 @@ export async function logitsOf(
   return wrap(await binding().jobs.to(handleOf(logits), 'float32', null, false))
 }
 
-/** Log-probability of each batch's label token given everything before it, [M]. */
+/** Log-probability of each label token of the rows given everything before it, [M], row by row. */
 export async function labelLogProbabilities(
   backbone: CausalBackbone,
-  inputs: Tensor | null,
-  batch: Batch,
+  prepared: PreparedPrompt,
+  rows: readonly Row[],
 ): Promise<Tensor> {
-  const logits = await logitsOf(backbone, await labelHidden(backbone, inputs, batch))
+  const batch = makeBatch(rows, prepared.place)
+  const logits = await logitsOf(backbone, await labelHidden(backbone, prepared, batch))
   const { jobs } = binding()
   const target = handleOf(batch.targets)
   return wrap(

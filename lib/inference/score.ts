@@ -7,7 +7,7 @@ import { type Example, type LabelTokens, parseTemplate } from '../task/index.js'
 import { binding } from '../torch/context.js'
 import { arange, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
-import { makeBatch, type Row } from './batch.js'
+import type { Row } from './batch.js'
 import {
   type EncodedText,
   encodeLabels,
@@ -15,7 +15,8 @@ import {
   type TextFormat,
   textLimit,
 } from './encode.js'
-import { labelHidden, logitsOf, promptInputs } from './label-logits.js'
+import { labelLogits } from './label-logits.js'
+import { type PreparedPrompt, preparePrompt } from './prepared-prompt.js'
 
 export interface ScoreOptions {
   backbone: CausalBackbone
@@ -29,6 +30,8 @@ export interface ScoreOptions {
   maxLength?: number
   /** Default 16. */
   batchSize?: number
+  /** false: nothing is skipped or shared that the frozen model would allow; default true. */
+  fastPaths?: boolean
   signal?: AbortSignal
 }
 
@@ -108,6 +111,7 @@ export async function scoreTexts({
   labels,
   encoded,
   batchSize = 16,
+  fastPaths,
   signal,
 }: {
   backbone: CausalBackbone
@@ -115,6 +119,7 @@ export async function scoreTexts({
   labels: LabelTokens
   encoded: readonly EncodedText[]
   batchSize?: number | undefined
+  fastPaths?: boolean | undefined
   signal?: AbortSignal | undefined
 }): Promise<number[][]> {
   checkCount(batchSize, 'batchSize')
@@ -124,14 +129,14 @@ export async function scoreTexts({
   const result = new Array<number[]>(encoded.length)
   await noGrad(() =>
     tidy(async () => {
-      const inputs = promptInputs(backbone, prompt)
+      const prepared = await preparePrompt(backbone, prompt, { fastPaths })
       for (let from = 0; from < order.length; from += batchSize) {
         checkAborted(signal)
         const chosen = order.slice(from, from + batchSize)
         const texts = chosen.map((i) => (encoded[i] as EncodedText).ids)
         const scores = await tidy(async () => {
           const values = await (
-            await labelScores(backbone, prompt, inputs, texts, labels)
+            await labelScores(backbone, prepared, texts, labels)
           ).read()
           return checkFinite(Array.from(values as Float32Array))
         })
@@ -163,16 +168,14 @@ function lengthOf(encoded: readonly EncodedText[], i: number): number {
  */
 export async function labelScores(
   backbone: CausalBackbone,
-  prompt: Prompt | null,
-  inputs: Tensor | null,
+  prepared: PreparedPrompt,
   texts: readonly (readonly number[])[],
   labels: LabelTokens,
 ): Promise<Tensor> {
   const longer = labels.ids.filter((ids) => ids.length > 1)
   const read = longer.length > 0 ? longer : [[0]] // one query a text; which token comes is open
   const rows = texts.flatMap((text): Row[] => read.map((label) => ({ text, label })))
-  const batch = makeBatch(rows, placeOf(backbone, prompt))
-  const logits = await logitsOf(backbone, await labelHidden(backbone, inputs, batch))
+  const logits = await labelLogits(backbone, prepared, rows)
   const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1)) // [M, N]
 
   const [M, N] = logits.shape as [number, number]
@@ -207,24 +210,12 @@ export async function labelScores(
  */
 export async function verbalizerLogits(
   backbone: CausalBackbone,
-  prompt: Prompt | null,
-  inputs: Tensor | null,
+  prepared: PreparedPrompt,
   texts: readonly (readonly number[])[],
   labels: LabelTokens,
 ): Promise<Tensor> {
   const rows = texts.map((text) => ({ text, label: [0] }))
-  const batch = makeBatch(rows, placeOf(backbone, prompt))
-  const hidden = await labelHidden(backbone, inputs, batch)
-  return logitsOf(backbone, hidden, labelIds(backbone, labels))
-}
-
-/** Where a prompt stands, and on which device batches are made. */
-export function placeOf(backbone: CausalBackbone, prompt: Prompt | null) {
-  return {
-    P: prompt?.config.length ?? 0,
-    placement: prompt?.config.placement ?? ('prefix' as const),
-    device: backbone.device,
-  }
+  return labelLogits(backbone, prepared, rows, labelIds(backbone, labels))
 }
 
 function labelIds(backbone: CausalBackbone, labels: LabelTokens): Tensor {

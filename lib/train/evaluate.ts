@@ -27,6 +27,8 @@ export interface EvaluateOptions {
   maxLength?: number
   /** Default 16. */
   batchSize?: number
+  /** false: nothing is skipped or shared that the frozen model would allow; default true. */
+  fastPaths?: boolean
   signal?: AbortSignal
 }
 
@@ -47,7 +49,7 @@ export interface Evaluation extends Metrics {
  * @throws RangeError for an empty split or options out of range; LoptError `ERR_ABORTED`.
  */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
-  const { backbone, prompt, task, split = 'test', batchSize, signal } = options
+  const { backbone, prompt, task, split = 'test', batchSize, fastPaths, signal } = options
   const { limit, maxLength } = options
   if (limit !== undefined) checkCount(limit, 'limit')
   checkRows(task, split)
@@ -64,6 +66,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     examples,
     encoded,
     batchSize,
+    fastPaths,
     signal,
   })
 }
@@ -77,6 +80,7 @@ export async function evaluateEncoded(options: {
   examples: readonly Example[]
   encoded: readonly EncodedText[]
   batchSize?: number | undefined
+  fastPaths?: boolean | undefined
   signal?: AbortSignal | undefined
 }): Promise<Evaluation> {
   const { task, examples, encoded } = options

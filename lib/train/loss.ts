@@ -4,12 +4,9 @@ import type { CausalBackbone } from '../backbone/index.js'
 import {
   labelLogProbabilities,
   labelScores,
-  makeBatch,
-  placeOf,
-  promptInputs,
+  type PreparedPrompt,
   verbalizerLogits,
 } from '../inference/index.js'
-import type { Prompt } from '../prompt/index.js'
 import type { LabelTokens } from '../task/index.js'
 import { crossEntropy, type Tensor, tensor } from '../torch/index.js'
 
@@ -32,26 +29,22 @@ export interface TrainingRow {
 export async function trainingLoss(
   objective: Objective,
   backbone: CausalBackbone,
-  prompt: Prompt,
+  prepared: PreparedPrompt,
   rows: readonly TrainingRow[],
   labels: LabelTokens,
 ): Promise<Tensor> {
-  const inputs = promptInputs(backbone, prompt)
   if (objective === 'lm') {
-    const batch = makeBatch(
-      rows.map(({ text, label }) => ({
-        text,
-        label: labels.ids[label] as readonly number[],
-      })),
-      placeOf(backbone, prompt),
-    )
-    const each = await labelLogProbabilities(backbone, inputs, batch) // [M]
+    const continued = rows.map(({ text, label }) => ({
+      text,
+      label: labels.ids[label] as readonly number[],
+    }))
+    const each = await labelLogProbabilities(backbone, prepared, continued) // [M]
     return each.sum().div(-rows.length)
   }
   const texts = rows.map(({ text }) => text)
   // The labels' own logits are enough where each is one token: the softmax is among them alone.
   const candidates = labels.singleToken ? verbalizerLogits : labelScores
-  const logits = await candidates(backbone, prompt, inputs, texts, labels) // [B, C]
+  const logits = await candidates(backbone, prepared, texts, labels) // [B, C]
   const target = tensor(
     rows.map(({ label }) => label),
     { dtype: 'int64', device: backbone.device },

@@ -44,6 +44,11 @@ export interface TrainOptions {
   evalEvery?: number
   /** Only this many dev rows at each evaluation; default: all. */
   evalLimit?: number
+  /**
+   * Skip what a frozen model allows (default): the prompt's rows run once a step, and batches are of
+   * rows of like length, see `batches`. false: neither.
+   */
+  fastPaths?: boolean
   /** Run folder: configuration, events, the best prompt. It must be new or empty. */
   out?: string
   /** Stops between steps; what was learned is kept. */
@@ -78,6 +83,7 @@ const numbers = z.strictObject({
   maxLength: positive.optional(),
   evalEvery: z.int().min(0).optional(),
   evalLimit: positive.optional(),
+  fastPaths: z.boolean().default(true),
   out: z.string().min(1).optional(),
 })
 

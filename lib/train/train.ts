@@ -2,7 +2,12 @@
 // Knows no terminal and no HTTP: they consume its events.
 
 import { LoptError } from '../errors.js'
-import { encodeLabels, encodeTexts, textLimit } from '../inference/index.js'
+import {
+  encodeLabels,
+  encodeTexts,
+  preparePrompt,
+  textLimit,
+} from '../inference/index.js'
 import { Adam, AdamW, clipGradNorm, SGD, tidy } from '../torch/index.js'
 import { batches } from './batches.js'
 import { evaluateEncoded, labelIndices } from './evaluate.js'
@@ -115,7 +120,8 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
     })
 
     await optimizer.zeroGrad() // whatever was there before
-    const order = batches(rows.length, settings)
+    const lengths = rows.map(({ text }) => text.length)
+    const order = batches(lengths, { ...settings, byLength: settings.fastPaths })
     for (let step = 1; step <= settings.steps; step += 1) {
       if (signal?.aborted) throw await aborted(step - 1)
       const batch = (order.next().value as number[]).map((i) => rows[i] as TrainingRow)
@@ -128,10 +134,11 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
           // A scope of its own: a part's tensors are freed before the next part's are made.
           sum += await tidy(async () => {
             const share = part.length / batch.length
+            const prepared = await preparePrompt(backbone, prompt, settings)
             const mean = await trainingLoss(
               settings.objective,
               backbone,
-              prompt,
+              prepared,
               part,
               labels,
             )
@@ -170,6 +177,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
           examples: devExamples,
           encoded: dev,
           batchSize: settings.batchSize,
+          fastPaths: settings.fastPaths,
           signal,
         }).catch(async (error: unknown) => {
           if (signal?.aborted) throw await aborted(step)

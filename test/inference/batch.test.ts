@@ -3,8 +3,7 @@ import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
 import {
   labelLogProbabilities,
   makeBatch,
-  placeOf,
-  promptInputs,
+  preparePrompt,
   type Row,
 } from '../../lib/inference/index.js'
 import type { Placement } from '../../lib/prompt/index.js'
@@ -12,20 +11,20 @@ import { noGrad, type Tensor, tidy } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 import { goldenPrompt } from './golden-prompts.js'
 
-const device = 'cpu'
+const own = { shared: false, device: 'cpu' }
 const rows: Row[] = [
   { text: [10, 11, 12], label: [20, 21] },
   { text: [13], label: [22] },
 ]
 
 function orderOf(placement: Placement): [long: number[], short: number[]] {
-  const order = makeBatch(rows, { P: 2, placement, device }).order as Tensor
+  const order = makeBatch(rows, { P: 2, placement, ...own }).order as Tensor
   return order.toArray() as [number[], number[]]
 }
 
 describe('a batch', () => {
   test('is right-padded text and label, without the last label token', () => {
-    const batch = makeBatch(rows, { P: 2, placement: 'prefix', device })
+    const batch = makeBatch(rows, { P: 2, placement: 'prefix', ...own })
     expect(batch.ids.toArray()).toEqual([
       [10, 11, 12, 20],
       [13, 0, 0, 0],
@@ -39,7 +38,7 @@ describe('a batch', () => {
 
   test('asks each row where its label tokens are predicted', () => {
     for (const placement of ['prefix', 'suffix', 'after-first-token'] as const) {
-      const batch = makeBatch(rows, { P: 2, placement, device })
+      const batch = makeBatch(rows, { P: 2, placement, ...own })
       expect(batch.queries.toArray()).toEqual([
         [4, 5],
         [2, 2],
@@ -61,8 +60,21 @@ describe('a batch', () => {
     expect(short.slice(0, 3)).toEqual([2, 0, 1])
   })
 
+  test('leaves the prompt out where its keys and values are shared', () => {
+    const place = { P: 2, placement: 'prefix', shared: true, device: 'cpu' } as const
+    const batch = makeBatch(rows, place)
+    expect(batch.positions.toArray()).toEqual([
+      [2, 3, 4, 5],
+      [2, 3, 4, 5],
+    ])
+    expect(batch.queries.toArray()).toEqual([
+      [2, 3],
+      [0, 0],
+    ])
+  })
+
   test('without a prompt is the tokens alone', () => {
-    const batch = makeBatch(rows, { P: 0, placement: 'suffix', device })
+    const batch = makeBatch(rows, { P: 0, placement: 'suffix', ...own })
     expect(batch.order).toBeNull()
     expect(batch.queries.toArray()).toEqual([
       [2, 3],
@@ -85,11 +97,8 @@ describe("a row's log-probabilities do not depend on the padding beside it", () 
         tidy(async () => {
           const prompt =
             placement === null ? null : goldenPrompt('lopt-1', placement, backbone)
-          const inputs = promptInputs(backbone, prompt)
-          const of = async (given: Row[]) => {
-            const batch = makeBatch(given, placeOf(backbone, prompt))
-            return await labelLogProbabilities(backbone, inputs, batch)
-          }
+          const prepared = await preparePrompt(backbone, prompt)
+          const of = (given: Row[]) => labelLogProbabilities(backbone, prepared, given)
           const alone = await of([{ text: [5, 6, 7], label: [8, 9] }])
           const long = { text: Array.from({ length: 30 }, (_, i) => i + 40), label: [1] }
           const beside = await of([{ text: [5, 6, 7], label: [8, 9] }, long])

@@ -5,9 +5,7 @@ import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
 import {
   labelLogProbabilities,
   labelScores,
-  makeBatch,
-  placeOf,
-  promptInputs,
+  preparePrompt,
   verbalizerLogits,
 } from '../../lib/inference/index.js'
 import type { Prompt } from '../../lib/prompt/index.js'
@@ -53,41 +51,44 @@ const choices = labelsOf(candidates.labels, candidates.ids)
 async function rowLosses(
   prompt: Prompt,
   objective: 'lm' | 'verbalizer',
+  fastPaths: boolean,
 ): Promise<Tensor> {
-  const inputs = promptInputs(backbone, prompt)
+  const prepared = await preparePrompt(backbone, prompt, { fastPaths })
   if (objective === 'verbalizer') {
-    const logits = await verbalizerLogits(backbone, prompt, inputs, texts, words)
+    const logits = await verbalizerLogits(backbone, prepared, texts, words)
     return crossEntropy(logits, int64(targets), { reduction: 'none' })
   }
-  const batch = makeBatch(rows, placeOf(backbone, prompt))
-  const each = await labelLogProbabilities(backbone, inputs, batch) // [M]
+  const each = await labelLogProbabilities(backbone, prepared, rows) // [M]
   const owner = rows.flatMap(({ label }, row) => label.map(() => row))
   const own = rows.map((_, row) => [...owner.keys()].filter((i) => owner[i] === row))
   return stack(own.map((indices) => each.indexSelect(0, int64(indices)).sum().neg()))
 }
 
-describe('in one padded batch, as each row alone in PyTorch', () => {
-  test.each(golden.cases)(
-    'the losses and gradients of $key',
-    async ({ key, method, placement, objective, trainable }) => {
-      await tidy(async () => {
-        const prompt = goldenPrompt(method, placement, backbone)
-        const losses = await rowLosses(prompt, objective)
-        expect(relativeError(losses, value(`${key}.rowLosses`))).toBeLessThan(1e-10)
-        await losses.mean().backward()
-        for (const name of trainable) {
-          const gradient = (await prompt.parameters[name]?.grad()) as Tensor
-          const error = relativeError(gradient, value(`${key}.grad.${name}`))
-          expect(error, name).toBeLessThan(1e-9)
-        }
-        for (const parameter of backbone.parameters().values()) {
-          expect(await parameter.grad()).toBeNull()
-        }
-        prompt.dispose()
-      })
-    },
-  )
-})
+describe.each([{ fastPaths: true }, { fastPaths: false }])(
+  'in one padded batch, as each row alone in PyTorch, $fastPaths',
+  ({ fastPaths }) => {
+    test.each(golden.cases)(
+      'the losses and gradients of $key',
+      async ({ key, method, placement, objective, trainable }) => {
+        await tidy(async () => {
+          const prompt = goldenPrompt(method, placement, backbone)
+          const losses = await rowLosses(prompt, objective, fastPaths)
+          expect(relativeError(losses, value(`${key}.rowLosses`))).toBeLessThan(1e-10)
+          await losses.mean().backward()
+          for (const name of trainable) {
+            const gradient = (await prompt.parameters[name]?.grad()) as Tensor
+            const error = relativeError(gradient, value(`${key}.grad.${name}`))
+            expect(error, name).toBeLessThan(1e-9)
+          }
+          for (const parameter of backbone.parameters().values()) {
+            expect(await parameter.grad()).toBeNull()
+          }
+          prompt.dispose()
+        })
+      },
+    )
+  },
+)
 
 describe('scores', () => {
   test.each(golden.scores)(
@@ -95,10 +96,10 @@ describe('scores', () => {
     async ({ key, method, placement, predictions }) => {
       await tidy(async () => {
         const prompt = goldenPrompt(method, placement, backbone)
-        const inputs = promptInputs(backbone, prompt)
-        const scores = await noGrad(() =>
-          labelScores(backbone, prompt, inputs, texts, choices),
-        )
+        const scores = await noGrad(async () => {
+          const prepared = await preparePrompt(backbone, prompt)
+          return await labelScores(backbone, prepared, texts, choices)
+        })
         expect(distance(scores, value(key))).toBeLessThan(1e-9)
         const best = scores.argmax(1).toArray() as number[]
         expect(best.map((i) => candidates.labels[i])).toEqual(predictions)
@@ -110,12 +111,12 @@ describe('scores', () => {
   test('of labels of one token are over the whole vocabulary too', async () => {
     await tidy(async () => {
       const prompt = goldenPrompt('lopt-1', 'prefix', backbone)
-      const inputs = promptInputs(backbone, prompt)
+      const prepared = await preparePrompt(backbone, prompt)
       const single = labelsOf(
         [' good', ' maybe'],
         [[candidates.ids[0]?.[0] as number], [candidates.ids[3]?.[0] as number]],
       )
-      const scores = await labelScores(backbone, prompt, inputs, texts, single)
+      const scores = await labelScores(backbone, prepared, texts, single)
       const expected = value('lopt-1.prefix.scores').indexSelect(1, int64([0, 3]))
       expect(distance(scores, expected)).toBeLessThan(1e-9)
       prompt.dispose()

@@ -2,8 +2,11 @@ import { describe, expect, test } from 'vitest'
 import { memory } from '../../lib/torch/index.js'
 import { batches } from '../../lib/train/batches.js'
 
-function taken(count: number, rows: number, options: Parameters<typeof batches>[1]) {
-  const order = batches(rows, options)
+type Options = Omit<Parameters<typeof batches>[1], 'byLength'> & { lengths?: number[] }
+
+function taken(count: number, rows: number, { lengths, ...options }: Options) {
+  const of = lengths ?? Array.from({ length: rows }, () => 1)
+  const order = batches(of, { ...options, byLength: lengths !== undefined })
   return Array.from({ length: count }, () => order.next().value as number[])
 }
 
@@ -36,6 +39,33 @@ describe('batches', () => {
   test('may be larger than the epoch', () => {
     const [batch] = taken(1, 2, { batchSize: 5, shuffle: false, seed: 0 })
     expect(batch).toEqual([0, 1, 0, 1, 0])
+  })
+
+  describe('by length', () => {
+    const rows = 1000 // more than one pool of 50 batches of 8
+    const lengths = Array.from({ length: rows }, (_, i) => 1 + ((i * 7919) % 97))
+    const options = { batchSize: 8, shuffle: true, seed: 3, lengths }
+
+    test('take every row once an epoch', () => {
+      const epoch = taken(125, rows, options).flat()
+      expect([...epoch].sort((a, b) => a - b)).toEqual([...Array(rows).keys()])
+    })
+
+    test('pad little, and are not in the order of lengths', () => {
+      const of = taken(125, rows, options).map((b) => b.map((i) => lengths[i] as number))
+      const padded = of.reduce((sum, b) => sum + b.length * Math.max(...b), 0)
+      const real = of.flat().reduce((a, b) => a + b)
+      expect(padded / real).toBeLessThan(1.1)
+      const longest = of.map((b) => Math.max(...b))
+      expect(longest).not.toEqual([...longest].sort((a, b) => a - b))
+    })
+
+    test('carry what does not fill a batch into the next epoch', () => {
+      const few = { ...options, lengths: lengths.slice(0, 10) }
+      const seen = taken(5, 10, few).flat() // four epochs of 10 rows in batches of 8
+      const counts = [...Array(10).keys()].map((i) => seen.filter((r) => r === i).length)
+      expect(counts).toEqual(Array(10).fill(4))
+    })
   })
 
   test('keep no tensor', () => {
