@@ -167,9 +167,13 @@ export function call<M extends Method>(method: M, ...args: Arguments<M>): Answer
   const { port, signal } = current
   const answered = Atomics.load(signal, 0)
   port.postMessage({ method, args })
-  const outcome = Atomics.wait(signal, 0, answered, ANSWER_TIMEOUT_MS)
+  // A wake-up may be the one before's, when its answer was there before anyone slept: look again.
+  let outcome = 'ok'
+  while (outcome !== 'timed-out' && Atomics.load(signal, 0) === answered) {
+    outcome = Atomics.wait(signal, 0, answered, ANSWER_TIMEOUT_MS)
+  }
   const received = receiveMessageOnPort(port) as { message: Reply } | undefined
-  if (outcome === 'timed-out' || received === undefined) {
+  if (received === undefined) {
     throw new LoptError(
       'ERR_MODEL_FILE',
       `The tokenizer did not answer within ${ANSWER_TIMEOUT_MS / 1000} s`,
