@@ -28,34 +28,59 @@ export interface Tokenizer {
   readonly files: Readonly<Record<string, string>>
 }
 
-/** What a backbone is, in the library's own names; `raw` is config.json as it was read. */
-export interface BackboneConfig {
-  readonly modelType: 'gpt2'
+/** What every backbone has, in the library's own names. */
+interface CommonConfig {
   /** N: rows of the token embedding. */
   readonly vocabSize: number
   /** H */
   readonly hiddenSize: number
-  /** L */
+  /** L: layers, the encoder's where there is one. */
   readonly layers: number
-  /** Attention heads; they divide H. */
+  /** Attention heads. */
   readonly heads: number
-  /** Rows of the position embedding: the longest sequence. */
-  readonly positions: number
   /** Width of a block's MLP. */
   readonly innerSize: number
   /** Name of the MLP's activation, as transformers spells it. */
   readonly activation: string
   readonly layerNormEpsilon: number
-  /** Attention scores are divided by the square root of a head's size. */
+  /** The output matrix is the token embedding. */
+  readonly tiedHead: boolean
+  /** config.json as it was read. */
+  readonly raw: Readonly<Record<string, unknown>>
+}
+
+export interface Gpt2BackboneConfig extends CommonConfig {
+  readonly modelType: 'gpt2'
+  /** Rows of the position embedding: the longest sequence. */
+  readonly positions: number
+  /** Attention scores are divided by the square root of a head's size, H / heads. */
   readonly scaleAttention: boolean
   /** Scores of layer i, counted from 0, are divided by i + 1 as well. */
   readonly scaleByLayer: boolean
-  /** The output matrix is the token embedding. */
-  readonly tiedHead: boolean
   /** Standard deviation of fresh weights. */
   readonly initializerRange: number
-  readonly raw: Readonly<Record<string, unknown>>
 }
+
+export interface T5BackboneConfig extends CommonConfig {
+  readonly modelType: 't5' | 'mt5'
+  readonly decoderLayers: number
+  /** D, size of a head: it need not be H / heads. */
+  readonly headSize: number
+  /** The MLP multiplies the activation by a second projection (T5 1.1, flan-t5, mt5). */
+  readonly gated: boolean
+  /** Buckets of relative positions, each with a bias a head. */
+  readonly relativeBuckets: number
+  /** Distances from here on share a bucket. */
+  readonly relativeMaxDistance: number
+  /** Logits are divided by the square root of H (the first T5's). */
+  readonly scaleOutput: boolean
+  /** The token that the decoder starts from. */
+  readonly decoderStartTokenId: number
+  /** Scales the standard deviations of fresh weights. */
+  readonly initializerFactor: number
+}
+
+export type BackboneConfig = Gpt2BackboneConfig | T5BackboneConfig
 
 /** Element types that a backbone can compute in. */
 export type BackboneDType = 'float64' | 'float32' | 'float16' | 'bfloat16'
@@ -94,14 +119,40 @@ export interface RunResult {
   present: Tensor[]
 }
 
-/**
- * A frozen causal language model. Its methods are jobs: they run in the order of the calls, off the
- * event loop, in the caller's grad mode. Symbols: B batch, Q positions run now, S positions seen,
- * H hidden size, N vocabulary, L layers.
- */
-export interface CausalBackbone {
-  readonly kind: 'causal'
-  readonly config: BackboneConfig
+export interface EncodeOptions {
+  /** [B, S, H]: embeddings when `first` is 0, else a layer's output. */
+  x: Tensor
+  /**
+   * bool [B, S]: true where a key may be attended to, one at least in each row. Leave it out when
+   * nothing is hidden: that is faster.
+   */
+  mask?: Tensor | undefined
+  /** First layer to run, 0 by default. */
+  first?: number | undefined
+  /** Layer to stop before, L by default. */
+  last?: number | undefined
+}
+
+export interface DecodeOptions {
+  /** [B, Q, H]: embeddings when `first` is 0, else a layer's output. */
+  x: Tensor
+  /**
+   * Keys and values of earlier positions, k, v of layer `first`, k, v of the next…: each
+   * [B or 1, heads, S_past, D]. Batch 1 is shared by all rows.
+   */
+  past?: readonly Tensor[] | undefined
+  /** `crossKeyValues` of all decoder layers: each [B or 1, heads, S, D]. */
+  cross: readonly Tensor[]
+  /** bool [B, S]: true where the encoder's output may be attended to; the mask it was made with. */
+  crossMask?: Tensor | undefined
+  /** First decoder layer to run, 0 by default. */
+  first?: number | undefined
+  /** Decoder layer to stop before, all by default. */
+  last?: number | undefined
+}
+
+/** What every frozen language model offers. Methods that return promises are jobs. */
+interface CommonBackbone {
   readonly tokenizer: Tokenizer
   /** Where it computes, such as `cpu` or `cuda:0`. */
   readonly device: string
@@ -114,6 +165,11 @@ export interface CausalBackbone {
   readonly fingerprint: string
   /** Where it came from: a folder, `builtin:NAME`, or `created`. */
   readonly source: string
+  /**
+   * The longest sequence that a prompt can be in, prompt, text and label together; Infinity where
+   * positions are relative.
+   */
+  readonly maxPositions: number
   /** [N, H]: the module's own parameter, not a copy. */
   readonly tokenEmbedding: Tensor
 
@@ -128,19 +184,9 @@ export interface CausalBackbone {
   embed(ids: Tensor): Promise<Tensor>
 
   /**
-   * Runs layers `first`..`last - 1`. Layer 0 adds the position embeddings, layer L - 1 is followed
-   * by the final norm.
-   *
-   * @throws TypeError or RangeError for dtypes, shapes, devices or layers that do not fit, and, on
-   *   a CPU, for positions that the model does not have. (On another device reading them back would
-   *   stall it: keep them in 0..positions - 1 yourself.)
-   */
-  run(options: RunOptions): Promise<RunResult>
-
-  /**
    * Logits.
    *
-   * @param h [M, H] from `run` up to the last layer
+   * @param h [M, H] from the last layer
    * @param rows int64 [V]: only these rows of the output matrix
    * @returns [M, N], or [M, V] with `rows`
    */
@@ -160,6 +206,61 @@ export interface CausalBackbone {
   /** Frees the weights. Later calls throw LoptError `ERR_DISPOSED`. */
   dispose(): void
 }
+
+/**
+ * A frozen causal language model. Its methods are jobs: they run in the order of the calls, off the
+ * event loop, in the caller's grad mode. Symbols: B batch, Q positions run now, S positions seen,
+ * H hidden size, N vocabulary, L layers.
+ */
+export interface CausalBackbone extends CommonBackbone {
+  readonly kind: 'causal'
+  readonly config: Gpt2BackboneConfig
+
+  /**
+   * Runs layers `first`..`last - 1`. Layer 0 adds the position embeddings, layer L - 1 is followed
+   * by the final norm.
+   *
+   * @throws TypeError or RangeError for dtypes, shapes, devices or layers that do not fit, and, on
+   *   a CPU, for positions that the model does not have. (On another device reading them back would
+   *   stall it: keep them in 0..positions - 1 yourself.)
+   */
+  run(options: RunOptions): Promise<RunResult>
+}
+
+/**
+ * A frozen encoder-decoder language model. Symbols: B batch, S encoder positions, Q decoder positions
+ * run now, H hidden size, D a head's size, N vocabulary.
+ */
+export interface EncoderDecoderBackbone extends CommonBackbone {
+  readonly kind: 'encoder-decoder'
+  readonly config: T5BackboneConfig
+
+  /**
+   * Runs encoder layers `first`..`last - 1`; layer L - 1 is followed by the final norm.
+   *
+   * @returns [B, S, H]
+   * @throws TypeError or RangeError for dtypes, shapes, devices or layers that do not fit.
+   */
+  encode(options: EncodeOptions): Promise<Tensor>
+
+  /**
+   * What the decoder attends to, once for each encoded text.
+   *
+   * @param encoded [B, S, H], of `encode` up to its last layer
+   * @returns k, v of each decoder layer, each [B, heads, S, D]
+   */
+  crossKeyValues(encoded: Tensor): Promise<Tensor[]>
+
+  /**
+   * Runs decoder layers `first`..`last - 1`; the last is followed by the final norm. A position sees
+   * itself and those before it.
+   *
+   * @throws TypeError or RangeError for dtypes, shapes, devices or layers that do not fit.
+   */
+  decode(options: DecodeOptions): Promise<RunResult>
+}
+
+export type Backbone = CausalBackbone | EncoderDecoderBackbone
 
 export const BACKBONE_DTYPES: readonly BackboneDType[] = [
   'float64',

@@ -8,25 +8,24 @@ import {
   noGrad,
   parseDevice,
   randn,
-  ScriptModule,
   type Tensor,
   tidy,
 } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
-import { causalBackbone } from './causal.js'
+import type { InitialValue } from './architecture.js'
+import { architectureOf } from './architectures.js'
+import { compileBackbone } from './compile.js'
 import {
+  type Backbone,
+  type BackboneConfig,
   type BackboneDType,
   type CausalBackbone,
   checkBackboneDType,
+  type EncoderDecoderBackbone,
   type Tokenizer,
 } from './contract.js'
 import { checkGpt2Config, type Gpt2Config } from './gpt2/config.js'
-import {
-  gpt2Module,
-  gpt2Parameters,
-  type InitialValue,
-  TOKEN_EMBEDDING,
-} from './gpt2/gpt2.js'
+import { checkT5Config, type T5Config } from './t5/config.js'
 
 export interface CreateBackboneOptions {
   /** The same seed gives the same weights on every device. An integer from 0. */
@@ -39,15 +38,24 @@ export interface CreateBackboneOptions {
 }
 
 /**
- * A GPT-2 with fresh weights, frozen: `setTrainable` starts its training.
+ * A GPT-2, or with `modelType` `t5` or `mt5` a T5, with fresh weights, frozen: `setTrainable` starts
+ * its training.
  *
  * @param config sizes in the library's own names; `vocabSize` is the tokenizer's unless given
  * @throws TypeError or RangeError naming the option that is wrong.
  */
-export async function createBackbone(
+export function createBackbone(
   config: Gpt2Config,
+  options: CreateBackboneOptions,
+): Promise<CausalBackbone>
+export function createBackbone(
+  config: T5Config,
+  options: CreateBackboneOptions,
+): Promise<EncoderDecoderBackbone>
+export async function createBackbone(
+  config: Gpt2Config | T5Config,
   { seed, tokenizer, device = 'cpu', dtype = 'float32' }: CreateBackboneOptions,
-): Promise<CausalBackbone> {
+): Promise<Backbone> {
   if (typeof tokenizer?.vocabSize !== 'number') {
     throw new TypeError(
       `Expected tokenizer to be a Tokenizer but received ${kindOf(tokenizer)}`,
@@ -56,10 +64,7 @@ export async function createBackbone(
   checkInteger(seed, 'seed')
   const place = parseDevice(device)
   const kind = checkBackboneDType(dtype)
-  const complete = checkGpt2Config({
-    ...config,
-    vocabSize: config.vocabSize ?? tokenizer.vocabSize,
-  })
+  const complete = checkConfig(config, tokenizer.vocabSize)
   if (tokenizer.vocabSize > complete.vocabSize) {
     throw new RangeError(
       `Expected config.vocabSize to be at least the tokenizer's ${tokenizer.vocabSize} but ` +
@@ -69,29 +74,38 @@ export async function createBackbone(
   const generator = new Generator({ seed })
   return await tidy(async () => {
     const parameters = new Map<string, Tensor>()
-    for (const { name, shape, initial } of gpt2Parameters(complete)) {
+    const architecture = architectureOf(complete)
+    for (const { name, shape, initial } of architecture.parameters(complete)) {
       // The draw is always float32 on the CPU, so that it is the same for every dtype and device.
       const drawn = noGrad(() => startValue(shape, initial, generator))
+      const own = architecture.parameterDType(name, kind)
       parameters.set(
         name,
-        wrap(await binding().jobs.to(handleOf(drawn), kind, place, false)),
+        wrap(await binding().jobs.to(handleOf(drawn), own, place, false)),
       )
       drawn.dispose()
     }
-    const module = await ScriptModule.compile(
-      gpt2Module(complete, (name) => parameters.get(name) as Tensor),
-    )
-    return await causalBackbone({
-      module,
+    return await compileBackbone({
       config: complete,
       tokenizer,
       parameters,
-      tokenEmbedding: TOKEN_EMBEDDING,
       device: place,
       dtype: kind,
       source: 'created',
     })
   })
+}
+
+function checkConfig(config: Gpt2Config | T5Config, vocabSize: number): BackboneConfig {
+  const sized = <C extends Gpt2Config | T5Config>(given: C) => ({
+    ...given,
+    vocabSize: given.vocabSize ?? vocabSize,
+  })
+  return isT5(config) ? checkT5Config(sized(config)) : checkGpt2Config(sized(config))
+}
+
+function isT5(config: Gpt2Config | T5Config): config is T5Config {
+  return config.modelType === 't5' || config.modelType === 'mt5'
 }
 
 function startValue(

@@ -3,6 +3,7 @@
 
 import { createHash } from 'node:crypto'
 import type { DType } from '../torch/index.js'
+import { architectureOf } from './architectures.js'
 import type { BackboneConfig } from './contract.js'
 
 // Enough to tell models apart, and few enough to read in no time from a model of any size.
@@ -22,30 +23,14 @@ export function fingerprintRows(rows: number): number[] {
   return Array.from({ length: count }, (_, i) => Math.floor((i * rows) / count))
 }
 
-// Written out, so that a field added to the configuration does not change the fingerprint of every
-// model: prompts in the world carry it.
-const ARCHITECTURE = [
-  'modelType',
-  'vocabSize',
-  'hiddenSize',
-  'layers',
-  'heads',
-  'positions',
-  'innerSize',
-  'activation',
-  'layerNormEpsilon',
-  'scaleAttention',
-  'scaleByLayer',
-  'tiedHead',
-] as const satisfies readonly (keyof BackboneConfig)[]
-
 /**
  * SHA-256 in hex of the architecture and of the rows' bytes. It does not depend on how a checkpoint
  * is cut into files, how its tensors are prefixed, or on the dtype it is loaded in.
  */
 export function fingerprint(config: BackboneConfig, embedding: StoredEmbedding): string {
+  const fields = architectureOf(config).fingerprintFields
   const described = [
-    ...ARCHITECTURE.map((field) => [field, config[field]]),
+    ...fields.map((field) => [field, Reflect.get(config, field) as unknown]),
     embedding.dtype,
   ]
   const hash = createHash('sha256').update(JSON.stringify(described))

@@ -1,30 +1,23 @@
-// A GPT-2 from a Hugging Face folder: matches the stored tensors with the model's parameters, and
-// compiles. Knows nothing of where a folder comes from.
+// A model from a Hugging Face folder: matches the stored tensors with the model's parameters, and
+// compiles. Knows no model, and nothing of where a folder comes from.
 
 import { join } from 'node:path'
 import { LoptError } from '../errors.js'
 import { binding } from '../torch/context.js'
-import { ScriptModule, type Tensor, tidy } from '../torch/index.js'
+import { type Tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
-import { causalBackbone } from './causal.js'
+import type { Architecture } from './architecture.js'
+import { architectureOf, findArchitecture, MODEL_TYPES } from './architectures.js'
 import { type Checkpoint, openCheckpoint } from './checkpoint.js'
+import { compileBackbone } from './compile.js'
 import {
   BACKBONE_DTYPES,
+  type Backbone,
   type BackboneConfig,
   type BackboneDType,
-  type CausalBackbone,
   type Tokenizer,
 } from './contract.js'
 import { fingerprint, fingerprintRows } from './fingerprint.js'
-import { parseGpt2Config } from './gpt2/config.js'
-import {
-  gpt2Module,
-  gpt2Parameters,
-  isStoredMask,
-  NAME_PREFIX,
-  OUTPUT_MATRIX,
-  TOKEN_EMBEDDING,
-} from './gpt2/gpt2.js'
 import { readJson } from './json-file.js'
 import { loadTokenizer } from './tokenizer.js'
 
@@ -36,33 +29,30 @@ import { loadTokenizer } from './tokenizer.js'
 export async function loadFolder(
   folder: string,
   options: { source: string; device: string; dtype: BackboneDType | undefined },
-): Promise<CausalBackbone> {
+): Promise<Backbone> {
   const { source, device } = options
-  const config = await readConfig(folder)
-  const tokenizer = await loadTokenizer(folder, { config: config.raw })
-  checkVocabulary(tokenizer, config, folder)
+  const stated = await readConfig(folder)
+  const tokenizer = await loadTokenizer(folder, { config: stated.raw })
+  checkVocabulary(tokenizer, stated, folder)
   const checkpoint = await openCheckpoint(folder)
   try {
-    const stored = matchNames(checkpoint, config)
-    const dtype = options.dtype ?? defaultDType(checkpoint, stored, device)
-    const print = storedFingerprint(checkpoint, stored, config)
+    const architecture = architectureOf(stated)
+    const { stored, config } = matchNames(checkpoint, architecture, stated)
+    const embedding = stored.get(architecture.tokenEmbedding) as string
+    const dtype = options.dtype ?? defaultDType(checkpoint, embedding, device)
+    const print = storedFingerprint(checkpoint, embedding, config)
     return await tidy(async () => {
-      const names = gpt2Parameters(config).map(({ name }) => name)
+      const names = architecture.parameters(config).map(({ name }) => name)
       const parameters = await readParameters(
         checkpoint,
         new Map(names.map((name) => [name, stored.get(name) as string])),
         device,
-        dtype,
+        (name) => architecture.parameterDType(name, dtype),
       )
-      const module = await ScriptModule.compile(
-        gpt2Module(config, (name) => parameters.get(name) as Tensor),
-      )
-      return await causalBackbone({
-        module,
+      return await compileBackbone({
         config,
         tokenizer,
         parameters,
-        tokenEmbedding: TOKEN_EMBEDDING,
         device,
         dtype,
         fingerprint: print,
@@ -90,13 +80,14 @@ async function readConfig(folder: string): Promise<BackboneConfig> {
       `${path}: model_type: expected a name such as "gpt2"`,
     )
   }
-  if (modelType !== 'gpt2') {
+  const architecture = findArchitecture(modelType)
+  if (architecture === undefined) {
     throw new LoptError(
       'ERR_UNSUPPORTED',
-      `${path}: model_type: ${modelType} is not supported; this version has gpt2`,
+      `${path}: model_type: ${modelType} is not supported; this version has ${MODEL_TYPES.join(', ')}`,
     )
   }
-  return parseGpt2Config(raw, path)
+  return architecture.parseConfig(raw, path)
 }
 
 /** @throws LoptError `ERR_MODEL_FILE` when a tokenizer has ids that the model has no row for. */
@@ -114,27 +105,62 @@ export function checkVocabulary(
 }
 
 /**
- * Parameter name to stored name.
+ * Parameter name to stored name, and the configuration as the tensors have it: some files say that
+ * the output matrix is tied and hold another.
  *
  * @throws LoptError `ERR_MODEL_FILE` naming the tensor that is missing, unknown, stored twice, or of
  *   another shape or kind.
  */
-function matchNames(checkpoint: Checkpoint, config: BackboneConfig): Map<string, string> {
+function matchNames(
+  checkpoint: Checkpoint,
+  architecture: Architecture,
+  stated: BackboneConfig,
+): { stored: Map<string, string>; config: BackboneConfig } {
   const { folder } = checkpoint
+  const { title, tokenEmbedding, outputMatrix } = architecture
   const stored = new Map<string, string>()
+  const copies: string[] = []
   for (const name of checkpoint.names) {
-    const plain = name.startsWith(NAME_PREFIX) ? name.slice(NAME_PREFIX.length) : name
-    if (isStoredMask(plain)) continue
+    const plain = architecture.plainName(name)
+    if (plain === undefined) continue
+    // A copy of the embedding counts where the file has nothing else, and must equal it elsewhere.
+    const isCopy = plain === tokenEmbedding && name !== architecture.storedName(plain)
     const twin = stored.get(plain)
-    if (twin !== undefined) {
+    if (twin === undefined) {
+      stored.set(plain, name)
+    } else if (isCopy || copies.includes(twin)) {
+      stored.set(plain, isCopy ? twin : name)
+    } else {
       throw new LoptError(
         'ERR_MODEL_FILE',
         `${folder}: ${twin} and ${name} are the same tensor`,
       )
     }
-    stored.set(plain, name)
+    if (isCopy) copies.push(name)
   }
-  const expected = gpt2Parameters(config)
+  const embedding = stored.get(tokenEmbedding)
+  const output = stored.get(outputMatrix)
+  const table = [stated.vocabSize, stated.hiddenSize]
+  let config = stated
+  if (embedding !== undefined) {
+    for (const copy of [embedding, ...copies]) checkStored(checkpoint, copy, table)
+    const differing = copies.find((copy) => !isSame(checkpoint, copy, embedding, stated))
+    if (differing !== undefined) {
+      throw new LoptError(
+        'ERR_MODEL_FILE',
+        `${folder}: ${differing} should be a copy of ${embedding} and is not`,
+      )
+    }
+    if (stated.tiedHead && output !== undefined) {
+      checkStored(checkpoint, output, table)
+      const same = isSame(checkpoint, output, embedding, stated)
+      if (!same && architecture.otherOutputMatrix === 'refuse') {
+        throw otherOutput(folder, output)
+      }
+      config = { ...stated, tiedHead: same }
+    }
+  }
+  const expected = architecture.parameters(config)
   for (const { name, shape } of expected) {
     const found = stored.get(name)
     if (found === undefined) {
@@ -144,17 +170,13 @@ function matchNames(checkpoint: Checkpoint, config: BackboneConfig): Map<string,
   }
   const names = new Set(expected.map(({ name }) => name))
   for (const [name, found] of stored) {
-    if (names.has(name)) continue
-    if (config.tiedHead && name === OUTPUT_MATRIX) {
-      checkTied(checkpoint, found, stored.get(TOKEN_EMBEDDING) as string, config)
-      continue
-    }
+    if (names.has(name) || (name === outputMatrix && config.tiedHead)) continue
     throw new LoptError(
       'ERR_MODEL_FILE',
-      `${folder}: the tensor ${found} is not part of a ${config.layers}-layer GPT-2 language model`,
+      `${folder}: the tensor ${found} is not part of a ${config.layers}-layer ${title} language model`,
     )
   }
-  return stored
+  return { stored, config }
 }
 
 function checkStored(
@@ -181,25 +203,26 @@ function checkStored(
   }
 }
 
-/** A file may store a tied output matrix once more; it must then be the token embedding. */
-function checkTied(
+/** Whether two stored tables are of one dtype and equal in the rows that the fingerprint reads. */
+function isSame(
   checkpoint: Checkpoint,
-  output: string,
-  embedding: string,
-  config: BackboneConfig,
-): void {
-  checkStored(checkpoint, output, [config.vocabSize, config.hiddenSize])
-  const rowBytes = checkpoint.info(output).sizeBytes / config.vocabSize
-  const sameDType = checkpoint.info(output).dtype === checkpoint.info(embedding).dtype
-  const differs = fingerprintRows(config.vocabSize).some((row) => {
+  a: string,
+  b: string,
+  { vocabSize }: BackboneConfig,
+): boolean {
+  if (checkpoint.info(a).dtype !== checkpoint.info(b).dtype) return false
+  const rowBytes = checkpoint.info(a).sizeBytes / vocabSize
+  return fingerprintRows(vocabSize).every((row) => {
     const [begin, end] = [row * rowBytes, (row + 1) * rowBytes]
-    const bytes = Buffer.from(checkpoint.bytes(output, begin, end))
-    return !bytes.equals(checkpoint.bytes(embedding, begin, end))
+    const bytes = Buffer.from(checkpoint.bytes(a, begin, end))
+    return bytes.equals(checkpoint.bytes(b, begin, end))
   })
-  if (sameDType && !differs) return
-  throw new LoptError(
+}
+
+function otherOutput(folder: string, output: string): LoptError {
+  return new LoptError(
     'ERR_MODEL_FILE',
-    `${checkpoint.folder}: config.json ties the output matrix to the token embedding, but the ` +
+    `${folder}: config.json ties the output matrix to the token embedding, but the ` +
       `file holds another ${output}. Set tie_word_embeddings to false if the model has its own.`,
   )
 }
@@ -207,19 +230,18 @@ function checkTied(
 /** float32 on a CPU, where half precision is slow; elsewhere what the file has. */
 function defaultDType(
   checkpoint: Checkpoint,
-  stored: ReadonlyMap<string, string>,
+  embedding: string,
   device: string,
 ): BackboneDType {
   if (device === 'cpu') return 'float32'
-  return checkpoint.info(stored.get(TOKEN_EMBEDDING) as string).dtype as BackboneDType
+  return checkpoint.info(embedding).dtype as BackboneDType
 }
 
 function storedFingerprint(
   checkpoint: Checkpoint,
-  stored: ReadonlyMap<string, string>,
+  name: string,
   config: BackboneConfig,
 ): string {
-  const name = stored.get(TOKEN_EMBEDDING) as string
   const { dtype, sizeBytes } = checkpoint.info(name)
   const rowBytes = sizeBytes / config.vocabSize
   return fingerprint(config, {
@@ -234,11 +256,12 @@ async function readParameters(
   checkpoint: Checkpoint,
   stored: ReadonlyMap<string, string>,
   device: string,
-  dtype: BackboneDType,
+  dtypeOf: (name: string) => BackboneDType,
 ): Promise<Map<string, Tensor>> {
   const parameters = new Map<string, Tensor>()
   for (const [name, found] of stored) {
     const mapped = checkpoint.tensor(found)
+    const dtype = dtypeOf(name)
     if (mapped.dtype === dtype && mapped.device === device) {
       parameters.set(name, mapped)
       continue

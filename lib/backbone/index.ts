@@ -1,15 +1,22 @@
 // Public exports of the frozen models.
 
 export type {
+  Backbone,
   BackboneConfig,
   BackboneDType,
   CausalBackbone,
+  DecodeOptions,
+  EncodeOptions,
+  EncoderDecoderBackbone,
+  Gpt2BackboneConfig,
   RunOptions,
   RunResult,
+  T5BackboneConfig,
   Tokenizer,
 } from './contract.js'
 export { type CreateBackboneOptions, createBackbone } from './create.js'
 export type { Gpt2Config } from './gpt2/config.js'
 export { type LoadBackboneOptions, loadBackbone } from './load.js'
 export { saveBackbone } from './save.js'
+export type { T5Config } from './t5/config.js'
 export { loadTokenizer } from './tokenizer.js'

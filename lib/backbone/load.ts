@@ -7,11 +7,7 @@ import { LoptError } from '../errors.js'
 import { packageRoot } from '../native.js'
 import { kindOf } from '../torch/check.js'
 import { parseDevice } from '../torch/index.js'
-import {
-  type BackboneDType,
-  type CausalBackbone,
-  checkBackboneDType,
-} from './contract.js'
+import { type Backbone, type BackboneDType, checkBackboneDType } from './contract.js'
 import { loadFolder } from './folder.js'
 
 const BUILTIN = 'builtin:'
@@ -37,7 +33,7 @@ export interface LoadBackboneOptions {
 export async function loadBackbone(
   source: string,
   { device = 'cpu', dtype }: LoadBackboneOptions = {},
-): Promise<CausalBackbone> {
+): Promise<Backbone> {
   if (typeof source !== 'string') {
     throw new TypeError(`Expected source to be a string but received ${kindOf(source)}`)
   }

@@ -8,13 +8,8 @@ import { LoptError } from '../errors.js'
 import { binding } from '../torch/context.js'
 import { type Tensor, tidy, writeSafetensors } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
-import {
-  type BackboneDType,
-  type CausalBackbone,
-  checkBackboneDType,
-} from './contract.js'
-import { storedGpt2Config } from './gpt2/config.js'
-import { NAME_PREFIX, OUTPUT_MATRIX } from './gpt2/gpt2.js'
+import { architectureOf } from './architectures.js'
+import { type Backbone, type BackboneDType, checkBackboneDType } from './contract.js'
 
 /**
  * Writes config.json, generation_config.json, the tokenizer's files and model.safetensors, each
@@ -28,7 +23,7 @@ import { NAME_PREFIX, OUTPUT_MATRIX } from './gpt2/gpt2.js'
  */
 export async function saveBackbone(
   folder: string,
-  backbone: CausalBackbone,
+  backbone: Backbone,
   { dtype = backbone.dtype }: { dtype?: BackboneDType | undefined } = {},
 ): Promise<void> {
   const kind = checkBackboneDType(dtype)
@@ -41,13 +36,14 @@ export async function saveBackbone(
     })
   }
   const { config, tokenizer } = backbone
+  const architecture = architectureOf(config)
   const special = {
     bos_token_id: tokenizer.bosTokenId ?? null,
     eos_token_id: tokenizer.eosTokenId ?? null,
     pad_token_id: tokenizer.padTokenId ?? null,
   }
   // `torch_dtype` is the older spelling, which every version of transformers reads.
-  const { dtype: _, ...stored } = storedGpt2Config(config)
+  const { dtype: _, ...stored } = architecture.storedConfig(config)
   const texts: Record<string, string> = {
     ...tokenizer.files,
     'config.json': json({ ...stored, ...special, torch_dtype: kind }),
@@ -61,9 +57,8 @@ export async function saveBackbone(
     const tensors = new Map<string, Tensor>()
     for (const [name, parameter] of backbone.parameters()) {
       const plain = parameter.detach()
-      const storedName = name === OUTPUT_MATRIX ? name : NAME_PREFIX + name
       tensors.set(
-        storedName,
+        architecture.storedName(name),
         plain.dtype === kind
           ? plain
           : wrap(await binding().jobs.to(handleOf(plain), kind, 'cpu', false)),
@@ -76,7 +71,7 @@ export async function saveBackbone(
 }
 
 /** Names the special tokens for transformers, which cannot know them from tokenizer.json. */
-function tokenizerSettings({ config, tokenizer }: CausalBackbone): string {
+function tokenizerSettings({ config, tokenizer }: Backbone): string {
   const name = (id: number | undefined) =>
     id === undefined ? undefined : tokenizer.decode([id], { skipSpecialTokens: false })
   return json({
@@ -85,7 +80,7 @@ function tokenizerSettings({ config, tokenizer }: CausalBackbone): string {
     eos_token: name(tokenizer.eosTokenId),
     unk_token: name(tokenizer.eosTokenId),
     pad_token: name(tokenizer.padTokenId),
-    model_max_length: config.positions,
+    ...(config.modelType === 'gpt2' && { model_max_length: config.positions }),
   })
 }
 

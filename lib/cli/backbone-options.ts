@@ -2,9 +2,9 @@
 // what several commands share and no single one.
 
 import {
+  type Backbone,
   type BackboneDType,
   bundledTaskNames,
-  type CausalBackbone,
   type LoadTaskOptions,
   loadBackbone,
   loadPrompt,
@@ -57,7 +57,7 @@ export async function openBackbone(options: {
   backbone: string
   device: string
   dtype: BackboneDType | undefined
-}): Promise<CausalBackbone> {
+}): Promise<Backbone> {
   return await loadBackbone(options.backbone, {
     device: options.device,
     dtype: options.dtype,
@@ -67,7 +67,7 @@ export async function openBackbone(options: {
 /** The prompt of a file, or null without one. */
 export function openPrompt(
   file: string | undefined,
-  backbone: CausalBackbone,
+  backbone: Backbone,
   { allowOtherBackbone }: { allowOtherBackbone: boolean },
 ): Prompt | null {
   return file === undefined ? null : loadPrompt(file, backbone, { allowOtherBackbone })

@@ -2,7 +2,7 @@
 // `train` and no option.
 
 import {
-  type CausalBackbone,
+  type Backbone,
   evaluateMajority,
   type Prompt,
   type Task,
@@ -16,7 +16,7 @@ type EventOf<Type extends TrainEvent['type']> = Extract<TrainEvent, { type: Type
 export function sayStart(
   output: Output,
   event: EventOf<'start'>,
-  backbone: CausalBackbone,
+  backbone: Backbone,
   prompt: Prompt,
   task: Task,
   seed: number,

@@ -11,16 +11,29 @@ export interface Row {
   readonly label: readonly number[]
 }
 
-/**
- * B rows; T tokens of the longest, label but its last token included; K label tokens; Q positions
- * that run: P + T, or T where the prompt's keys and values are shared by all rows.
- */
-export interface Batch {
+/** Where a prompt of P vectors stands in a batch's rows. */
+export interface BatchPlace {
+  readonly P: number
+  readonly placement: Placement
+  /** The prompt stands before all rows, as keys and values that they share: the batch has text only. */
+  readonly shared: boolean
+  readonly device: string
+}
+
+/** B rows that a prompt is put into: T tokens of the longest. */
+export interface Inputs {
   readonly size: number
   /** int64 [B, T], right-padded. */
   readonly ids: Tensor
   /** int64 [B, Q]: which of [prompt | ids] stands where; null where that is the order already. */
   readonly order: Tensor | null
+}
+
+/**
+ * For a causal model: the label, but its last token, stands behind the text. K label tokens; Q
+ * positions that run: P + T, or T where the prompt's keys and values are shared by all rows.
+ */
+export interface CausalBatch extends Inputs {
   /** int64 [B, Q] */
   readonly positions: Tensor
   /** int64 [B, K]: where each label token is predicted; a shorter label repeats its last. */
@@ -31,52 +44,130 @@ export interface Batch {
   readonly targets: Tensor
 }
 
-/** Where a prompt of P vectors stands in a batch's rows. */
-export interface BatchPlace {
-  readonly P: number
-  readonly placement: Placement
-  /** The prompt stands before all rows, as keys and values that they share: the batch has text only. */
-  readonly shared: boolean
-  readonly device: string
+/** For an encoder-decoder model: the texts at the encoder, their labels at the decoder. */
+export interface EncoderDecoderBatch {
+  /** One row a text. */
+  readonly encoder: Inputs & {
+    /** bool [B, Q]: true at prompt and text; null where no row is padded. */
+    readonly mask: Tensor | null
+  }
+  /** int64 [B, K] each, one a label of a text: the start token and the label but its last token. */
+  readonly decoder: readonly Tensor[]
+  /** int64 [M]: which of the decoder's positions, one batch after the other, are no padding, row by row. */
+  readonly asked: Tensor
+  /** int64 [M]: the label tokens, row by row. */
+  readonly targets: Tensor
 }
 
-/** Builds a batch on `device`. A suffix stands at each row's own length, never behind padding. */
-export function makeBatch(
-  rows: readonly Row[],
-  { P, placement, shared, device }: BatchPlace,
-): Batch {
-  // A label's last token is predicted, never read.
-  const tokens = rows.map(({ text, label }) => [...text, ...label.slice(0, -1)])
-  const T = Math.max(...tokens.map((ids) => ids.length))
-  const before = shared ? P : 0 // positions that lie before the batch's
-  const Q = P + T - before
-  const K = Math.max(...rows.map(({ label }) => label.length))
+function padded(values: readonly number[], length: number, padding: number): number[] {
+  return Array.from({ length }, (_, i) => values[i] ?? padding)
+}
 
-  const padded = (values: readonly number[], length: number, padding: number) =>
-    Array.from({ length }, (_, i) => values[i] ?? padding)
-  const int64 = (values: number[] | number[][]) =>
-    tensor(values, { dtype: 'int64', device })
+function longest(rows: readonly (readonly number[])[]): number {
+  return Math.max(...rows.map(({ length }) => length))
+}
 
+/**
+ * Right-padded ids, and the order that puts the prompt in its place: a suffix stands at each row's
+ * own length, never behind padding.
+ *
+ * @param before tokens of each row that a suffix stands behind
+ */
+function makeInputs(
+  tokens: readonly (readonly number[])[],
+  before: readonly number[],
+  { P, placement, device }: BatchPlace,
+): Inputs {
+  const T = longest(tokens)
   const order = () =>
-    rows.map(({ text }, i) => {
-      const ids = tokens[i] as number[]
+    tokens.map((ids, i) =>
       // What stands in padding is not attended to: any vector does.
-      return padded(arrange(placement, P, text.length, ids.length), Q, 0)
-    })
-  const first = rows.map(({ text }) => P + text.length - 1 - before)
-  const queries = rows.map(({ label }, i) =>
-    Array.from(
-      { length: K },
-      (_, j) => (first[i] as number) + Math.min(j, label.length - 1),
-    ),
-  )
+      padded(arrange(placement, P, before[i] as number, ids.length), P + T, 0),
+    )
+  const int64 = (values: number[][]) => tensor(values, { dtype: 'int64', device })
   return {
-    size: rows.length,
+    size: tokens.length,
     ids: int64(tokens.map((ids) => padded(ids, T, 0))),
     order: P === 0 || placement === 'prefix' ? null : int64(order()),
+  }
+}
+
+export function makeCausalBatch(rows: readonly Row[], place: BatchPlace): CausalBatch {
+  const { P, shared, device } = place
+  // A label's last token is predicted, never read.
+  const tokens = rows.map(({ text, label }) => [...text, ...label.slice(0, -1)])
+  const texts = rows.map(({ text }) => text.length)
+  const K = longest(rows.map(({ label }) => label))
+  const before = shared ? P : 0 // positions that lie before the batch's
+  const Q = P + longest(tokens) - before
+  const queries = rows.map(({ text, label }) => {
+    const first = P + text.length - 1 - before
+    return Array.from({ length: K }, (_, j) => first + Math.min(j, label.length - 1))
+  })
+  const int64 = (values: number[] | number[][]) =>
+    tensor(values, { dtype: 'int64', device })
+  return {
+    ...makeInputs(tokens, texts, place),
     positions: int64(rows.map(() => Array.from({ length: Q }, (_, i) => before + i))),
     queries: int64(queries),
     asked: int64(rows.flatMap(({ label }, i) => label.map((_, j) => i * K + j))),
+    targets: int64(rows.flatMap(({ label }) => [...label])),
+  }
+}
+
+/**
+ * @param rows those of one text stand together, share the text's array, and are as many for each
+ *   text: the text is encoded once, and its n-th label decoded with the other texts' n-th
+ * @param tokens.end ends each text at the encoder
+ * @param tokens.start what the decoder starts from
+ */
+export function makeEncoderDecoderBatch(
+  rows: readonly Row[],
+  place: BatchPlace,
+  { start, end }: { start: number; end: number },
+): EncoderDecoderBatch {
+  const { P, device } = place
+  const texts = rows
+    .filter(({ text }, i) => text !== rows[i - 1]?.text)
+    .map(({ text }) => text)
+  const perText = rows.length / texts.length
+  const ended = texts.map((text) => [...text, end])
+  const Q = P + longest(ended)
+  const isPadded = ended.some((ids) => P + ids.length < Q)
+  const mask = () =>
+    tensor(
+      ended.map((ids) => Array.from({ length: Q }, (_, i) => Number(i < P + ids.length))),
+      { dtype: 'bool', device },
+    )
+  const int64 = (values: number[] | number[][]) =>
+    tensor(values, { dtype: 'int64', device })
+
+  // Of each text's n-th label: how long the batch is, and where it begins among all positions.
+  const groups = Array.from({ length: perText }, (_, n) => {
+    const own = rows.filter((_, i) => i % perText === n)
+    return { own, K: longest(own.map(({ label }) => label)) }
+  })
+  const begins = groups.map((_, n) =>
+    groups.slice(0, n).reduce((sum, { K }) => sum + texts.length * K, 0),
+  )
+  const asked = rows.flatMap(({ label }, i) => {
+    const n = i % perText
+    const begin = (begins[n] as number) + Math.floor(i / perText) * (groups[n]?.K ?? 0)
+    return label.map((_, j) => begin + j)
+  })
+  return {
+    encoder: {
+      ...makeInputs(
+        ended,
+        texts.map(({ length }) => length),
+        place,
+      ),
+      mask: isPadded ? mask() : null,
+    },
+    decoder: groups.map(({ own, K }) =>
+      int64(own.map(({ label }) => padded([start, ...label.slice(0, -1)], K, start))),
+    ),
+    asked: int64(asked),
     targets: int64(rows.flatMap(({ label }) => [...label])),
   }
 }

@@ -1,7 +1,7 @@
 // From examples to rows of token ids, cut to what the backbone has positions for. Knows no tensor.
 
 import { setImmediate } from 'node:timers/promises'
-import type { CausalBackbone, Tokenizer } from '../backbone/index.js'
+import type { Backbone, EncoderDecoderBackbone, Tokenizer } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import {
@@ -29,14 +29,45 @@ export interface TextFormat {
   readonly verbalizer: Readonly<Record<string, string>>
 }
 
-/** Token ids of the labels' words. GPT-2 continues the filled template with a space and the label. */
-export function encodeLabels(backbone: CausalBackbone, format: TextFormat): LabelTokens {
-  const encode = (text: string) => backbone.tokenizer.encode(text)
-  return labelTokens({ labels: format.labels, verbalizer: format.verbalizer, encode })
+/**
+ * Token ids of the labels' words. A causal model continues the filled template with a space and the
+ * label. An encoder-decoder's decoder starts with the label and ends it.
+ */
+export function encodeLabels(backbone: Backbone, format: TextFormat): LabelTokens {
+  const { labels, verbalizer } = format
+  const bare = (text: string) => backbone.tokenizer.encode(text)
+  if (backbone.kind === 'causal') return labelTokens({ labels, verbalizer, encode: bare })
+  const { end } = startAndEnd(backbone)
+  const encode = (text: string) => {
+    const ids = bare(text)
+    return ids.length === 0 ? ids : [...ids, end]
+  }
+  return labelTokens({ labels, verbalizer, encode, prefixSpace: false })
 }
 
 /**
- * Tokens of text that fit beside the prompt and the longest label.
+ * The tokens that a decoder starts from and that end a text.
+ *
+ * @throws LoptError `ERR_MODEL_FILE` when no file says which token ends a text.
+ */
+export function startAndEnd({ config, tokenizer, source }: EncoderDecoderBackbone): {
+  start: number
+  end: number
+} {
+  const end = tokenizer.eosTokenId
+  if (end !== undefined) return { start: config.decoderStartTokenId, end }
+  throw new LoptError(
+    'ERR_MODEL_FILE',
+    `${source}: no token ends a text: give eos_token_id in config.json, or eos_token in ` +
+      'tokenizer_config.json',
+  )
+}
+
+// What T5 was pretrained on; its positions are relative, so that longer texts work too.
+const ENCODER_TOKENS = 512
+
+/**
+ * Tokens of text that fit beside the prompt and the longest label; 512 where positions are relative.
  *
  * @param limits.maxLength a limit of the caller's own
  * @param limits.trained what the prompt was trained with: where the caller gives none, and where
@@ -44,7 +75,7 @@ export function encodeLabels(backbone: CausalBackbone, format: TextFormat): Labe
  * @throws RangeError when `maxLength` is more than the positions that are left.
  */
 export function textLimit(
-  backbone: CausalBackbone,
+  backbone: Backbone,
   prompt: Prompt | null,
   labels: LabelTokens,
   {
@@ -52,12 +83,16 @@ export function textLimit(
     trained = Number.POSITIVE_INFINITY,
   }: { maxLength?: number | undefined; trained?: number | undefined },
 ): number {
+  if (backbone.kind === 'encoder-decoder') {
+    if (maxLength !== undefined) checkCount(maxLength, 'maxLength')
+    return maxLength ?? Math.min(trained, ENCODER_TOKENS)
+  }
   const longest = Math.max(...labels.ids.map((ids) => ids.length))
-  const left = backbone.config.positions - (prompt?.config.length ?? 0) - longest
+  const left = backbone.maxPositions - (prompt?.config.length ?? 0) - longest
   if (left < 1) {
     throw new RangeError(
       `A prompt of ${prompt?.config.length ?? 0} virtual tokens and a label of ${longest} tokens ` +
-        `leave no room for a text in ${backbone.config.positions} positions`,
+        `leave no room for a text in ${backbone.maxPositions} positions`,
     )
   }
   if (maxLength === undefined) return Math.min(trained, left)
@@ -78,7 +113,7 @@ const CUT_AT_ONCE = 16
  * @throws LoptError `ERR_DATA` for a text without tokens, with its file and line where known.
  */
 export async function encodeTexts(
-  backbone: CausalBackbone,
+  backbone: Backbone,
   template: string,
   examples: readonly Pick<Example, 'fields' | 'source'>[],
   limit: number,
@@ -115,4 +150,12 @@ export function firstToken(tokenizer: Tokenizer): number[] {
 
 function where(example: Pick<Example, 'source'>, i: number): string {
   return example.source ? `${example.source.file}:${example.source.line}` : `example ${i}`
+}
+
+/** @throws RangeError unless `value` is an integer of 1 or more. */
+export function checkCount(value: number, name: string): void {
+  if (Number.isSafeInteger(value) && value >= 1) return
+  throw new RangeError(
+    `Expected ${name} to be an integer of 1 or more but received ${value}`,
+  )
 }

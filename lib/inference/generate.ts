@@ -1,18 +1,17 @@
-// Continues a text, token by token, with the keys and values of what was read kept. Knows no label.
+// Continues a text: greedily, by sampling or by beam search. Knows no label.
 
 import { z } from 'zod'
-import type { CausalBackbone, Tokenizer } from '../backbone/index.js'
+import type { Backbone, Tokenizer } from '../backbone/index.js'
 import { checkAborted } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
-import { Generator, keep, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
-import { makeBatch } from './batch.js'
+import { Generator, noGrad, tidy } from '../torch/index.js'
+import { beamSearch } from './beam-search.js'
+import { startDecoding } from './decoding.js'
 import { firstToken } from './encode.js'
-import { assemble, logitsOf } from './label-logits.js'
-import { preparePrompt } from './prepared-prompt.js'
 import { chooseToken, processedLogits } from './sample.js'
 
 export interface GenerateOptions {
-  backbone: CausalBackbone
+  backbone: Backbone
   /** null or absent: the text alone. */
   prompt?: Prompt | null
   /** What is continued. Too long a text is refused. */
@@ -29,6 +28,13 @@ export interface GenerateOptions {
   topP?: number
   /** Default 1: none. */
   repetitionPenalty?: number
+  /** Beams of a beam search, default 1: none. Its tokens come all at the end. */
+  numBeams?: number
+  /**
+   * A beam's score is the sum of its log-probabilities over its length to this power, default 1: above
+   * 0 longer texts are preferred.
+   */
+  lengthPenalty?: number
   /** Default 0. */
   seed?: number
   /** Keep keys and values (default). Without, everything is read again for each token. */
@@ -54,6 +60,9 @@ export type GenerateEvent =
       readonly finishReason: FinishReason
     }
 
+// Each beam is a row of every step: a bound against a slip.
+const MAX_BEAMS = 1024
+
 const numbers = z.strictObject({
   text: z.string(),
   maxNewTokens: z.int().min(1).default(64),
@@ -62,6 +71,8 @@ const numbers = z.strictObject({
   topK: z.int().min(0).default(0),
   topP: z.number().gt(0).max(1).default(1),
   repetitionPenalty: z.number().gt(0).default(1),
+  numBeams: z.int().min(1).max(MAX_BEAMS).default(1),
+  lengthPenalty: z.number().default(1),
   seed: z.int().min(0).default(0),
   cache: z.boolean().default(true),
 })
@@ -76,97 +87,79 @@ export async function* generate(options: GenerateOptions): AsyncGenerator<Genera
   const { backbone, prompt = null, signal, ...rest } = options
   const checked = numbers.safeParse(rest)
   if (!checked.success) throw new RangeError(z.prettifyError(checked.error))
-  const { text, maxNewTokens, minNewTokens, seed, cache, ...sampling } = checked.data
-  const { tokenizer } = backbone
-  const P = prompt?.config.length ?? 0
-  const room = backbone.config.positions - P
-  // A model that was given nothing starts where its texts do.
-  const given = [...firstToken(tokenizer), ...tokenizer.encode(text)]
-  if (given.length === 0 && tokenizer.eosTokenId !== undefined)
-    given.push(tokenizer.eosTokenId)
-  if (given.length === 0 || given.length >= room) {
+  const { text, seed, cache, numBeams, lengthPenalty, ...rules } = checked.data
+  if (numBeams > 1 && rules.temperature > 0) {
     throw new RangeError(
-      `Expected a text of 1..${room - 1} tokens, which leaves a position, but received ${given.length}`,
+      'Beam search looks for the likeliest text and does not sample: give numBeams or temperature',
     )
   }
-
-  const generator = new Generator({ seed })
+  const { tokenizer } = backbone
+  const given = givenIds(backbone, prompt, text)
+  const P = prompt?.config.length ?? 0
+  // What a causal model reads counts; an encoder-decoder's positions are relative.
+  const left = backbone.maxPositions - P - given.length + 1
+  const maxNewTokens = Math.min(rules.maxNewTokens, left)
+  const atEnd = maxNewTokens < rules.maxNewTokens ? 'positions' : 'length'
   const stop = tokenizer.eosTokenId
+  const before =
+    backbone.kind === 'causal' ? given : [backbone.config.decoderStartTokenId]
   const decoder = new TextPieces(tokenizer)
+
+  const decoding = await startDecoding(backbone, prompt, given, cache)
   const made: number[] = []
-  let finishReason: FinishReason = 'length'
-  let past: Tensor[] = []
+  let stopped = false
   try {
-    while (made.length < maxNewTokens) {
-      checkAborted(signal)
-      const seen = [...given, ...made]
-      if (P + seen.length > backbone.config.positions) {
-        finishReason = 'positions'
-        break
+    if (numBeams > 1) {
+      const found = await beamSearch(decoding, {
+        ...rules,
+        maxNewTokens,
+        numBeams,
+        lengthPenalty,
+        stop,
+        before,
+        check: () => checkAborted(signal),
+      })
+      stopped = found.stopped
+      for (const token of found.tokens) {
+        made.push(token)
+        yield { type: 'token', token, text: decoder.push(token) }
       }
-      const banned = stop !== undefined && made.length < minNewTokens ? [stop] : []
-      const step = await noGrad(() =>
+    }
+    const generator = new Generator({ seed })
+    while (numBeams === 1 && made.length < maxNewTokens) {
+      checkAborted(signal)
+      const banned = stop !== undefined && made.length < rules.minNewTokens ? [stop] : []
+      const token = await noGrad(() =>
         tidy(async () => {
-          const next =
-            past.length > 0
-              ? await nextOf(backbone, seen, P, past)
-              : await first(backbone, prompt, given, made)
-          const logits = processedLogits(next.logits, sampling, seen, banned)
-          const token = await chooseToken(logits, sampling, generator)
-          return { token, present: cache ? next.present : [] }
+          const logits = await decoding.next([made], [0])
+          const processed = processedLogits(logits, rules, [...before, ...made], banned)
+          return await chooseToken(processed, rules, generator)
         }),
       )
-      for (const tensor of past) tensor.dispose()
-      past = step.present.map(keep)
-      if (step.token === stop) {
-        finishReason = 'stop'
-        break
-      }
-      made.push(step.token)
-      yield { type: 'token', token: step.token, text: decoder.push(step.token) }
+      stopped = token === stop
+      if (stopped) break
+      made.push(token)
+      yield { type: 'token', token, text: decoder.push(token) }
     }
   } finally {
-    for (const tensor of past) tensor.dispose()
+    decoding.dispose()
   }
+  const finishReason = stopped ? 'stop' : atEnd
   yield { type: 'done', text: tokenizer.decode(made), tokens: made, finishReason }
 }
 
-/** Logits [1, N] after everything so far, read from its beginning. */
-async function first(
-  backbone: CausalBackbone,
-  prompt: Prompt | null,
-  given: readonly number[],
-  made: readonly number[],
-): Promise<{ logits: Tensor; present: Tensor[] }> {
-  // What was made stands where a label does: behind a suffix.
-  const row = { text: given, label: [...made, 0] }
-  // One row shares nothing.
-  const prepared = await preparePrompt(backbone, prompt, { fastPaths: false })
-  const batch = makeBatch([row], prepared.place)
-  const x = await assemble(backbone, prepared, batch)
-  const Q = x.shape[1] as number
-  const queries = tensor([[Q - 1]], { dtype: 'int64', device: backbone.device })
-  const { hidden, present } = await backbone.run({
-    x,
-    positions: batch.positions,
-    queries,
-  })
-  return { logits: await logitsOf(backbone, hidden.select(0, 0)), present }
-}
-
-/** Logits [1, N] after the newest token, the rest being in `past`. */
-async function nextOf(
-  backbone: CausalBackbone,
-  seen: readonly number[],
-  P: number,
-  past: readonly Tensor[],
-): Promise<{ logits: Tensor; present: Tensor[] }> {
-  const { device } = backbone
-  const newest = tensor([[seen.at(-1) as number]], { dtype: 'int64', device })
-  const positions = tensor([[P + seen.length - 1]], { dtype: 'int64', device })
-  const x = await backbone.embed(newest)
-  const { hidden, present } = await backbone.run({ x, positions, past })
-  return { logits: await logitsOf(backbone, hidden.select(0, 0)), present }
+/** Ids of the text. A causal model that was given nothing starts where its texts do. */
+function givenIds(backbone: Backbone, prompt: Prompt | null, text: string): number[] {
+  const { tokenizer, kind, maxPositions } = backbone
+  const given = [...firstToken(tokenizer), ...tokenizer.encode(text)]
+  if (kind === 'encoder-decoder') return given
+  if (given.length === 0 && tokenizer.eosTokenId !== undefined)
+    given.push(tokenizer.eosTokenId)
+  const room = maxPositions - (prompt?.config.length ?? 0)
+  if (given.length > 0 && given.length < room) return given
+  throw new RangeError(
+    `Expected a text of 1..${room - 1} tokens, which leaves a position, but received ${given.length}`,
+  )
 }
 
 /** Text that grows by whole characters: a byte-level token may end inside one. */

@@ -1,7 +1,13 @@
 // Public exports of scoring and generation, and what training builds on.
 
-export { type BatchPlace, makeBatch, type Row } from './batch.js'
 export {
+  type BatchPlace,
+  makeCausalBatch,
+  makeEncoderDecoderBatch,
+  type Row,
+} from './batch.js'
+export {
+  checkCount,
   type EncodedText,
   encodeLabels,
   encodeTexts,
@@ -18,7 +24,6 @@ export { labelLogProbabilities } from './label-logits.js'
 export { type PreparedPrompt, preparePrompt } from './prepared-prompt.js'
 export {
   argmax,
-  checkCount,
   labelScores,
   type Score,
   type ScoreOptions,

@@ -1,18 +1,28 @@
-// From a batch to logits where labels are predicted, through the prompt and the frozen backbone.
+// From rows to logits where their labels are predicted, through the prompt and the frozen backbone.
 // Knows no loss and no task.
 
-import type { CausalBackbone } from '../backbone/index.js'
+import type {
+  Backbone,
+  CausalBackbone,
+  EncoderDecoderBackbone,
+} from '../backbone/index.js'
 import { binding } from '../torch/context.js'
 import { cat, noGrad, type Tensor } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
-import { type Batch, makeBatch, type Row } from './batch.js'
+import {
+  type Inputs,
+  makeCausalBatch,
+  makeEncoderDecoderBatch,
+  type Row,
+} from './batch.js'
+import { startAndEnd } from './encode.js'
 import type { PreparedPrompt } from './prepared-prompt.js'
 
 /** What the backbone reads: prompt and token embeddings in the batch's order, [B, Q, H]. */
 export async function assemble(
-  backbone: CausalBackbone,
+  backbone: Backbone,
   { inputs, place }: PreparedPrompt,
-  batch: Batch,
+  batch: Inputs,
 ): Promise<Tensor> {
   // The embeddings are frozen: no graph.
   const tokens = await noGrad(() => backbone.embed(batch.ids)) // [B, T, H]
@@ -23,22 +33,62 @@ export async function assemble(
   return x.gather(1, batch.order.unsqueeze(2).expand([...batch.order.shape, H]))
 }
 
-/**
- * Last-layer outputs where label tokens are predicted, [M, H]: only those queries go through the
- * last layer.
- */
-async function labelHidden(
+interface LabelHidden {
+  /** [M, H]: last-layer outputs where label tokens are predicted, row by row. */
+  hidden: Tensor
+  /** int64 [M]: those tokens. */
+  targets: Tensor
+}
+
+/** Only the asked queries go through the last layer. */
+async function causalHidden(
   backbone: CausalBackbone,
   prepared: PreparedPrompt,
-  batch: Batch,
-): Promise<Tensor> {
+  rows: readonly Row[],
+): Promise<LabelHidden> {
+  const batch = makeCausalBatch(rows, prepared.place)
   const { hidden } = await backbone.run({
     x: await assemble(backbone, prepared, batch),
     positions: batch.positions,
     past: prepared.past,
     queries: batch.queries,
   }) // [B, K, H]
-  return hidden.reshape([-1, backbone.config.hiddenSize]).indexSelect(0, batch.asked)
+  return { hidden: picked([hidden], batch.asked), targets: batch.targets }
+}
+
+/** Each text goes through the encoder once, however many labels it has. */
+async function encoderDecoderHidden(
+  backbone: EncoderDecoderBackbone,
+  prepared: PreparedPrompt,
+  rows: readonly Row[],
+): Promise<LabelHidden> {
+  const batch = makeEncoderDecoderBatch(rows, prepared.place, startAndEnd(backbone))
+  const mask = batch.encoder.mask ?? undefined
+  const x = await assemble(backbone, prepared, batch.encoder)
+  const cross = await backbone.crossKeyValues(await backbone.encode({ x, mask }))
+  const decoded: Tensor[] = []
+  for (const ids of batch.decoder) {
+    const x = await noGrad(() => backbone.embed(ids))
+    const { hidden } = await backbone.decode({ x, cross, crossMask: mask })
+    decoded.push(hidden) // [B, K, H]
+  }
+  return { hidden: picked(decoded, batch.asked), targets: batch.targets }
+}
+
+/** Rows of several [.., H], one after the other: [M, H]. */
+function picked(hidden: readonly Tensor[], asked: Tensor): Tensor {
+  const flat = hidden.map((one) => one.reshape([-1, one.shape.at(-1) as number]))
+  return (flat.length === 1 ? (flat[0] as Tensor) : cat(flat, 0)).indexSelect(0, asked)
+}
+
+function labelHidden(
+  backbone: Backbone,
+  prepared: PreparedPrompt,
+  rows: readonly Row[],
+): Promise<LabelHidden> {
+  return backbone.kind === 'causal'
+    ? causalHidden(backbone, prepared, rows)
+    : encoderDecoderHidden(backbone, prepared, rows)
 }
 
 /**
@@ -46,18 +96,18 @@ async function labelHidden(
  * output matrix.
  */
 export async function labelLogits(
-  backbone: CausalBackbone,
+  backbone: Backbone,
   prepared: PreparedPrompt,
   rows: readonly Row[],
   vocabulary?: Tensor,
 ): Promise<Tensor> {
-  const batch = makeBatch(rows, prepared.place)
-  return logitsOf(backbone, await labelHidden(backbone, prepared, batch), vocabulary)
+  const { hidden } = await labelHidden(backbone, prepared, rows)
+  return logitsOf(backbone, hidden, vocabulary)
 }
 
 /** `backbone.head` of [M, H]; in float32 for a backbone of half precision. */
 export async function logitsOf(
-  backbone: CausalBackbone,
+  backbone: Backbone,
   hidden: Tensor,
   rows?: Tensor,
 ): Promise<Tensor> {
@@ -68,14 +118,14 @@ export async function logitsOf(
 
 /** Log-probability of each label token of the rows given everything before it, [M], row by row. */
 export async function labelLogProbabilities(
-  backbone: CausalBackbone,
+  backbone: Backbone,
   prepared: PreparedPrompt,
   rows: readonly Row[],
 ): Promise<Tensor> {
-  const batch = makeBatch(rows, prepared.place)
-  const logits = await logitsOf(backbone, await labelHidden(backbone, prepared, batch))
+  const { hidden, targets } = await labelHidden(backbone, prepared, rows)
+  const logits = await logitsOf(backbone, hidden)
   const { jobs } = binding()
-  const target = handleOf(batch.targets)
+  const target = handleOf(targets)
   return wrap(
     await jobs.crossEntropy(handleOf(logits), target, null, 'none', -100, 0),
   ).neg()

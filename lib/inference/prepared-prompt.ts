@@ -1,6 +1,6 @@
 // What a prompt gives to every row alike, made once a step or once an evaluation. Knows no row.
 
-import type { CausalBackbone } from '../backbone/index.js'
+import type { Backbone, CausalBackbone } from '../backbone/index.js'
 import type { Prompt } from '../prompt/index.js'
 import { arange, type Tensor, tensor } from '../torch/index.js'
 import type { BatchPlace } from './batch.js'
@@ -23,7 +23,7 @@ export interface PreparedPrompt {
  * @param options.fastPaths false: the prompt runs in every row, as written down in the papers
  */
 export async function preparePrompt(
-  backbone: CausalBackbone,
+  backbone: Backbone,
   prompt: Prompt | null,
   { fastPaths = true }: { fastPaths?: boolean | undefined } = {},
 ): Promise<PreparedPrompt> {
@@ -34,13 +34,18 @@ export async function preparePrompt(
   }
   const { length: P, placement } = prompt.config
   const inputs = prompt.inputs().to(backbone.dtype)
-  // In a causal model nothing before the text depends on it.
-  const shared = fastPaths && placement === 'prefix'
-  const past = shared ? await prefixPast(backbone, inputs) : []
-  return { inputs, past, place: { P, placement, shared, device } }
+  const place = { P, placement, shared: false, device }
+  if (!fastPaths || backbone.kind !== 'causal' || placement !== 'prefix') {
+    return { inputs, past: [], place }
+  }
+  const past = await prefixPast(backbone, inputs)
+  return { inputs, past, place: { ...place, shared: true } }
 }
 
-/** Runs the prompt alone, [1, P, H]. Only its keys and values are wanted: one query is the least. */
+/**
+ * In a causal model nothing before the text depends on it: runs the prompt alone, [1, P, H]. Only its keys
+ * and values are wanted: one query is the least.
+ */
 async function prefixPast(backbone: CausalBackbone, inputs: Tensor): Promise<Tensor[]> {
   const { device } = backbone
   const P = inputs.shape[0] as number

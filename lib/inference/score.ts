@@ -1,6 +1,6 @@
 // Log-probabilities of candidate labels, and the prediction they make. Trains nothing.
 
-import type { CausalBackbone } from '../backbone/index.js'
+import type { Backbone } from '../backbone/index.js'
 import { checkAborted, LoptError } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import { type Example, type LabelTokens, parseTemplate } from '../task/index.js'
@@ -9,6 +9,7 @@ import { arange, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
 import type { Row } from './batch.js'
 import {
+  checkCount,
   type EncodedText,
   encodeLabels,
   encodeTexts,
@@ -19,7 +20,7 @@ import { labelLogits } from './label-logits.js'
 import { type PreparedPrompt, preparePrompt } from './prepared-prompt.js'
 
 export interface ScoreOptions {
-  backbone: CausalBackbone
+  backbone: Backbone
   /** null: the text alone, without a prompt. */
   prompt: Prompt | null
   /** Template and labels; default: what the prompt was trained for. */
@@ -89,14 +90,6 @@ function fieldsOf(
   )
 }
 
-/** @throws RangeError unless `value` is an integer of 1 or more. */
-export function checkCount(value: number, name: string): void {
-  if (Number.isSafeInteger(value) && value >= 1) return
-  throw new RangeError(
-    `Expected ${name} to be an integer of 1 or more but received ${value}`,
-  )
-}
-
 export function argmax(values: readonly number[]): number {
   return values.indexOf(Math.max(...values))
 }
@@ -114,7 +107,7 @@ export async function scoreTexts({
   fastPaths,
   signal,
 }: {
-  backbone: CausalBackbone
+  backbone: Backbone
   prompt: Prompt | null
   labels: LabelTokens
   encoded: readonly EncodedText[]
@@ -167,7 +160,7 @@ function lengthOf(encoded: readonly EncodedText[], i: number): number {
  * row of its own; those of one token are read off where the first row's label begins.
  */
 export async function labelScores(
-  backbone: CausalBackbone,
+  backbone: Backbone,
   prepared: PreparedPrompt,
   texts: readonly (readonly number[])[],
   labels: LabelTokens,
@@ -209,7 +202,7 @@ export async function labelScores(
  * labels is wanted. For labels of one token each.
  */
 export async function verbalizerLogits(
-  backbone: CausalBackbone,
+  backbone: Backbone,
   prepared: PreparedPrompt,
   texts: readonly (readonly number[])[],
   labels: LabelTokens,
@@ -218,7 +211,7 @@ export async function verbalizerLogits(
   return labelLogits(backbone, prepared, rows, labelIds(backbone, labels))
 }
 
-function labelIds(backbone: CausalBackbone, labels: LabelTokens): Tensor {
+function labelIds(backbone: Backbone, labels: LabelTokens): Tensor {
   return tensor(labels.ids.flat(), { dtype: 'int64', device: backbone.device })
 }
 

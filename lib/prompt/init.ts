@@ -1,7 +1,7 @@
 // Where a prompt starts: random draws, or the X that an option names. All of it is float64 on the
 // CPU, so that a seed gives the same prompt on every device.
 
-import type { CausalBackbone } from '../backbone/index.js'
+import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { Generator, randn, randperm, type Tensor, tensor } from '../torch/index.js'
 import type { Start } from './methods/method.js'
@@ -19,7 +19,7 @@ const COMMON_TOKENS = 5000
 export type Init = string
 
 /** Standard deviation of the token embeddings, measured on evenly spaced rows. */
-export function embeddingStd(backbone: CausalBackbone): number {
+export function embeddingStd(backbone: Backbone): number {
   const step = Math.ceil(backbone.config.vocabSize / MEASURED_ROWS)
   const rows = backbone.tokenEmbedding.detach().slice(0, 0, undefined, step)
   return rows.to({ dtype: 'float64', device: 'cpu' }).std().item()
@@ -44,7 +44,7 @@ export function givenInputs(
     seed,
     labels,
   }: {
-    backbone: CausalBackbone
+    backbone: Backbone
     length: number
     seed: number
     labels?: readonly string[] | undefined
@@ -88,7 +88,7 @@ function cycled(ids: readonly number[], length: number): number[] {
   return Array.from({ length }, (_, i) => ids[i % ids.length] as number)
 }
 
-function tokenRows(backbone: CausalBackbone, ids: Tensor): Tensor {
+function tokenRows(backbone: Backbone, ids: Tensor): Tensor {
   return backbone.tokenEmbedding
     .detach()
     .indexSelect(0, ids.to(backbone.device))

@@ -1,6 +1,6 @@
 // Prompts to and from files, checked against the backbone that they are to be used with.
 
-import type { CausalBackbone } from '../backbone/index.js'
+import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { tidy } from '../torch/index.js'
 import { checkPlacement, Prompt, placed } from './prompt.js'
@@ -31,22 +31,23 @@ export async function savePrompt(path: string, prompt: Prompt): Promise<void> {
  */
 export function loadPrompt(
   path: string,
-  backbone: CausalBackbone,
+  backbone: Backbone,
   { allowOtherBackbone = false }: LoadPromptOptions = {},
 ): Prompt {
   return tidy(() => {
     const { config, factors, task } = readPromptFile(path)
-    const { hiddenSize, positions } = backbone.config
+    const { maxPositions } = backbone
+    const { hiddenSize } = backbone.config
     if (config.hiddenSize !== hiddenSize) {
       throw new LoptError(
         'ERR_PROMPT_FILE',
         `${path} is for a backbone of hidden size ${config.hiddenSize}; ${backbone.source} has ${hiddenSize}`,
       )
     }
-    if (config.length > positions - 2) {
+    if (config.length > maxPositions - 2) {
       throw new LoptError(
         'ERR_PROMPT_FILE',
-        `${path} holds ${config.length} virtual tokens; ${backbone.source} has only ${positions} positions`,
+        `${path} holds ${config.length} virtual tokens; ${backbone.source} has only ${maxPositions} positions`,
       )
     }
     checkPlacement(config.placement, backbone)

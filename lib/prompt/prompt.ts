@@ -2,7 +2,7 @@
 // tasks nor the backbone it is used with, beyond the fingerprint.
 
 import { z } from 'zod'
-import type { CausalBackbone } from '../backbone/index.js'
+import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { keep, parameter, type Tensor, tidy } from '../torch/index.js'
 import { ACTIVATION_NAMES, type ActivationName, activationOf } from './activation.js'
@@ -11,6 +11,9 @@ import { embeddingStd, givenInputs, type Init, normalDraws } from './init.js'
 import { METHOD_NAMES, METHODS } from './methods/index.js'
 import type { Factors, MethodName } from './methods/method.js'
 import { PLACEMENTS, type Placement } from './placement.js'
+
+// Far beyond any use: a bound against a slip where the model has none.
+const MAX_LENGTH = 2 ** 16
 
 /** A trainable module that gives the soft prompt. */
 export class Prompt {
@@ -103,15 +106,16 @@ const options = z.strictObject({
  *   an init file, `ERR_UNSUPPORTED` for a placement that the tokenizer does not allow.
  */
 export function createPrompt(
-  backbone: CausalBackbone,
+  backbone: Backbone,
   given: CreatePromptOptions = {},
 ): Prompt {
   const checked = options.safeParse(given)
   if (!checked.success) throw new TypeError(z.prettifyError(checked.error))
   const { method: name, length, init, labels, seed, ...rest } = checked.data
-  const { hiddenSize, positions } = backbone.config
+  const { hiddenSize } = backbone.config
   const method = METHODS[name]
-  checkRange('length', length, 1, positions - 2) // a token of text and one of the label beside it
+  // A token of text and one of the label stand beside it.
+  checkRange('length', length, 1, Math.min(backbone.maxPositions - 2, MAX_LENGTH))
   if (method.usesRank) checkRange('rank', rest.rank, 1, Math.min(length, hiddenSize))
   checkRange('seed', seed, 0, Number.MAX_SAFE_INTEGER)
   if (!(rest.activationThreshold >= 0)) {
@@ -147,7 +151,7 @@ export function createPrompt(
 }
 
 /** Factors in the prompt's dtype, on the backbone's device, on storages of their own. */
-export function placed(factors: Factors, backbone: CausalBackbone): Factors {
+export function placed(factors: Factors, backbone: Backbone): Factors {
   const dtype = backbone.dtype === 'float64' ? 'float64' : 'float32'
   const { device } = backbone
   return Object.fromEntries(
@@ -159,7 +163,7 @@ export function placed(factors: Factors, backbone: CausalBackbone): Factors {
 }
 
 /** @throws LoptError `ERR_UNSUPPORTED` for `after-first-token` where no token comes first. */
-export function checkPlacement(placement: Placement, backbone: CausalBackbone): void {
+export function checkPlacement(placement: Placement, backbone: Backbone): void {
   if (placement !== 'after-first-token') return
   if (backbone.tokenizer.firstTokenId !== undefined) return
   throw new LoptError(

@@ -1,6 +1,6 @@
 // The figures of a prompt on a split. Trains nothing, writes nothing.
 
-import type { CausalBackbone } from '../backbone/index.js'
+import type { Backbone } from '../backbone/index.js'
 import {
   argmax,
   checkCount,
@@ -15,7 +15,7 @@ import type { Example, LabelTokens, SplitName, Task } from '../task/index.js'
 import { classificationMetrics, type Metrics } from './metrics.js'
 
 export interface EvaluateOptions {
-  backbone: CausalBackbone
+  backbone: Backbone
   /** null: the hard prompt, that is the task's template alone. */
   prompt: Prompt | null
   task: Task
@@ -73,7 +73,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
 
 /** `evaluate` of texts that are ids already: training encodes its dev rows once. */
 export async function evaluateEncoded(options: {
-  backbone: CausalBackbone
+  backbone: Backbone
   prompt: Prompt | null
   task: Task
   labels: LabelTokens

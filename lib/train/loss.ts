@@ -1,6 +1,6 @@
 // The two training objectives, each the mean over a batch's examples. Knows no optimizer.
 
-import type { CausalBackbone } from '../backbone/index.js'
+import type { Backbone } from '../backbone/index.js'
 import {
   labelLogProbabilities,
   labelScores,
@@ -28,7 +28,7 @@ export interface TrainingRow {
  */
 export async function trainingLoss(
   objective: Objective,
-  backbone: CausalBackbone,
+  backbone: Backbone,
   prepared: PreparedPrompt,
   rows: readonly TrainingRow[],
   labels: LabelTokens,

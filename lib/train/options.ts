@@ -1,7 +1,7 @@
 // What `train` takes, checked, with every default filled in. Trains nothing.
 
 import { z } from 'zod'
-import type { CausalBackbone } from '../backbone/index.js'
+import type { Backbone } from '../backbone/index.js'
 import type { MethodName, Prompt } from '../prompt/index.js'
 import type { Task } from '../task/index.js'
 import { OBJECTIVES, type Objective } from './loss.js'
@@ -10,7 +10,7 @@ import { SCHEDULES, type Schedule } from './schedule.js'
 export const OPTIMIZERS = ['adam', 'adamw', 'sgd'] as const
 
 export interface TrainOptions {
-  backbone: CausalBackbone
+  backbone: Backbone
   /** Trained in place; at the end it is the best one that evaluation saw. */
   prompt: Prompt
   task: Task

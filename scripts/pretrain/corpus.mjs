@@ -6,7 +6,6 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Tokenizer } from 'tokenizers'
 import { pretrainingText } from '../pretraining-text.mjs'
-import { END_OF_TEXT, trainTokenizer } from './tokenizer.mjs'
 
 // One document in a hundred measures the loss on text not trained on.
 const HELD_OUT_PERCENT = 1
@@ -17,11 +16,13 @@ const ENCODE_AT_ONCE = 2000
 const SHARE_PERCENT = { sotu: 25, kjv: 25, factbook: 50 }
 
 /**
- * The text as token ids, documents apart by the end-of-text token.
+ * The text as token ids, documents apart by the token that ends a text.
  *
+ * @param trainTokenizer ({ textFile, file }) writes the tokenizer.json
+ * @param end the token that ends a text
  * @returns `{ train, heldOut, sources, tokenizerFile }`; ids as Uint16Array, tokens by source
  */
-export async function loadCorpus({ folder, vocabSize }) {
+export async function loadCorpus({ folder, trainTokenizer, end }) {
   const tokenizerFile = join(folder, 'tokenizer.json')
   const tokensFile = join(folder, 'tokens.json')
   if (!existsSync(tokensFile)) {
@@ -29,9 +30,9 @@ export async function loadCorpus({ folder, vocabSize }) {
     if (!existsSync(tokenizerFile)) {
       const textFile = join(folder, 'text.txt')
       await writeFile(textFile, documents.map(({ text }) => text).join('\n'))
-      await trainTokenizer({ textFile, file: tokenizerFile, vocabSize })
+      await trainTokenizer({ textFile, file: tokenizerFile })
     }
-    await writeTokens({ documents, folder, tokenizerFile, tokensFile })
+    await writeTokens({ documents, folder, tokenizerFile, tokensFile, end })
   }
   const { sources } = JSON.parse(await readFile(tokensFile, 'utf8'))
   const ids = async (name) =>
@@ -61,9 +62,9 @@ function percentile(hex) {
   return Number.parseInt(hex, 16) % 100
 }
 
-async function writeTokens({ documents, folder, tokenizerFile, tokensFile }) {
+async function writeTokens({ documents, folder, tokenizerFile, tokensFile, end }) {
   const tokenizer = Tokenizer.fromFile(tokenizerFile)
-  const end = tokenizer.tokenToId(END_OF_TEXT)
+  const endId = tokenizer.tokenToId(end)
   const parts = { train: [], heldOut: [] }
   const sources = {}
   for (let from = 0; from < documents.length; from += ENCODE_AT_ONCE) {
@@ -74,7 +75,7 @@ async function writeTokens({ documents, folder, tokenizerFile, tokensFile }) {
       const { source, key } = some[i]
       const split = percentile(key.slice(8, 16)) < HELD_OUT_PERCENT ? 'heldOut' : 'train'
       const ids = encoding.getIds()
-      parts[split].push(...ids, end)
+      parts[split].push(...ids, endId)
       sources[source] ??= { documents: 0, tokens: 0 }
       sources[source].documents += 1
       sources[source].tokens += ids.length + 1

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { ACTIVATIONS } from '../../lib/backbone/gpt2/activations.js'
+import { ACTIVATIONS } from '../../lib/backbone/activations.js'
 import { ScriptModule, type Tensor, tensor } from '../../lib/torch/index.js'
 import { distance } from './golden.js'
 

@@ -1,15 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  type CausalBackbone,
-  loadBackbone,
-  type RunOptions,
-} from '../../lib/backbone/index.js'
+import type { CausalBackbone, RunOptions } from '../../lib/backbone/index.js'
 import { ones, type Tensor, zeros } from '../../lib/torch/index.js'
-import { counted, fixture, int64 } from './golden.js'
+import { counted, fixture, int64, loadCausal } from './golden.js'
 
 let backbone: CausalBackbone // 3 layers, 4 heads, H 32, 64 positions, 512 tokens
 beforeAll(async () => {
-  backbone = await loadBackbone(fixture('gpt2-plain'))
+  backbone = await loadCausal(fixture('gpt2-plain'))
 })
 afterAll(() => backbone.dispose())
 
@@ -154,7 +150,7 @@ test('a pattern of trainable parameters must be one, and match', async () => {
 })
 
 test('a disposed backbone says so', async () => {
-  const other = await loadBackbone(fixture('gpt2-plain'))
+  const other = await loadCausal(fixture('gpt2-plain'))
   other.dispose()
   other.dispose()
   await expect(other.embed(int64([[1]]))).rejects.toMatchObject({ code: 'ERR_DISPOSED' })

@@ -4,7 +4,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { CausalBackbone } from '../../lib/backbone/index.js'
+import {
+  type CausalBackbone,
+  type LoadBackboneOptions,
+  loadBackbone,
+} from '../../lib/backbone/index.js'
 import { openSafetensors, type Tensor, tensor } from '../../lib/torch/index.js'
 
 const FIXTURES = fileURLToPath(new URL('../fixtures', import.meta.url))
@@ -20,6 +24,16 @@ export const CHECKPOINTS = [
 
 export function fixture(name: string): string {
   return join(FIXTURES, name)
+}
+
+/** `loadBackbone` of a checkpoint that is a GPT-2. */
+export async function loadCausal(
+  source: string,
+  options?: LoadBackboneOptions,
+): Promise<CausalBackbone> {
+  const backbone = await loadBackbone(source, options)
+  if (backbone.kind !== 'causal') throw new Error(`${source} is no GPT-2`)
+  return backbone
 }
 
 export interface Golden {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import type { CausalBackbone } from '../../lib/backbone/index.js'
 import {
   Generator,
   memory,
@@ -8,13 +8,13 @@ import {
   type Tensor,
   tidy,
 } from '../../lib/torch/index.js'
-import { counted, distance, fixture, golden, int64 } from './golden.js'
+import { counted, distance, fixture, golden, int64, loadCausal } from './golden.js'
 
 let backbone: CausalBackbone
 const texts = golden('gpt2-plain').rows.map((row) => row.ids)
 
 beforeAll(async () => {
-  backbone = await loadBackbone(fixture('gpt2-plain'), { dtype: 'float64' })
+  backbone = await loadCausal(fixture('gpt2-plain'), { dtype: 'float64' })
 })
 afterAll(() => backbone.dispose())
 

@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { loadBackbone } from '../../lib/backbone/index.js'
+
 import { memory, tidy, zeros } from '../../lib/torch/index.js'
-import { distance, fixture, golden, int64, logitsOf } from './golden.js'
+import { distance, fixture, golden, int64, loadCausal, logitsOf } from './golden.js'
 import { copyOf, editJson, editWeights } from './temporary.js'
 
 describe('a folder is opened', () => {
   test('on the pages of its file, without a copy', async () => {
     const before = memory()
-    const backbone = await loadBackbone(fixture('gpt2-plain'))
+    const backbone = await loadCausal(fixture('gpt2-plain'))
     expect(memory().bytes).toBe(before.bytes)
     expect(memory().tensors).toBe(before.tensors + backbone.parameters().size)
     backbone.dispose()
@@ -15,14 +15,14 @@ describe('a folder is opened', () => {
   })
 
   test('inside tidy, and outlives it', async () => {
-    const backbone = await tidy(() => loadBackbone(fixture('gpt2-plain')))
+    const backbone = await tidy(() => loadCausal(fixture('gpt2-plain')))
     expect((await backbone.embed(int64([[1]]))).shape).toEqual([1, 1, 32])
     backbone.dispose()
   })
 
   test.each(['bfloat16', 'float16'] as const)('in %s, near to float32', async (dtype) => {
     const { rows, values } = golden('gpt2-plain')
-    const backbone = await loadBackbone(fixture('gpt2-plain'), { dtype })
+    const backbone = await loadCausal(fixture('gpt2-plain'), { dtype })
     expect(backbone.dtype).toBe(dtype)
     const logits = await logitsOf(backbone, rows[2]?.ids as number[])
     expect(logits.dtype).toBe(dtype)
@@ -37,7 +37,7 @@ describe('a folder is opened', () => {
     await editWeights(folder, (weights) => {
       weights.set('transformer.wte.weight', zeros([513, 32]))
     })
-    const backbone = await loadBackbone(folder)
+    const backbone = await loadCausal(folder)
     expect(backbone.tokenizer.vocabSize).toBe(512)
     expect(backbone.config.vocabSize).toBe(513)
     backbone.dispose()
@@ -51,7 +51,7 @@ describe('a folder is opened', () => {
         weights.get('transformer.wte.weight')?.clone() ?? zeros([1]),
       )
     })
-    const backbone = await loadBackbone(folder)
+    const backbone = await loadCausal(folder)
     expect([...backbone.parameters().keys()]).not.toContain('lm_head.weight')
     backbone.dispose()
   })
@@ -68,7 +68,7 @@ describe('a folder is opened', () => {
       n_positions: undefined,
       max_position_embeddings: 64,
     })
-    const backbone = await loadBackbone(folder)
+    const backbone = await loadCausal(folder)
     expect(backbone.config).toMatchObject({
       hiddenSize: 32,
       heads: 4,
@@ -80,7 +80,7 @@ describe('a folder is opened', () => {
 })
 
 test('its configuration says what the checkpoint is', async () => {
-  const backbone = await loadBackbone(fixture('gpt2-sharded'))
+  const backbone = await loadCausal(fixture('gpt2-sharded'))
   expect(backbone).toMatchObject({
     kind: 'causal',
     device: 'cpu',
@@ -108,7 +108,7 @@ test('its configuration says what the checkpoint is', async () => {
 
 test('training a parameter changes memory, not the file', async () => {
   const folder = copyOf('gpt2-plain')
-  const backbone = await loadBackbone(folder)
+  const backbone = await loadCausal(folder)
   await backbone.setTrainable(/^h\.2\.mlp\./)
   const trained = [...backbone.parameters()].filter(([, p]) => p.requiresGrad)
   expect(trained.map(([name]) => name).sort()).toEqual([
@@ -128,7 +128,7 @@ test('training a parameter changes memory, not the file', async () => {
 
   await backbone.setTrainable(false)
   expect([...backbone.parameters().values()].some((p) => p.requiresGrad)).toBe(false)
-  const again = await loadBackbone(folder)
+  const again = await loadCausal(folder)
   expect((await logitsOf(again, ids)).equal(before)).toBe(true)
   backbone.dispose()
   again.dispose()

@@ -1,12 +1,12 @@
 import { afterAll, describe, expect, test } from 'vitest'
-import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
-import { CHECKPOINTS, distance, fixture, golden, logitsOf } from './golden.js'
+import type { CausalBackbone } from '../../lib/backbone/index.js'
+import { CHECKPOINTS, distance, fixture, golden, loadCausal, logitsOf } from './golden.js'
 
 describe.each(CHECKPOINTS)('%s', (name) => {
   const { rows, values } = golden(name)
   const opened: CausalBackbone[] = []
   const open = async (dtype: 'float32' | 'float64') => {
-    const backbone = await loadBackbone(fixture(name), { dtype })
+    const backbone = await loadCausal(fixture(name), { dtype })
     opened.push(backbone)
     return backbone
   }

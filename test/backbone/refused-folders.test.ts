@@ -56,9 +56,9 @@ describe('config.json is refused', () => {
   const cases: [string, Record<string, unknown>, string, RegExp][] = [
     [
       'of another model',
-      { model_type: 't5' },
+      { model_type: 'bert' },
       'ERR_UNSUPPORTED',
-      /model_type: t5 is not supported/,
+      /model_type: bert is not supported/,
     ],
     [
       'without a model type',

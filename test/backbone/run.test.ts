@@ -1,7 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import type { CausalBackbone } from '../../lib/backbone/index.js'
 import { cat, Generator, randn, type Tensor, tensor } from '../../lib/torch/index.js'
-import { counted, distance, fixture, golden, int64, logitsOf } from './golden.js'
+import {
+  counted,
+  distance,
+  fixture,
+  golden,
+  int64,
+  loadCausal,
+  logitsOf,
+} from './golden.js'
 
 // Exact up to the order of additions: in float64 that leaves a wide gap to any real mistake.
 const CLOSE = 1e-12
@@ -14,7 +22,7 @@ const longest = Math.max(...texts.map((ids) => ids.length))
 const S = longest + 2 // so that every row is padded
 
 beforeAll(async () => {
-  backbone = await loadBackbone(fixture('gpt2-plain'), { dtype: 'float64' })
+  backbone = await loadCausal(fixture('gpt2-plain'), { dtype: 'float64' })
   L = backbone.config.layers
 })
 afterAll(() => backbone.dispose())

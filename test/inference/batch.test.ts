@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import {
   labelLogProbabilities,
-  makeBatch,
+  makeCausalBatch,
   preparePrompt,
   type Row,
 } from '../../lib/inference/index.js'
@@ -18,13 +18,13 @@ const rows: Row[] = [
 ]
 
 function orderOf(placement: Placement): [long: number[], short: number[]] {
-  const order = makeBatch(rows, { P: 2, placement, ...own }).order as Tensor
+  const order = makeCausalBatch(rows, { P: 2, placement, ...own }).order as Tensor
   return order.toArray() as [number[], number[]]
 }
 
 describe('a batch', () => {
   test('is right-padded text and label, without the last label token', () => {
-    const batch = makeBatch(rows, { P: 2, placement: 'prefix', ...own })
+    const batch = makeCausalBatch(rows, { P: 2, placement: 'prefix', ...own })
     expect(batch.ids.toArray()).toEqual([
       [10, 11, 12, 20],
       [13, 0, 0, 0],
@@ -38,7 +38,7 @@ describe('a batch', () => {
 
   test('asks each row where its label tokens are predicted', () => {
     for (const placement of ['prefix', 'suffix', 'after-first-token'] as const) {
-      const batch = makeBatch(rows, { P: 2, placement, ...own })
+      const batch = makeCausalBatch(rows, { P: 2, placement, ...own })
       expect(batch.queries.toArray()).toEqual([
         [4, 5],
         [2, 2],
@@ -62,7 +62,7 @@ describe('a batch', () => {
 
   test('leaves the prompt out where its keys and values are shared', () => {
     const place = { P: 2, placement: 'prefix', shared: true, device: 'cpu' } as const
-    const batch = makeBatch(rows, place)
+    const batch = makeCausalBatch(rows, place)
     expect(batch.positions.toArray()).toEqual([
       [2, 3, 4, 5],
       [2, 3, 4, 5],
@@ -74,7 +74,7 @@ describe('a batch', () => {
   })
 
   test('without a prompt is the tokens alone', () => {
-    const batch = makeBatch(rows, { P: 0, placement: 'suffix', ...own })
+    const batch = makeCausalBatch(rows, { P: 0, placement: 'suffix', ...own })
     expect(batch.order).toBeNull()
     expect(batch.queries.toArray()).toEqual([
       [2, 3],
@@ -84,7 +84,7 @@ describe('a batch', () => {
 })
 
 describe("a row's log-probabilities do not depend on the padding beside it", () => {
-  let backbone: CausalBackbone
+  let backbone: Backbone
   beforeAll(async () => {
     backbone = await loadBackbone(fixture('gpt2-plain'), { dtype: 'float64' })
   })

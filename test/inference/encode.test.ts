@@ -1,7 +1,7 @@
 // From texts to rows of ids: what is cut, what comes first, what is refused.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import { encodeLabels, encodeTexts, textLimit } from '../../lib/inference/index.js'
 import { score } from '../../lib/inference/score.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
@@ -15,7 +15,7 @@ const format = {
 const POSITIONS = 64
 const P = 4
 
-let backbone: CausalBackbone
+let backbone: Backbone
 let prompt: Prompt
 beforeAll(async () => {
   backbone = await loadBackbone(fixture('gpt2-plain'))
@@ -66,7 +66,7 @@ describe('encoded texts', () => {
 
   test('begin with the token that the tokenizer puts first, within the limit', async () => {
     const firstTokenId = 7
-    const dressed: CausalBackbone = Object.create(backbone, {
+    const dressed: Backbone = Object.create(backbone, {
       tokenizer: {
         value: Object.create(backbone.tokenizer, {
           firstTokenId: { value: firstTokenId },

@@ -3,16 +3,12 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  type CausalBackbone,
-  loadBackbone,
-  type Tokenizer,
-} from '../../lib/backbone/index.js'
+import type { CausalBackbone, Tokenizer } from '../../lib/backbone/index.js'
 import { type GenerateOptions, generate } from '../../lib/inference/index.js'
 import { processedLogits } from '../../lib/inference/sample.js'
 import { type Placement, Prompt } from '../../lib/prompt/index.js'
 import { memory, openSafetensors, type Tensor, tensor } from '../../lib/torch/index.js'
-import { distance, fixture } from '../backbone/golden.js'
+import { distance, fixture, loadCausal } from '../backbone/golden.js'
 
 interface Described {
   cases: {
@@ -34,7 +30,7 @@ const golden = JSON.parse(
 
 let backbone: CausalBackbone
 beforeAll(async () => {
-  backbone = await loadBackbone(fixture('gpt2-plain'))
+  backbone = await loadCausal(fixture('gpt2-plain'))
 })
 afterAll(() => backbone.dispose())
 
@@ -52,9 +48,11 @@ function withTokenizer(change: Partial<Tokenizer>): CausalBackbone {
     decode: (ids, options) => tokenizer.decode(ids, options),
     ...change,
   }
-  const { kind, config, device, dtype, fingerprint, source, tokenEmbedding } = backbone
+  const { config, device, dtype, fingerprint, source, tokenEmbedding } = backbone
   return {
-    ...{ kind, config, device, dtype, fingerprint, source, tokenEmbedding },
+    ...{ config, device, dtype, fingerprint, source, tokenEmbedding },
+    kind: 'causal',
+    maxPositions: backbone.maxPositions,
     tokenizer: changed,
     embed: (ids) => backbone.embed(ids),
     run: (options) => backbone.run(options),

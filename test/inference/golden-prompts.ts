@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { CausalBackbone } from '../../lib/backbone/index.js'
+import type { Backbone } from '../../lib/backbone/index.js'
 import type { ActivationName, Placement } from '../../lib/prompt/index.js'
 import { type MethodName, Prompt } from '../../lib/prompt/index.js'
 import { openSafetensors, type Tensor } from '../../lib/torch/index.js'
@@ -63,7 +63,7 @@ export function value(key: string): Tensor {
 export function goldenPrompt(
   method: string,
   placement: Placement,
-  backbone: CausalBackbone,
+  backbone: Backbone,
 ): Prompt {
   const name = (method.startsWith('lopt-2') ? 'lopt-2' : method) as MethodName
   const { activation = 'relu', activationThreshold = 0.1 } =

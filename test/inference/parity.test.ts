@@ -1,7 +1,7 @@
 // Golden values: test/fixtures/make_lopt.py (PyTorch 2.13, transformers 5.18, float64).
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import {
   labelLogProbabilities,
   labelScores,
@@ -21,7 +21,7 @@ import {
 import { fixture } from '../backbone/golden.js'
 import { distance, golden, goldenPrompt, relativeError, value } from './golden-prompts.js'
 
-let backbone: CausalBackbone
+let backbone: Backbone
 beforeAll(async () => {
   backbone = await loadBackbone(fixture('gpt2-plain'), { dtype: 'float64' })
 })

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import { type ScoreOptions, score } from '../../lib/inference/index.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
 import { memory } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 import { golden, goldenPrompt, value } from './golden-prompts.js'
 
-let backbone: CausalBackbone // 64 positions
+let backbone: Backbone // 64 positions
 let prompt: Prompt // P 5, prefix
 beforeAll(async () => {
   backbone = await loadBackbone(fixture('gpt2-plain'), { dtype: 'float64' })

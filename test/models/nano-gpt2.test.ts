@@ -3,12 +3,12 @@
 import { readdirSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type CausalBackbone, generate, loadBackbone, score } from '../../lib/index.js'
+import { type Backbone, generate, loadBackbone, score } from '../../lib/index.js'
 
 const folder = fileURLToPath(new URL('../../models/nano-gpt2', import.meta.url))
 const MOST_BYTES = 8e6 // a clone stays small
 
-let backbone: CausalBackbone
+let backbone: Backbone
 beforeAll(async () => {
   backbone = await loadBackbone('builtin:nano-gpt2')
 })

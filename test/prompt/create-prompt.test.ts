@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import {
   type CreatePromptOptions,
   createPrompt,
@@ -8,7 +8,7 @@ import {
 import { memory, type Tensor } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 
-let backbone: CausalBackbone // H 32, 64 positions, N 512
+let backbone: Backbone // H 32, 64 positions, N 512
 beforeAll(async () => {
   backbone = await loadBackbone(fixture('gpt2-plain'))
 })

@@ -1,7 +1,7 @@
 // Gradients of each method against central differences in float64.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
 import {
   Generator,
@@ -13,7 +13,7 @@ import {
 } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 
-let backbone: CausalBackbone
+let backbone: Backbone
 beforeAll(async () => {
   backbone = await loadBackbone(fixture('gpt2-plain'), { dtype: 'float64' })
 })

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import {
   type CreatePromptOptions,
   createPrompt,
@@ -14,7 +14,7 @@ import { svd, type Tensor, tensor } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'lopt-init-'))
-let backbone: CausalBackbone
+let backbone: Backbone
 beforeAll(async () => {
   backbone = await loadBackbone(fixture('gpt2-plain'), { dtype: 'float64' })
 })

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
+import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import {
   createPrompt,
   loadPrompt,
@@ -22,8 +22,8 @@ import { fixture } from '../backbone/golden.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'lopt-prompt-file-'))
 const path = join(folder, 'prompt.lopt.safetensors')
-let backbone: CausalBackbone // H 32
-let other: CausalBackbone // H 24
+let backbone: Backbone // H 32
+let other: Backbone // H 24
 beforeAll(async () => {
   backbone = await loadBackbone(fixture('gpt2-plain'))
   other = await loadBackbone(fixture('gpt2-untied'))

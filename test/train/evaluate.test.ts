@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { CausalBackbone } from '../../lib/backbone/index.js'
+import type { Backbone } from '../../lib/backbone/index.js'
 import type { Task } from '../../lib/task/index.js'
 import { evaluate } from '../../lib/train/index.js'
 import { loadSmall, small, task } from './small-runs.js'
 
-let backbone: CausalBackbone
+let backbone: Backbone
 beforeAll(async () => {
   backbone = await loadSmall()
 })

@@ -1,8 +1,8 @@
 // A task and runs small enough for tests: gpt2-plain of test/fixtures, 24 rows, prompts [4, 32].
 
 import {
+  type Backbone,
   type BackboneDType,
-  type CausalBackbone,
   loadBackbone,
 } from '../../lib/backbone/index.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
@@ -25,21 +25,19 @@ export const task = createTask({
 })
 
 /** gpt2-plain: H 32, 64 positions. */
-export async function loadSmall(
-  dtype: BackboneDType = 'float32',
-): Promise<CausalBackbone> {
+export async function loadSmall(dtype: BackboneDType = 'float32'): Promise<Backbone> {
   // Ops this small gain nothing from a second thread, and wait for it where cores are busy.
   await setNumThreads(1)
   return await loadBackbone(fixture('gpt2-plain'), { dtype })
 }
 
-export function small(backbone: CausalBackbone): Prompt {
+export function small(backbone: Backbone): Prompt {
   return createPrompt(backbone, { length: 4, rank: 2 })
 }
 
 /** Six steps with two evaluations, unless `options` say otherwise. */
 export async function run(
-  options: Partial<TrainOptions> & { backbone: CausalBackbone },
+  options: Partial<TrainOptions> & { backbone: Backbone },
 ): Promise<{ events: TrainEvent[]; prompt: Prompt }> {
   const prompt = options.prompt ?? small(options.backbone)
   const events: TrainEvent[] = []

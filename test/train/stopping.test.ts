@@ -13,14 +13,14 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { CausalBackbone } from '../../lib/backbone/index.js'
+import type { Backbone } from '../../lib/backbone/index.js'
 import { loadPrompt } from '../../lib/prompt/index.js'
 import { createTask } from '../../lib/task/index.js'
 import { type TrainOptions, train } from '../../lib/train/index.js'
 import { bytesOf, loadSmall, rows, run, small, task } from './small-runs.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'lopt-train-'))
-let backbone: CausalBackbone
+let backbone: Backbone
 beforeAll(async () => {
   backbone = await loadSmall()
 })

@@ -2,14 +2,14 @@
 // Adam and AdamW on four rows.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { CausalBackbone } from '../../lib/backbone/index.js'
+import type { Backbone } from '../../lib/backbone/index.js'
 import { createTask } from '../../lib/task/index.js'
 import { type Tensor, tidy } from '../../lib/torch/index.js'
 import { train } from '../../lib/train/index.js'
 import { golden, goldenPrompt, value } from '../inference/golden-prompts.js'
 import { loadSmall } from './small-runs.js'
 
-let backbone: CausalBackbone
+let backbone: Backbone
 beforeAll(async () => {
   backbone = await loadSmall('float64')
 })

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { CausalBackbone } from '../../lib/backbone/index.js'
+import type { Backbone } from '../../lib/backbone/index.js'
 import { createPrompt, loadPrompt } from '../../lib/prompt/index.js'
 import { createTask } from '../../lib/task/index.js'
 import { memory } from '../../lib/torch/index.js'
@@ -10,7 +10,7 @@ import { evaluate, type TrainEvent, train } from '../../lib/train/index.js'
 import { bytes, bytesOf, loadSmall, rows, run, small, task } from './small-runs.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'lopt-train-'))
-let backbone: CausalBackbone
+let backbone: Backbone
 beforeAll(async () => {
   backbone = await loadSmall()
 })

@@ -3,8 +3,8 @@
 
 import { z } from 'zod'
 import { LoptError } from '../../errors.js'
-import type { BackboneConfig } from '../contract.js'
-import { ACTIVATIONS } from './activations.js'
+import { ACTIVATIONS } from '../activations.js'
+import type { Gpt2BackboneConfig } from '../contract.js'
 
 // Limits against a file that lies: products of sizes stay far inside 64 bits, and no real GPT-2
 // comes near them.
@@ -36,7 +36,7 @@ type Field = keyof z.infer<typeof fields>
 export type Gpt2Config = { readonly modelType?: 'gpt2' } & Readonly<
   z.input<typeof fields>
 > & {
-    /** Further fields of config.json, as in `BackboneConfig.raw`. */
+    /** Further fields of config.json, as in `Gpt2BackboneConfig.raw`. */
     readonly raw?: Readonly<Record<string, unknown>>
   }
 
@@ -68,7 +68,7 @@ const FIELDS = Object.keys(STORED_NAMES) as Field[]
 export function parseGpt2Config(
   raw: Readonly<Record<string, unknown>>,
   path: string,
-): BackboneConfig {
+): Gpt2BackboneConfig {
   refuseUnsupported(raw, path)
   const stored = new Map<Field, string>()
   const values: Record<string, unknown> = {}
@@ -130,7 +130,7 @@ function refuseUnsupported(raw: Readonly<Record<string, unknown>>, path: string)
  *
  * @throws TypeError or RangeError naming the field.
  */
-export function checkGpt2Config(config: Gpt2Config): BackboneConfig {
+export function checkGpt2Config(config: Gpt2Config): Gpt2BackboneConfig {
   const { modelType = 'gpt2', raw = {}, ...given } = config
   if (modelType !== 'gpt2') {
     throw new RangeError(
@@ -162,7 +162,7 @@ export function checkGpt2Config(config: Gpt2Config): BackboneConfig {
 function complete(
   data: z.infer<typeof fields>,
   raw: Readonly<Record<string, unknown>>,
-): BackboneConfig {
+): Gpt2BackboneConfig {
   return {
     modelType: 'gpt2',
     ...data,
@@ -172,7 +172,7 @@ function complete(
 }
 
 /** config.json's content, with what it had besides. */
-export function storedGpt2Config(config: BackboneConfig): Record<string, unknown> {
+export function storedGpt2Config(config: Gpt2BackboneConfig): Record<string, unknown> {
   const stored: Record<string, unknown> = { ...config.raw }
   for (const field of FIELDS) {
     const [name, ...otherNames] = STORED_NAMES[field]

@@ -1,42 +1,64 @@
 // GPT-2's parameters and its TorchScript module, from a configuration. Knows no file.
 
 import type { ModuleSpec, Tensor } from '../../torch/index.js'
-import type { BackboneConfig } from '../contract.js'
-import { ACTIVATIONS } from './activations.js'
+import { ACTIVATIONS } from '../activations.js'
+import type { Architecture, ParameterShape } from '../architecture.js'
+import type { Gpt2BackboneConfig } from '../contract.js'
+import { unroll } from '../source.js'
 import blockSource from './block.py'
+import { parseGpt2Config, storedGpt2Config } from './config.js'
 import modelSource from './model.py'
 
-/** How a parameter starts in a fresh model. */
-export type InitialValue =
-  | { kind: 'normal'; std: number }
-  | { kind: 'constant'; value: number }
-
-export interface ParameterShape {
-  /** As in the Hugging Face checkpoint, without its prefix. */
-  name: string
-  shape: readonly number[]
-  initial: InitialValue
-}
-
-/** The token embedding's name. */
-export const TOKEN_EMBEDDING = 'wte.weight'
-/** The output matrix's name where it is separate; it alone stands outside the prefix. */
-export const OUTPUT_MATRIX = 'lm_head.weight'
+const TOKEN_EMBEDDING = 'wte.weight'
+/** The one name that stands outside the prefix. */
+const OUTPUT_MATRIX = 'lm_head.weight'
 /** What transformers puts before every other name in a language model's checkpoint. */
-export const NAME_PREFIX = 'transformer.'
+const NAME_PREFIX = 'transformer.'
 
 /** Causal masks that old checkpoints store beside the weights. */
-export function isStoredMask(name: string): boolean {
+function isStoredMask(name: string): boolean {
   return /^h\.\d+\.attn\.(bias|masked_bias)$/.test(name)
 }
 
+export const GPT2: Architecture<Gpt2BackboneConfig> = {
+  title: 'GPT-2',
+  modelTypes: ['gpt2'],
+  parseConfig: parseGpt2Config,
+  storedConfig: storedGpt2Config,
+  fingerprintFields: [
+    'modelType',
+    'vocabSize',
+    'hiddenSize',
+    'layers',
+    'heads',
+    'positions',
+    'innerSize',
+    'activation',
+    'layerNormEpsilon',
+    'scaleAttention',
+    'scaleByLayer',
+    'tiedHead',
+  ] satisfies (keyof Gpt2BackboneConfig)[],
+  parameters: gpt2Parameters,
+  tokenEmbedding: TOKEN_EMBEDDING,
+  outputMatrix: OUTPUT_MATRIX,
+  storedName: (name) => (name === OUTPUT_MATRIX ? name : NAME_PREFIX + name),
+  plainName: (stored) => {
+    const plain = stored.startsWith(NAME_PREFIX)
+      ? stored.slice(NAME_PREFIX.length)
+      : stored
+    return isStoredMask(plain) ? undefined : plain
+  },
+  otherOutputMatrix: 'refuse',
+  parameterDType: (_, dtype) => dtype,
+  module: gpt2Module,
+}
+
 /**
- * Every parameter, in the order of the module.
- *
  * Initial values: Radford et al. 2019 (GPT-2), section 2.3, as transformers has them: normal with
  * `initializerRange`, the residual projections' divided by the square root of 2L, biases 0.
  */
-export function gpt2Parameters(config: BackboneConfig): ParameterShape[] {
+function gpt2Parameters(config: Gpt2BackboneConfig): ParameterShape[] {
   const {
     hiddenSize: H,
     innerSize,
@@ -81,13 +103,8 @@ export function gpt2Parameters(config: BackboneConfig): ParameterShape[] {
   ]
 }
 
-/**
- * The module that meets docs/backbone-contract.md.
- *
- * @param tensor gives each of `gpt2Parameters` by name
- */
-export function gpt2Module(
-  config: BackboneConfig,
+function gpt2Module(
+  config: Gpt2BackboneConfig,
   tensor: (name: string) => Tensor,
 ): ModuleSpec {
   const eps = { type: 'float', value: config.layerNormEpsilon } as const
@@ -147,22 +164,19 @@ function group(name: string, modules: Record<string, ModuleSpec>): ModuleSpec {
   return { name, source: '', modules }
 }
 
-function attentionScale(config: BackboneConfig, headSize: number, layer: number): number {
+function attentionScale(
+  config: Gpt2BackboneConfig,
+  headSize: number,
+  layer: number,
+): number {
   const scale = config.scaleAttention ? 1 / Math.sqrt(headSize) : 1
   return config.scaleByLayer ? scale / (layer + 1) : scale
 }
 
-/** model.py for this number of layers: TorchScript cannot loop over blocks of its own accord. */
-function modelText(config: BackboneConfig): string {
-  const [before, section, after] = modelSource.split(/^ {4}# (?:repeat|end)\n/m)
-  if (section === undefined || after === undefined) {
-    throw new Error('model.py has no section between "# repeat" and "# end"')
-  }
-  const repeated = Array.from({ length: config.layers - 1 }, (_, i) =>
-    section.replaceAll('LAYER', String(i)),
-  )
-  return [before, ...repeated, after]
-    .join('')
-    .replaceAll('LAST', String(config.layers - 1))
+/** model.py for this number of layers. */
+function modelText(config: Gpt2BackboneConfig): string {
+  const last = config.layers - 1
+  return unroll(modelSource, { block: last })
+    .replaceAll('LAST', String(last))
     .replaceAll('OUTPUT', config.tiedHead ? 'wte' : 'lm_head')
 }

@@ -61,7 +61,7 @@ def run(
         bias = self.attention_bias(x, mask, past_length, None)
 
     present: List[Tensor] = []
-    # repeat
+    # repeat block
     if first <= LAYER and LAYER < last:
         x, key, value = getattr(self.h, "LAYER").forward(
             x, past, 2 * (LAYER - first), bias, causal, None

@@ -1,0 +1,65 @@
+// An encoder-decoder backbone over a compiled module: checks what a caller gives, calls the module.
+// Knows no architecture and no file.
+
+import type { DType, ScriptValue, Tensor } from '../torch/index.js'
+import type {
+  DecodeOptions,
+  EncodeOptions,
+  EncoderDecoderBackbone,
+  RunResult,
+  T5BackboneConfig,
+} from './contract.js'
+import { ScriptedBackbone } from './scripted.js'
+
+export class ScriptedEncoderDecoderBackbone
+  extends ScriptedBackbone<T5BackboneConfig>
+  implements EncoderDecoderBackbone
+{
+  readonly kind = 'encoder-decoder'
+  readonly maxPositions = Number.POSITIVE_INFINITY
+
+  async encode({ x, mask, first = 0, last }: EncodeOptions): Promise<Tensor> {
+    const { layers, hiddenSize } = this.config
+    const end = last ?? layers
+    this.checkLayers(first, end, layers)
+    this.check('x', x, this.#streamDType(first), ['B', 'S', hiddenSize])
+    if (mask !== undefined) this.check('mask', mask, 'bool', x.shape.slice(0, 2))
+    return (await this.module.call('encode', x, mask ?? null, first, end)) as Tensor
+  }
+
+  async crossKeyValues(encoded: Tensor): Promise<Tensor[]> {
+    this.check('encoded', encoded, this.dtype, ['B', 'S', this.config.hiddenSize])
+    return (await this.module.call('cross_key_values', encoded)) as Tensor[]
+  }
+
+  async decode(options: DecodeOptions): Promise<RunResult> {
+    const { x, past = [], cross, crossMask, first = 0 } = options
+    const { decoderLayers, hiddenSize, headSize } = this.config
+    const last = options.last ?? decoderLayers
+    this.checkLayers(first, last, decoderLayers)
+    this.check('x', x, this.#streamDType(first), ['B', 'Q', hiddenSize])
+    const B = x.shape[0] as number
+    if (!Array.isArray(past) || past.length > 0) {
+      this.checkKeyValues('past', past, { layers: last - first, B, headSize })
+    }
+    const layers = decoderLayers
+    const S = this.checkKeyValues('cross', cross, { layers, B, headSize })
+    if (crossMask !== undefined) this.check('crossMask', crossMask, 'bool', [B, S])
+    const result = await this.module.call(
+      'decode',
+      x,
+      past as ScriptValue[],
+      cross as ScriptValue[],
+      crossMask ?? null,
+      first,
+      last,
+    )
+    const [hidden, present] = result as [Tensor, Tensor[]]
+    return { hidden, present }
+  }
+
+  /** Between layers a float16 model's residual stream is float32: see t5/feed_forward.py. */
+  #streamDType(first: number): DType {
+    return this.dtype === 'float16' && first > 0 ? 'float32' : this.dtype
+  }
+}

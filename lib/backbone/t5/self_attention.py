@@ -1,0 +1,32 @@
+# Self-attention of one T5 block. Children: SelfAttention.{q, k, v, o}, layer_norm.
+# B batch, Q positions run now, S = past + Q positions seen, D a head's size. Scores are not scaled.
+
+
+def split_heads(self, x: Tensor) -> Tensor:
+    # [B, Q, heads * D] -> [B, heads, Q, D], a view
+    return x.view(x.size(0), x.size(1), self.heads, self.head_size).transpose(1, 2)
+
+
+def with_past(self, past: List[Tensor], at: int, now: Tensor) -> Tensor:
+    # a past of batch 1 is shared by all rows
+    if len(past) == 0:
+        return now
+    return torch.cat([past[at].expand(now.size(0), -1, -1, -1), now], 2)
+
+
+def forward(
+    self,
+    x: Tensor,  # [B, Q, H]
+    bias: Tensor,  # [B or 1, heads, Q, S]: of relative positions; -inf where a query may not look
+    past: List[Tensor],
+    at: int,  # where in `past` this layer's key lies; its value comes next
+) -> Tuple[Tensor, Tensor, Tensor]:
+    normed = self.norm(x)
+    query = self.split_heads(torch.linear(normed, self.SelfAttention.q.weight))
+    key = self.split_heads(torch.linear(normed, self.SelfAttention.k.weight))
+    value = self.split_heads(torch.linear(normed, self.SelfAttention.v.weight))
+    key = self.with_past(past, at, key)
+    value = self.with_past(past, at + 1, value)
+    mixed = torch.scaled_dot_product_attention(query, key, value, bias, 0.0, False, scale=1.0)
+    mixed = mixed.transpose(1, 2).flatten(2)
+    return x + torch.linear(mixed, self.SelfAttention.o.weight), key, value

@@ -1,0 +1,110 @@
+// Beam search: the continuation with the highest score among those that several beams reach. As
+// transformers 5 does it (`_beam_search` with early_stopping False), so that results agree.
+
+import { binding } from '../torch/context.js'
+import { cat, noGrad, type Tensor, tidy } from '../torch/index.js'
+import { handleOf, wrap } from '../torch/tensor.js'
+import type { Decoding } from './decoding.js'
+import { processedLogits } from './sample.js'
+
+export interface BeamSearchOptions {
+  readonly numBeams: number
+  /** A continuation's score is the sum of its log-probabilities over its length to this power. */
+  readonly lengthPenalty: number
+  readonly repetitionPenalty: number
+  readonly maxNewTokens: number
+  readonly minNewTokens: number
+  /** The token that ends a text. */
+  readonly stop: number | undefined
+  /** Ids that stand before what is made, for the repetition penalty. */
+  readonly before: readonly number[]
+  /** Called between two steps: throws to stop. */
+  readonly check: () => void
+}
+
+interface Beam {
+  /** What was made, the stopping token included. */
+  readonly tokens: readonly number[]
+  /** Sum of log-probabilities; over the length's power for a finished one. */
+  readonly score: number
+}
+
+interface Candidate extends Beam {
+  /** The beam that it grew from. */
+  readonly parent: number
+  readonly ends: boolean
+}
+
+/** @returns the best continuation's tokens, without the stopping token, and whether it had one */
+export async function beamSearch(
+  decoding: Decoding,
+  options: BeamSearchOptions,
+): Promise<{ tokens: readonly number[]; stopped: boolean }> {
+  const { numBeams, lengthPenalty, maxNewTokens, stop } = options
+  let running: readonly Candidate[] = [{ tokens: [], score: 0, parent: 0, ends: false }]
+  let finished: readonly Beam[] = []
+  for (let length = 1; length <= maxNewTokens; length += 1) {
+    options.check()
+    const found = await candidates(decoding, running, options)
+    const isLast = length === maxNewTokens
+    const done = found
+      .slice(0, numBeams) // the others are there to go on from only
+      .filter(({ ends }) => ends || isLast)
+      .map(({ tokens, score }) => ({ tokens, score: score / length ** lengthPenalty }))
+    finished = best([...finished, ...done], numBeams)
+    running = found.filter(({ ends }) => !ends).slice(0, numBeams)
+    if (isLast || running.length === 0) break
+    // Could the best beam, as long as it is now, still come in? Scores only fall.
+    const possible = (running[0] as Candidate).score / length ** lengthPenalty
+    const worst = finished.at(-1)?.score ?? Number.NEGATIVE_INFINITY
+    if (finished.length === numBeams && possible <= worst) break
+  }
+  const { tokens } = finished[0] as Beam
+  const stopped = tokens.at(-1) === stop
+  return { tokens: stopped ? tokens.slice(0, -1) : tokens, stopped }
+}
+
+/** The 2 K likeliest one-token continuations of K beams, best first: K of them may end. */
+async function candidates(
+  decoding: Decoding,
+  running: readonly Candidate[],
+  options: BeamSearchOptions,
+): Promise<Candidate[]> {
+  const { numBeams, minNewTokens, stop, before } = options
+  const [scores, indices, N] = await noGrad(() =>
+    tidy(async () => {
+      const logits = await decoding.next(
+        running.map(({ tokens }) => tokens),
+        running.map(({ parent }) => parent),
+      )
+      const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1))
+      const made = running[0]?.tokens.length ?? 0
+      const banned = stop !== undefined && made < minNewTokens ? [stop] : []
+      const rules = {
+        temperature: 0,
+        topK: 0,
+        topP: 1,
+        repetitionPenalty: options.repetitionPenalty,
+      }
+      const rows = running.map(({ tokens, score }, i) => {
+        const row = logProbabilities.slice(0, i, i + 1) // [1, N]
+        return processedLogits(row, rules, [...before, ...tokens], banned).add(score)
+      })
+      const N = logits.shape[1] as number
+      const all = (rows.length === 1 ? (rows[0] as Tensor) : cat(rows, 1)).reshape([-1])
+      const top = all.topk(Math.min(2 * numBeams, all.numel))
+      return [await top.values.read(), await top.indices.read(), N] as const
+    }),
+  )
+  return Array.from(scores as ArrayLike<number>, Number).map((score, i) => {
+    const index = Number(indices[i])
+    const parent = Math.floor(index / N)
+    const token = index % N
+    const tokens = [...(running[parent] as Candidate).tokens, token]
+    return { tokens, score, parent, ends: token === stop }
+  })
+}
+
+function best(beams: readonly Beam[], count: number): Beam[] {
+  return [...beams].sort((a, b) => b.score - a.score).slice(0, count)
+}
