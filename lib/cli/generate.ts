@@ -65,6 +65,18 @@ const options = {
     positive,
     1,
   ),
+  numBeams: withDefault(
+    '--num-beams <n>',
+    'beams of a beam search, which looks for the likeliest text; 1: none',
+    integer(1),
+    1,
+  ),
+  lengthPenalty: withDefault(
+    '--length-penalty <x>',
+    "power of the length that a beam's score is divided by; above 0, longer texts are preferred",
+    number('a number', Number.isFinite),
+    1,
+  ),
   seed: withDefault('--seed <n>', 'of the sampling', integer(0), 0),
   ...promptOptions,
   json: jsonOption,
@@ -108,6 +120,8 @@ async function run(
       topK: values.topK,
       topP: values.topP,
       repetitionPenalty: values.repetitionPenalty,
+      numBeams: values.numBeams,
+      lengthPenalty: values.lengthPenalty,
       seed: values.seed,
       signal,
     })

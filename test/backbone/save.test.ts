@@ -103,7 +103,11 @@ describe('a fresh backbone', () => {
     ],
     [{ ...SIZES, layers: '4' as unknown as number }, TypeError, /config\.layers/],
     [{ ...SIZES, depth: 4 }, TypeError, /depth/],
-    [{ ...SIZES, modelType: 'bert' as 'gpt2' }, RangeError, /config\.modelType to be gpt2/],
+    [
+      { ...SIZES, modelType: 'bert' as 'gpt2' },
+      RangeError,
+      /config\.modelType to be gpt2/,
+    ],
   ])('refuses %o', async (config, kind, message) => {
     const attempt = createBackbone(config, { seed: 0, tokenizer })
     await expect(attempt).rejects.toThrow(kind)
