@@ -388,6 +388,8 @@ export interface NativeBinding {
   ): Promise<NativeValue>
   /** [sync] */
   moduleMethods(module: ModuleHandle): NativeMethod[]
+  /** [job] Floating-point parameters and buffers to another dtype, in place. */
+  moduleConvert(module: ModuleHandle, dtype: DType): Promise<void>
   /** [sync] Parameters and buffers by their dotted names. */
   moduleParameters(module: ModuleHandle): [name: string, tensor: TensorHandle][]
   moduleBuffers(module: ModuleHandle): [name: string, tensor: TensorHandle][]

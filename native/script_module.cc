@@ -163,6 +163,24 @@ Napi::Value Methods(const Napi::CallbackInfo& info) {
   return array;
 }
 
+// One tensor at a time: a large model is never there twice as a whole.
+void ConvertFloats(const Module& module, at::ScalarType dtype) {
+  const at::NoGradGuard no_grad;
+  const auto convert = [dtype](at::Tensor tensor) {
+    if (tensor.is_floating_point()) tensor.set_data(tensor.to(dtype));
+  };
+  for (const at::Tensor& parameter : module.parameters()) convert(parameter);
+  for (const at::Tensor& buffer : module.buffers()) convert(buffer);
+}
+
+Napi::Value Convert(const Napi::CallbackInfo& info) {
+  const auto dtype = FromJs<at::ScalarType>::Get(info[1]);
+  return ExecutorOf(info).Submit(
+      info.Env(), Blame::kTorch, "converting a module",
+      [module = Self(info), dtype] { ConvertFloats(module, dtype); },
+      [](Napi::Env env) { return env.Undefined(); });
+}
+
 template <class NamedTensors>
 Napi::Value Pairs(Napi::Env env, const NamedTensors& tensors) {
   auto array = Napi::Array::New(env);
@@ -258,6 +276,7 @@ void DefineScriptModule(Napi::Env env, Napi::Object exports) {
   Define<Compile>(env, exports, "moduleCompile");
   Define<Call>(env, exports, "moduleCall");
   Define<Methods>(env, exports, "moduleMethods");
+  Define<Convert>(env, exports, "moduleConvert");
   Define<Parameters>(env, exports, "moduleParameters");
   Define<Buffers>(env, exports, "moduleBuffers");
   Define<Save>(env, exports, "moduleSave");

@@ -7,15 +7,15 @@ import { binding } from '../torch/context.js'
 import { type Tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
 import type { Architecture } from './architecture.js'
-import { architectureOf, findArchitecture, MODEL_TYPES } from './architectures.js'
+import { architectureOf } from './architectures.js'
 import { type Checkpoint, openCheckpoint } from './checkpoint.js'
 import { compileBackbone } from './compile.js'
+import { checkVocabulary, parseConfig } from './config.js'
 import {
   BACKBONE_DTYPES,
   type Backbone,
   type BackboneConfig,
   type BackboneDType,
-  type Tokenizer,
 } from './contract.js'
 import { fingerprint, fingerprintRows } from './fingerprint.js'
 import { readJson } from './json-file.js'
@@ -73,35 +73,7 @@ async function readConfig(folder: string): Promise<BackboneConfig> {
       `${folder}: there is no config.json. A Hugging Face checkpoint folder holds one.`,
     )
   }
-  const modelType = raw.model_type
-  if (typeof modelType !== 'string') {
-    throw new LoptError(
-      'ERR_MODEL_FILE',
-      `${path}: model_type: expected a name such as "gpt2"`,
-    )
-  }
-  const architecture = findArchitecture(modelType)
-  if (architecture === undefined) {
-    throw new LoptError(
-      'ERR_UNSUPPORTED',
-      `${path}: model_type: ${modelType} is not supported; this version has ${MODEL_TYPES.join(', ')}`,
-    )
-  }
-  return architecture.parseConfig(raw, path)
-}
-
-/** @throws LoptError `ERR_MODEL_FILE` when a tokenizer has ids that the model has no row for. */
-export function checkVocabulary(
-  tokenizer: Tokenizer,
-  config: BackboneConfig,
-  where: string,
-): void {
-  if (tokenizer.vocabSize <= config.vocabSize) return
-  throw new LoptError(
-    'ERR_MODEL_FILE',
-    `${where}: the tokenizer has ids up to ${tokenizer.vocabSize - 1}, but the model's vocab_size ` +
-      `is ${config.vocabSize}: they do not belong together`,
-  )
+  return parseConfig(raw, path)
 }
 
 /**

@@ -43,7 +43,16 @@ export async function readJson(
   path: string,
 ): Promise<Record<string, unknown> | undefined> {
   const text = await readText(path, MAX_JSON_BYTES)
-  if (text === undefined) return undefined
+  return text === undefined ? undefined : parseJson(text, path)
+}
+
+/**
+ * The object in a JSON text.
+ *
+ * @param path names it in errors
+ * @throws LoptError `ERR_MODEL_FILE` for what is no JSON or no object.
+ */
+export function parseJson(text: string, path: string): Record<string, unknown> {
   let value: unknown
   try {
     value = JSON.parse(text)

@@ -9,6 +9,7 @@ import { kindOf } from '../torch/check.js'
 import { parseDevice } from '../torch/index.js'
 import { type Backbone, type BackboneDType, checkBackboneDType } from './contract.js'
 import { loadFolder } from './folder.js'
+import { loadTorchScriptFile } from './torchscript-file.js'
 
 const BUILTIN = 'builtin:'
 
@@ -25,7 +26,8 @@ export interface LoadBackboneOptions {
  * open; replace it by renaming, never in place.
  *
  * @param source a Hugging Face checkpoint folder (config.json, tokenizer.json, safetensors in one
- *   file or sharded), or `builtin:NAME` for a model that ships with the package
+ *   file or sharded), a `.pt` file that meets docs/backbone-contract.md (it holds code: loading one is
+ *   as trusted as running a program), or `builtin:NAME` for a model that ships with the package
  * @throws LoptError `ERR_MODEL_FILE` naming the file, field or tensor that is missing or wrong;
  *   `ERR_UNSUPPORTED` for a format, model or switch that is not supported; `ERR_DEVICE` for a
  *   device that is not there.
@@ -42,6 +44,8 @@ export async function loadBackbone(
     device: parseDevice(device),
     dtype: dtype === undefined ? undefined : checkBackboneDType(dtype),
   }
+  const info = await stat(source).catch(() => undefined)
+  if (info?.isFile()) return await loadTorchScriptFile(source, options)
   return await loadFolder(await folderOf(source), options)
 }
 
@@ -49,13 +53,6 @@ async function folderOf(source: string): Promise<string> {
   if (source.startsWith(BUILTIN)) return await builtinFolder(source.slice(BUILTIN.length))
   const info = await stat(source).catch(() => undefined)
   if (info?.isDirectory()) return source
-  if (info !== undefined) {
-    throw new LoptError(
-      'ERR_UNSUPPORTED',
-      `${source} is a file. This version opens checkpoint folders (config.json, tokenizer.json, ` +
-        'model.safetensors): give the folder.',
-    )
-  }
   const looksLikeId = /^[\w.-]+(\/[\w.-]+)?$/.test(source) && !source.startsWith('.')
   throw new LoptError(
     'ERR_MODEL_FILE',

@@ -37,6 +37,7 @@ export async function saveBackbone(
   }
   const { config, tokenizer } = backbone
   const architecture = architectureOf(config)
+  const parameters = namedAsStored(backbone)
   const special = {
     bos_token_id: tokenizer.bosTokenId ?? null,
     eos_token_id: tokenizer.eosTokenId ?? null,
@@ -55,7 +56,7 @@ export async function saveBackbone(
   }
   await tidy(async () => {
     const tensors = new Map<string, Tensor>()
-    for (const [name, parameter] of backbone.parameters()) {
+    for (const [name, parameter] of parameters) {
       const plain = parameter.detach()
       tensors.set(
         architecture.storedName(name),
@@ -68,6 +69,27 @@ export async function saveBackbone(
       metadata: { format: 'pt' },
     })
   })
+}
+
+/**
+ * The parameters by the architecture's names.
+ *
+ * @throws LoptError `ERR_UNSUPPORTED` for a `.pt` made elsewhere, whose module has names of its own.
+ */
+function namedAsStored(backbone: Backbone): Map<string, Tensor> {
+  const own = backbone.parameters()
+  const names = architectureOf(backbone.config).parameters(backbone.config)
+  return new Map(
+    names.map(({ name }) => {
+      const parameter = own.get(name)
+      if (parameter !== undefined) return [name, parameter]
+      throw new LoptError(
+        'ERR_UNSUPPORTED',
+        `${backbone.source}: its module has no parameter ${name}, so that it cannot be written as a ` +
+          'Hugging Face folder: save the model that it was made from',
+      )
+    }),
+  )
 }
 
 /** Names the special tokens for transformers, which cannot know them from tokenizer.json. */

@@ -58,7 +58,7 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
   readonly dtype: BackboneDType
   readonly source: string
   readonly tokenEmbedding: Tensor
-  protected readonly module: ScriptModule
+  readonly module: ScriptModule
   readonly #parameters: ReadonlyMap<string, Tensor>
   #fingerprint: string
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { LoptError } from '../errors.js'
 import { kindOf } from '../torch/check.js'
 import type { Tokenizer } from './contract.js'
-import { readJson, readText } from './json-file.js'
+import { parseJson, readJson, readText } from './json-file.js'
 import { call, type LoadedTokenizer, request } from './tokenizer-thread.js'
 
 // The largest public vocabularies take about 40 MB; more would be no tokenizer.
@@ -130,19 +130,23 @@ export async function loadTokenizer(
   const files: Record<string, string> = { 'tokenizer.json': json }
   if (settings !== undefined)
     files['tokenizer_config.json'] = JSON.stringify(settings, null, 2)
-  return await makeTokenizer(files, { origin: file, config, settings: settings ?? {} })
+  return await tokenizerFromFiles(files, { origin: file, config })
 }
 
-async function makeTokenizer(
-  files: Record<string, string>,
-  of: {
-    origin: string
-    config: Readonly<Record<string, unknown>>
-    settings: Readonly<Record<string, unknown>>
-  },
+/**
+ * A tokenizer from the texts of its files.
+ *
+ * @param files tokenizer.json, and tokenizer_config.json where there is one
+ * @param of.origin names them in errors
+ */
+export async function tokenizerFromFiles(
+  files: Readonly<Record<string, string>>,
+  of: { origin: string; config: Readonly<Record<string, unknown>> },
 ): Promise<Tokenizer> {
+  const text = files['tokenizer_config.json']
+  const settings = text === undefined ? {} : parseJson(text, of.origin)
   const named = Object.fromEntries(
-    ROLES.map((role) => [role, tokenText(of.settings[`${role}_token`])]),
+    ROLES.map((role) => [role, tokenText(settings[`${role}_token`])]),
   ) as Record<Role, string | undefined>
   const wanted = [...Object.values(named), GPT2_END_OF_TEXT].filter(
     (text) => text !== undefined,

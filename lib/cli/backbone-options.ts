@@ -22,19 +22,28 @@ const DTYPES = [
   'bfloat16',
 ] as const satisfies readonly BackboneDType[]
 
+export const deviceOption = withDefault(
+  '--device <device>',
+  'cpu, cuda, cuda:N or mps',
+  text,
+  'cpu',
+)
+
+export const dtypeOption = optional(
+  '--dtype <dtype>',
+  `what the model computes in: ${DTYPES.join(', ')}`,
+  choice(DTYPES),
+  "float32 on a CPU, else the file's own",
+)
+
 export const backboneOptions = {
   backbone: required(
     '--backbone <source>',
-    'frozen model: a Hugging Face checkpoint folder, or builtin:NAME',
+    'frozen model: a Hugging Face checkpoint folder, a .pt file, or builtin:NAME',
     text,
   ),
-  device: withDefault('--device <device>', 'cpu, cuda, cuda:N or mps', text, 'cpu'),
-  dtype: optional(
-    '--dtype <dtype>',
-    `what the model computes in: ${DTYPES.join(', ')}`,
-    choice(DTYPES),
-    "float32 on a CPU, else the file's own",
-  ),
+  device: deviceOption,
+  dtype: dtypeOption,
 }
 
 export const promptOptions = {

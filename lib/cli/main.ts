@@ -6,6 +6,7 @@ import { LoptError } from '../errors.js'
 import { packageVersion } from '../native.js'
 import { runDoctor } from './doctor.js'
 import { addEval } from './eval.js'
+import { addExport } from './export.js'
 import { EXIT, reportFailure } from './failure.js'
 import { addGenerate } from './generate.js'
 import { type Context, listenForInterrupts } from './interrupt.js'
@@ -40,6 +41,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addEval(program, context)
   addScore(program, context)
   addGenerate(program, context)
+  addExport(program, context)
   addDoctor(program, async (json) => {
     exitCode = await runDoctor({ json })
   })

@@ -3,6 +3,7 @@
 import { types } from 'node:util'
 import { replaceFile } from '../atomic-file.js'
 import {
+  type DType,
   type ModuleHandle,
   type NativeModuleSpec,
   type NativeValue,
@@ -101,6 +102,11 @@ export class ScriptModule {
 
   methods(): ScriptMethod[] {
     return native().moduleMethods(this.#handle)
+  }
+
+  /** Converts its floating-point parameters and buffers, one at a time, in place. */
+  async convert(dtype: DType): Promise<void> {
+    await binding().moduleConvert(this.#handle, dtype)
   }
 
   /** By dotted name, such as `h.0.attn.weight`; the module's own tensors, not copies. */

@@ -25,7 +25,7 @@ const CONFIG = {
   layers: 3,
   decoderLayers: 3,
 }
-const WEIGHT_DECAY = 0.01
+const WEIGHT_DECAY = 0.1
 const EVAL_BATCHES = 10
 const IGNORED = -100
 
@@ -34,7 +34,7 @@ const options = pretrainingOptions('scripts/pretrain/t5.mjs', {
   steps: 8000,
   batchSize: 24,
   batchUnit: `windows of ${WINDOW} tokens, later of ${PREFIX_WINDOW},`,
-  lr: 0.02,
+  lr: 0.002,
 })
 const { work, batchSize, steps } = options
 
@@ -57,12 +57,13 @@ const [end] = idsOf(END)
 const sentinelIds = Array.from({ length: 100 }, (_, i) => idsOf(sentinel(i))[0])
 
 const backbone = await createBackbone(CONFIG, { seed: 0, tokenizer })
+await startCrossAttention(backbone.parameters())
 await backbone.setTrainable(/.*/)
 
 await pretrain({
   options,
   backbone,
-  groups: await groupsByScale([...backbone.parameters().values()]),
+  groups: groupsOf(backbone.parameters()),
   stepLoss: (step, generator) => {
     const spans = step < steps * SPAN_SHARE
     const length = spans ? WINDOW : PREFIX_WINDOW
@@ -91,19 +92,33 @@ function idsOf(token) {
 }
 
 /**
- * Steps in proportion to the size of what they change: T5's embeddings start at 1 and its queries a
- * hundred times smaller, for which its Adafactor has a relative step as well (Shazeer and Stern 2018,
- * section 8).
+ * The decoder's queries to the encoder start as its keys, so that a token looks for itself: a sentinel
+ * finds its place in the text from the first step on. From a random start, a small model on a small
+ * batch stays at the words' frequencies for thousands of steps. (Trockman and Kolter 2023, "Mimetic
+ * Initialization of Self-Attention Layers", start self-attention like this.)
  */
-async function groupsByScale(parameters) {
-  const groups = []
-  for (const parameter of parameters) {
-    const [square] = await parameter.detach().square().mean().read()
-    const rate = Math.sqrt(square)
-    const weightDecay = parameter.ndim === 2 ? WEIGHT_DECAY : 0
-    groups.push({ params: [parameter], rate, weightDecay })
+async function startCrossAttention(parameters) {
+  for (const [name, query] of parameters) {
+    if (!name.endsWith('EncDecAttention.q.weight')) continue
+    const key = parameters.get(name.replace('.q.', '.k.'))
+    await query.copy_(key.mul(CONFIG.headSize ** -0.5))
   }
-  return groups
+}
+
+/**
+ * The embeddings start at 1, about fourteen times the matrices' size, for the output is scaled; relative
+ * positions have few numbers, which all have to move. Norms do not decay.
+ */
+function groupsOf(parameters) {
+  const rateOf = (name) => {
+    if (name === 'shared.weight') return 3
+    return name.endsWith('relative_attention_bias.weight') ? 5 : 1
+  }
+  return [...parameters].map(([name, parameter]) => ({
+    params: [parameter],
+    rate: rateOf(name),
+    weightDecay: parameter.ndim === 2 && rateOf(name) === 1 ? WEIGHT_DECAY : 0,
+  }))
 }
 
 /** Mean cross-entropy in nats a target token. */
