@@ -1,16 +1,13 @@
 // From examples to rows of token ids, cut to what the backbone has positions for. Knows no tensor.
 
-import { setImmediate } from 'node:timers/promises'
 import type { CausalBackbone, Tokenizer } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import {
   type Example,
-  fillTemplate,
-  fillTokens,
+  fillTokensOfAll,
   type LabelTokens,
   labelTokens,
-  parseTemplate,
 } from '../task/index.js'
 
 /** A text ready for the backbone. */
@@ -68,9 +65,6 @@ export function textLimit(
   )
 }
 
-// Between so many cut texts the event loop gets its turn: cutting asks the tokenizer many times.
-const CUT_AT_ONCE = 16
-
 /**
  * The examples' filled templates as ids, each at most `limit` long: the longest field is cut. A
  * first token that the tokenizer puts before every text stands there, and counts.
@@ -83,29 +77,21 @@ export async function encodeTexts(
   examples: readonly Pick<Example, 'fields' | 'source'>[],
   limit: number,
 ): Promise<EncodedText[]> {
-  const parsed = parseTemplate(template)
   const { tokenizer } = backbone
   const first = firstToken(tokenizer)
-  const room = limit - first.length
-  const whole = await tokenizer.tokenize(
-    examples.map(({ fields }) => fillTemplate(parsed, fields)),
+  const filled = await fillTokensOfAll(
+    template,
+    examples.map(({ fields }) => fields),
+    (texts) => tokenizer.tokenize(texts),
+    limit - first.length,
   )
-  const encode = (text: string) => tokenizer.encode(text)
-  const texts: EncodedText[] = []
-  let cut = 0
-  for (const [i, ids] of whole.entries()) {
-    const example = examples[i] as Pick<Example, 'fields' | 'source'>
-    const fits = ids.length <= room
-    if (!fits && ++cut % CUT_AT_ONCE === 0) await setImmediate()
-    const text = fits
-      ? { ids, truncated: 0 }
-      : fillTokens(parsed, example.fields, encode, room)
-    if (text.ids.length === 0) {
+  return filled.map(({ ids, truncated }, i) => {
+    if (ids.length === 0) {
+      const example = examples[i] as Pick<Example, 'source'>
       throw new LoptError('ERR_DATA', `${where(example, i)}: the text has no tokens`)
     }
-    texts.push({ ...text, ids: [...first, ...text.ids] })
-  }
-  return texts
+    return { ids: [...first, ...ids], truncated }
+  })
 }
 
 /** The token that the tokenizer puts before every text, if it is of those that do. */
