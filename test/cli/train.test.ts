@@ -23,6 +23,10 @@ function train(...args: string[]): Promise<Outcome> {
   return lopt(['train', ...quick, ...args])
 }
 
+function configOf(out: string): unknown {
+  return JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'))
+}
+
 let json: Outcome
 const jsonOut = newOut()
 beforeAll(async () => {
@@ -76,13 +80,46 @@ test('writes configuration, events and prompt to the run folder', () => {
   expect(jsonLines(readFileSync(join(jsonOut, 'metrics.jsonl'), 'utf8'))).toEqual(
     json.events,
   )
-  const config = JSON.parse(readFileSync(join(jsonOut, 'config.json'), 'utf8')) as unknown
-  expect(config).toMatchObject({ training: { steps: 10, seed: 7 } })
+  expect(configOf(jsonOut)).toMatchObject({ training: { steps: 10, seed: 7 } })
   const { metadata } = openSafetensors(join(jsonOut, PROMPT_FILE))
   expect(metadata).toMatchObject({
     method: 'lopt-1',
     template: '{text} It was',
     rank: '2',
+  })
+})
+
+test('writes everything needed to run it again to config.json', async () => {
+  expect(configOf(jsonOut)).toMatchObject({
+    versions: { lopt: expect.any(String), torch: expect.stringMatching(/^2\./) },
+    backbone: { source: backbone, dtype: 'float32', device: 'cpu' },
+    prompt: { method: 'lopt-1', rank: 2, start: { init: 'vocab', seed: 7 } },
+    task: {
+      template: '{text} It was',
+      labels: { bad: 'bad', good: 'good' },
+      rows: { train: 54, dev: 6, test: 0, heldOut: 6 },
+      source: { data, labelField: 'label', seed: 7, devFraction: 0.1 },
+    },
+    training: { maxLength: 64 - 5 - 1, learningRate: 0.1, evalEvery: 1 },
+  })
+  const dev = writeRows(folder, 'dev-rows.jsonl', reviews(6))
+  const out = newOut()
+  const start = join(jsonOut, PROMPT_FILE)
+  const { code } = await lopt(
+    ['train', ...quick, '--data', 'rows.jsonl', '--eval-data', 'dev-rows.jsonl'].concat([
+      '--init',
+      `run1/${PROMPT_FILE}`,
+      '--steps',
+      '1',
+      '--out',
+      out,
+    ]),
+    { cwd: folder },
+  )
+  expect(code).toBe(0)
+  expect(configOf(out)).toMatchObject({
+    prompt: { start: { init: start, seed: 0 } },
+    task: { source: { data, evalData: dev, labelField: 'label', seed: 0 } },
   })
 })
 
