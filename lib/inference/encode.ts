@@ -65,6 +65,12 @@ export function textLimit(
   )
 }
 
+/** An example whose label does not matter. */
+interface Unlabelled {
+  readonly fields: Example['fields']
+  readonly source?: Example['source'] | undefined
+}
+
 /**
  * The examples' filled templates as ids, each at most `limit` long: the longest field is cut. A
  * first token that the tokenizer puts before every text stands there, and counts.
@@ -74,7 +80,7 @@ export function textLimit(
 export async function encodeTexts(
   backbone: CausalBackbone,
   template: string,
-  examples: readonly Pick<Example, 'fields' | 'source'>[],
+  examples: readonly Unlabelled[],
   limit: number,
 ): Promise<EncodedText[]> {
   const { tokenizer } = backbone
@@ -87,8 +93,9 @@ export async function encodeTexts(
   )
   return filled.map(({ ids, truncated }, i) => {
     if (ids.length === 0) {
-      const example = examples[i] as Pick<Example, 'source'>
-      throw new LoptError('ERR_DATA', `${where(example, i)}: the text has no tokens`)
+      const source = examples[i]?.source
+      const where = source ? `${source.file}:${source.line}` : `example ${i}`
+      throw new LoptError('ERR_DATA', `${where}: the text has no tokens`)
     }
     return { ids: [...first, ...ids], truncated }
   })
@@ -97,8 +104,4 @@ export async function encodeTexts(
 /** The token that the tokenizer puts before every text, if it is of those that do. */
 export function firstToken(tokenizer: Tokenizer): number[] {
   return tokenizer.firstTokenId === undefined ? [] : [tokenizer.firstTokenId]
-}
-
-function where(example: Pick<Example, 'source'>, i: number): string {
-  return example.source ? `${example.source.file}:${example.source.line}` : `example ${i}`
 }
