@@ -23,6 +23,7 @@ export {
   type Placement,
   Prompt,
   type PromptConfig,
+  type PromptStart,
   type PromptTask,
   savePrompt,
 } from './prompt/index.js'
@@ -38,6 +39,7 @@ export {
   type SplitName,
   type Task,
   type TaskRow,
+  type TaskSource,
 } from './task/index.js'
 export {
   DEFAULT_LEARNING_RATES,

@@ -3,35 +3,43 @@
 
 import type { Command } from 'commander'
 import { type Evaluation, evaluate, evaluateMajority } from '../index.js'
-import {
-  backboneOptions,
-  dataOptions,
-  openBackbone,
-  openPrompt,
-  openTask,
-  promptOptions,
-  taskSource,
-} from './backbone-options.js'
 import { UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import {
-  addOptions,
+  backboneOptions,
+  batchOptions,
+  checkFormat,
+  dataOptions,
+  labelsOption,
+  openTask,
+  promptOptions,
+  taskSource,
+  templateOption,
+  withModel,
+} from './model-options.js'
+import {
+  addCommand,
   choice,
   flag,
-  integer,
   jsonOption,
-  list,
   type OptionValues,
   optional,
   optionValues,
   path,
-  text,
   withDefault,
 } from './options.js'
-import { count, duration, percent, table } from './output.js'
+import {
+  count,
+  duration,
+  majorityFigures,
+  type Output,
+  percent,
+  table,
+} from './output.js'
 
 const options = {
   ...backboneOptions,
+  ...promptOptions,
   prompt: optional('--prompt <file>', 'prompt file to evaluate', path),
   hard: flag(
     '--hard',
@@ -44,20 +52,11 @@ const options = {
     choice(['train', 'dev', 'test']),
     'test',
   ),
-  template: optional(
-    '--template <text>',
-    "what the model reads, {field} being a row's value",
-    text,
-    "the prompt file's; without one {text}, or the task's own",
-  ),
-  labels: optional(
-    '--labels <names>',
-    'labels with commas between them',
-    list,
+  template: templateOption("the prompt file's; without one {text}, or the task's own"),
+  labels: labelsOption(
     "the prompt file's; without one those of the rows, or the task's own",
   ),
-  batchSize: withDefault('--batch-size <n>', 'rows computed at once', integer(1), 16),
-  ...promptOptions,
+  ...batchOptions,
   json: jsonOption,
 }
 
@@ -68,14 +67,12 @@ Examples:
   npx lopt eval --backbone ./gpt2 --data reviews-test.jsonl --hard --template '{text} It was'`
 
 export function addEval(program: Command, context: Context): void {
-  const command = program
-    .command('eval')
-    .description(
+  const command = addCommand(program, 'eval', {
+    description:
       'Accuracy, macro-F1 and the confusion table of a prompt on labelled rows.',
-    )
-    .showHelpAfterError('See `npx lopt eval --help`.')
-    .addHelpText('after', HELP)
-  addOptions(command, options)
+    help: HELP,
+    options: { 'Options:': options },
+  })
   command.action(async () => {
     if (
       command.getOptionValueSource('split') === 'cli' &&
@@ -99,14 +96,13 @@ async function run(
     )
   }
   const { source, bundled } = taskSource(values)
-  const backbone = await openBackbone(values)
-  try {
-    const prompt = openPrompt(values.prompt, backbone, values)
+  await withModel(values, async (backbone, prompt) => {
     // all rows of a data file are its test split, and where its labels come from
     const rows = bundled ? {} : { testData: source, devFraction: 0 }
     const task = await openTask(source, prompt, values, rows)
+    await checkFormat(backbone, prompt, task)
     const split = bundled ? values.split : 'test'
-    const { batchSize } = values
+    const { batchSize, fastPaths } = values
     const started = performance.now()
     const evaluation = await evaluate({
       backbone,
@@ -114,50 +110,70 @@ async function run(
       task,
       split,
       batchSize,
+      fastPaths,
       signal,
     })
-    const seconds = (performance.now() - started) / 1000
-    const majority = evaluateMajority(task, split)
-
-    const { accuracy, macroF1, loss, examples, truncated, labels, confusion } = evaluation
-    output.event({
-      type: 'result',
+    print(output, {
       task: task.name,
       split: bundled ? split : null,
-      accuracy,
-      macroF1,
-      loss,
-      rows: examples,
-      truncated,
-      labels,
-      confusion,
+      method: prompt?.config.method ?? 'hard prompt',
+      parameters: prompt?.trainableParameters ?? 0,
+      evaluation,
       majority: {
-        label: majority.label,
-        accuracy: majority.accuracy,
-        macroF1: majority.macroF1,
+        ...evaluateMajority(task, split),
+        from: bundled ? 'train' : 'data',
       },
-      seconds,
+      seconds: (performance.now() - started) / 1000,
     })
-    const name = prompt ? prompt.config.method : 'hard prompt'
-    const parameters = prompt ? prompt.trainableParameters : 0
-    const figures = [
-      ['', 'parameters', 'accuracy', 'macro-F1', 'loss'],
-      [name, count(parameters), percent(accuracy), percent(macroF1), loss.toFixed(4)],
-      [
-        `always ${majority.label}`,
-        '0',
-        percent(majority.accuracy),
-        percent(majority.macroF1),
-      ],
-    ]
-    output.print(table(figures, [1, 2, 3, 4]))
-    output.print(`\n${confusionTable(evaluation)}`)
-    const cut = truncated === 0 ? '' : `, ${count(truncated)} of them cut to fit`
-    output.print(`\n${count(examples)} rows${cut}, ${duration(seconds)}`)
-    prompt?.dispose()
-  } finally {
-    backbone.dispose()
-  }
+  })
+}
+
+interface Result {
+  task: string
+  split: string | null
+  method: string
+  parameters: number
+  evaluation: Evaluation
+  /** Of the label that is most frequent in the training rows, or in the data file itself. */
+  majority: ReturnType<typeof evaluateMajority> & { from: 'train' | 'data' }
+  seconds: number
+}
+
+function print(output: Output, result: Result): void {
+  const { task, split, method, parameters, evaluation, majority, seconds } = result
+  const { accuracy, macroF1, loss, examples, truncated, labels, confusion } = evaluation
+  output.event({
+    type: 'result',
+    task,
+    split,
+    accuracy,
+    macroF1,
+    loss,
+    rows: examples,
+    truncated,
+    labels,
+    confusion,
+    majority: {
+      label: majority.label,
+      from: majority.from,
+      accuracy: majority.accuracy,
+      macroF1: majority.macroF1,
+    },
+    seconds,
+  })
+  const figures = [
+    ['', 'parameters', 'accuracy', 'macro-F1', 'loss'],
+    [method, count(parameters), percent(accuracy), percent(macroF1), loss.toFixed(4)],
+    majorityFigures(majority),
+  ]
+  output.print(table(figures, [1, 2, 3, 4]))
+  output.print(`\n${confusionTable(evaluation)}`)
+  const cut = truncated === 0 ? '' : `, ${count(truncated)} of them cut to fit`
+  output.print(`\n${count(examples)} rows${cut}, ${duration(seconds)}`)
+  output.print(
+    `"always ${majority.label}" gives every row the most frequent label of ` +
+      (majority.from === 'train' ? 'the training rows' : 'these very rows'),
+  )
 }
 
 function confusionTable({ labels, confusion }: Evaluation): string {

@@ -4,8 +4,8 @@
 import { stat } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { exportBackbone, loadBackbone } from '../index.js'
-import { deviceOption, dtypeOption } from './backbone-options.js'
 import type { Context } from './interrupt.js'
+import { deviceOption, dtypeOption } from './model-options.js'
 import { addOptions, jsonOption, type OptionValues, optionValues } from './options.js'
 
 const options = { device: deviceOption, dtype: dtypeOption, json: jsonOption }

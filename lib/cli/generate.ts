@@ -1,17 +1,15 @@
 // `lopt generate`: continues a text. Parses, prints, and leaves the rest to `generate`.
 
+import { addAbortSignal } from 'node:stream'
 import { text as readAll } from 'node:stream/consumers'
 import type { Command } from 'commander'
+import { checkAborted } from '../errors.js'
 import { generate } from '../index.js'
-import {
-  backboneOptions,
-  openBackbone,
-  openPrompt,
-  promptOptions,
-} from './backbone-options.js'
+import { askedEvents } from './failure.js'
 import type { Context } from './interrupt.js'
+import { backboneOptions, promptOptions, withModel } from './model-options.js'
 import {
-  addOptions,
+  addCommand,
   anyText,
   integer,
   jsonOption,
@@ -20,14 +18,13 @@ import {
   type OptionValues,
   optional,
   optionValues,
-  path,
   positive,
   withDefault,
 } from './options.js'
 
 const options = {
   ...backboneOptions,
-  prompt: optional('--prompt <file>', 'prompt file', path, 'none: the text alone'),
+  ...promptOptions,
   text: optional(
     '--text <text>',
     'what is continued, as it is',
@@ -78,7 +75,6 @@ const options = {
     1,
   ),
   seed: withDefault('--seed <n>', 'of the sampling', integer(0), 0),
-  ...promptOptions,
   json: jsonOption,
 }
 
@@ -92,23 +88,21 @@ Examples:
   echo 'Once upon a time' | npx lopt generate --backbone ./gpt2 --temperature 0.8 --top-p 0.95`
 
 export function addGenerate(program: Command, context: Context): void {
-  const command = program
-    .command('generate')
-    .description('Continues a text, with or without a prompt.')
-    .showHelpAfterError('See `npx lopt generate --help`.')
-    .addHelpText('after', HELP)
-  addOptions(command, options)
+  const command = addCommand(program, 'generate', {
+    description: 'Continues a text, with or without a prompt.',
+    help: HELP,
+    options: { 'Options:': options },
+  })
   command.action(() => run(optionValues(command, options), context))
 }
 
 async function run(
   values: OptionValues<typeof options>,
-  { output, signal }: Context,
+  context: Context,
 ): Promise<void> {
-  const text = values.text ?? (await standardInput(output.note))
-  const backbone = await openBackbone(values)
-  try {
-    const prompt = openPrompt(values.prompt, backbone, values)
+  const { output, signal } = context
+  const text = values.text ?? (await standardInput(context))
+  await withModel(values, async (backbone, prompt) => {
     let streamed = ''
     const events = generate({
       backbone,
@@ -125,7 +119,7 @@ async function run(
       seed: values.seed,
       signal,
     })
-    for await (const event of events) {
+    for await (const event of askedEvents(events)) {
       output.event({ ...event })
       if (event.type === 'token') {
         output.stream(event.text)
@@ -135,13 +129,18 @@ async function run(
         output.stream(`${event.text.slice(streamed.length)}\n`)
       }
     }
-    prompt?.dispose()
-  } finally {
-    backbone.dispose()
-  }
+  })
 }
 
-async function standardInput(note: (line: string) => void): Promise<string> {
-  if (process.stdin.isTTY) note('Reading the text from the terminal; Ctrl-D ends it.')
-  return (await readAll(process.stdin)).replace(/\r?\n$/, '')
+/** @throws LoptError `ERR_ABORTED` once the signal is aborted, not when the input ends. */
+async function standardInput({ output, signal }: Context): Promise<string> {
+  if (process.stdin.isTTY)
+    output.note('Reading the text from the terminal; Ctrl-D ends it.')
+  try {
+    const text = await readAll(addAbortSignal(signal, process.stdin))
+    return text.replace(/\r?\n$/, '')
+  } catch (error) {
+    checkAborted(signal)
+    throw error
+  }
 }

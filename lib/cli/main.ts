@@ -10,7 +10,7 @@ import { addExport } from './export.js'
 import { EXIT, reportFailure } from './failure.js'
 import { addGenerate } from './generate.js'
 import { type Context, listenForInterrupts } from './interrupt.js'
-import { addOptions, jsonOption, optionValues } from './options.js'
+import { addOptions, jsonOption, optionValues, withFlags } from './options.js'
 import { createOutput } from './output.js'
 import { addScore } from './score.js'
 import { addTrain } from './train.js'
@@ -49,11 +49,14 @@ async function main(argv: readonly string[]): Promise<number> {
   try {
     await program.parseAsync(argv)
   } catch (error) {
-    const known = program.commands.some((command) => command.name() === name)
-    const hint = `See \`npx lopt ${known ? `${name} ` : ''}--help\`.`
+    const command = program.commands.find((command) => command.name() === name)
+    const failed = {
+      hint: `See \`npx lopt ${command ? `${name} ` : ''}--help\`.`,
+      reworded: (message: string) => withFlags(message, command ?? program),
+    }
     // what was told to stop has not failed
     const aborted = error instanceof LoptError && error.code === 'ERR_ABORTED'
-    if (!aborted) exitCode = reportFailure(error, output, hint)
+    if (!aborted) exitCode = reportFailure(error, output, failed)
   }
   return interrupt.exitCode() ?? exitCode
 }

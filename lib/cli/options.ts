@@ -57,6 +57,32 @@ export function flag(flags: string, description: string): OptionSpec<boolean> {
   return { flags, description, default: flags.startsWith('--no-') }
 }
 
+/** A command with the options of its tables; a table's heading, if it has one, is the help's. */
+export function addCommand(
+  program: Command,
+  name: string,
+  {
+    description,
+    help,
+    options,
+  }: {
+    description: string
+    /** What the help ends with. */
+    help: string
+    options: Readonly<Record<string, OptionTable>>
+  },
+): Command {
+  const command = program
+    .command(name)
+    .description(description)
+    .showHelpAfterError(`See \`npx lopt ${name} --help\`.`)
+    .addHelpText('after', help)
+  for (const [heading, table] of Object.entries(options)) {
+    addOptions(command, table, heading)
+  }
+  return command
+}
+
 /** Adds the table's options to a command, in the help under `heading` if there is one. */
 export function addOptions(command: Command, table: OptionTable, heading?: string): void {
   for (const [key, spec] of Object.entries(table)) {
@@ -91,6 +117,34 @@ export function optionValues<Table extends OptionTable>(
     values[key] ?? spec.default,
   ])
   return Object.fromEntries(entries) as OptionValues<Table>
+}
+
+// Options that the library calls otherwise.
+const OTHER_NAMES: Readonly<Record<string, string>> = { learningRate: 'lr' }
+
+/**
+ * A message of the library, which names its own options (`Expected maxLength in 1..58`), with the
+ * command's flags (`--max-length`) in their place. A name of one plain word counts only where the
+ * library names options: between `Expected` and the range, in backticks, and in zod's `→ at NAME`.
+ */
+export function withFlags(message: string, command: Command): string {
+  const flags = new Map(
+    command.options.map((option) => [option.attributeName(), option.long ?? undefined]),
+  )
+  const flagOf = (name: string) => flags.get(OTHER_NAMES[name] ?? name)
+  return message
+    .replace(
+      /^(Expected )(\w+)(?= in | to be )|(→ at )(\w+)|`(\w+)`/g,
+      (whole, expected = '', first, at = '', second, quoted) => {
+        const flag = flagOf(first ?? second ?? quoted)
+        return flag === undefined ? whole : `${expected}${at}${flag}`
+      },
+    )
+    .replace(
+      // camelCase is no English word; what stands in a path or in quotes is left as it is
+      /(?<![\w./\\"'-])[a-z]+(?:[A-Z][a-z]+)+(?![\w/\\"'-]|\.\w)/g,
+      (name) => flagOf(name) ?? name,
+    )
 }
 
 function readArgument<T>(schema: z.ZodType<T, string>, text: string): T {

@@ -64,6 +64,16 @@ export function table(
   return rows.map(line).join('\n')
 }
 
+/** The row of a table of results for always answering with one label. */
+export function majorityFigures(majority: {
+  label: string
+  accuracy: number
+  macroF1: number
+}): string[] {
+  const { label, accuracy, macroF1 } = majority
+  return [`always ${label}`, '0', percent(accuracy), percent(macroF1)]
+}
+
 /** Text on one line, at most `width` characters of it. */
 export function oneLine(text: string, width: number): string {
   const line = text.replace(/\s+/g, ' ').trim()

@@ -2,54 +2,41 @@
 // prints, and leaves the rest to `score`.
 
 import type { Command } from 'commander'
-import { type Score, score, type TextFormat } from '../index.js'
+import { type Prompt, type Score, score, type TextFormat } from '../index.js'
 import { completeVerbalizer, parseTemplate, type Row, readRows } from '../task/index.js'
-import {
-  backboneOptions,
-  labelsAndWords,
-  openBackbone,
-  openPrompt,
-  promptOptions,
-} from './backbone-options.js'
-import { UsageError } from './failure.js'
+import { asked, UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import {
-  addOptions,
-  integer,
+  backboneOptions,
+  batchOptions,
+  checkFormat,
+  labelsAndWords,
+  labelsOption,
+  promptOptions,
+  templateOption,
+  withModel,
+} from './model-options.js'
+import {
+  addCommand,
   jsonOption,
-  list,
   type OptionValues,
-  optional,
   optionValues,
   path,
   required,
-  text,
-  withDefault,
 } from './options.js'
 import { count, type Output, oneLine, percent } from './output.js'
 
 const options = {
   ...backboneOptions,
-  prompt: optional('--prompt <file>', 'prompt file', path, 'none: the text alone'),
+  ...promptOptions,
   data: required(
     '--data <file>',
     'rows to score: .jsonl, .csv or .tsv; labels may be left out',
     path,
   ),
-  template: optional(
-    '--template <text>',
-    "what the model reads, {field} being a row's value",
-    text,
-    "the prompt file's",
-  ),
-  labels: optional(
-    '--labels <names>',
-    'candidate labels with commas between them',
-    list,
-    "the prompt file's",
-  ),
-  batchSize: withDefault('--batch-size <n>', 'rows computed at once', integer(1), 16),
-  ...promptOptions,
+  template: templateOption("the prompt file's"),
+  labels: labelsOption("the prompt file's"),
+  ...batchOptions,
   json: jsonOption,
 }
 
@@ -65,12 +52,11 @@ Examples:
 const ROWS_AT_ONCE = 256
 
 export function addScore(program: Command, context: Context): void {
-  const command = program
-    .command('score')
-    .description('Log-probability of each candidate label for each row.')
-    .showHelpAfterError('See `npx lopt score --help`.')
-    .addHelpText('after', HELP)
-  addOptions(command, options)
+  const command = addCommand(program, 'score', {
+    description: 'Log-probability of each candidate label for each row.',
+    help: HELP,
+    options: { 'Options:': options },
+  })
   command.action(() => run(optionValues(command, options), context))
 }
 
@@ -78,45 +64,44 @@ async function run(
   values: OptionValues<typeof options>,
   { output, signal }: Context,
 ): Promise<void> {
-  const backbone = await openBackbone(values)
-  try {
-    const prompt = openPrompt(values.prompt, backbone, values)
-    const task = formatOf(
-      values,
-      labelsAndWords(values.labels, prompt),
-      prompt?.task?.template,
-    )
+  const { data, batchSize, fastPaths } = values
+  await withModel(values, async (backbone, prompt) => {
+    const task = await asked(() => formatOf(values, prompt))
+    await checkFormat(backbone, prompt, task)
     const { fields } = parseTemplate(task.template)
     const report = createReport(output, task.labels)
-    for await (const rows of chunks(
-      readRows(values.data, { fields, label: 'optional' }),
-    )) {
-      const texts = rows.map((row) => row.fields)
-      const { batchSize } = values
-      const scores = await score({ backbone, prompt, task, texts, batchSize, signal })
+    for await (const rows of chunks(readRows(data, { fields, label: 'optional' }))) {
+      const scores = await score({
+        backbone,
+        prompt,
+        task,
+        texts: rows.map((row) => row.fields),
+        sources: rows.map(({ line }) => ({ file: data, line })),
+        batchSize,
+        fastPaths,
+        signal,
+      })
       rows.forEach((row, i) => {
         report.row(row, scores[i] as Score)
       })
     }
     report.end()
-    prompt?.dispose()
-  } finally {
-    backbone.dispose()
-  }
+  })
 }
 
 function formatOf(
   values: OptionValues<typeof options>,
-  { labels, verbalizer }: ReturnType<typeof labelsAndWords>,
-  storedTemplate: string | undefined,
+  prompt: Prompt | null,
 ): TextFormat {
-  const template = values.template ?? storedTemplate
+  const { labels, verbalizer } = labelsAndWords(values.labels, prompt)
+  const template = values.template ?? prompt?.task?.template
   if (template === undefined || labels === undefined) {
     const missing = template === undefined ? '--template' : '--labels'
     const why =
       values.prompt === undefined ? 'Without --prompt' : 'The prompt file names none, so'
     throw new UsageError(`${why} give ${missing}`)
   }
+  parseTemplate(template) // refused here, where it is the user's
   return { template, labels, verbalizer: completeVerbalizer(labels, verbalizer) }
 }
 

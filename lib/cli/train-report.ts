@@ -8,7 +8,14 @@ import {
   type Task,
   type TrainEvent,
 } from '../index.js'
-import { count, duration, type Output, percent, table } from './output.js'
+import {
+  count,
+  duration,
+  majorityFigures,
+  type Output,
+  percent,
+  table,
+} from './output.js'
 
 type EventOf<Type extends TrainEvent['type']> = Extract<TrainEvent, { type: Type }>
 
@@ -75,6 +82,7 @@ export function printResult(
   const { accuracy, macroF1, bestStep, steps, seconds } = event
   const rows = [['', 'parameters', 'accuracy', 'macro-F1', 'step', 'time']]
   const evaluated = accuracy !== undefined && macroF1 !== undefined
+  const majority = evaluated ? evaluateMajority(task, 'dev') : undefined
   rows.push([
     prompt.config.method,
     count(prompt.trainableParameters),
@@ -83,11 +91,12 @@ export function printResult(
     `${bestStep}/${steps}`,
     duration(seconds),
   ])
-  if (evaluated) {
-    const majority = evaluateMajority(task, 'dev')
-    const figures = [percent(majority.accuracy), percent(majority.macroF1)]
-    rows.push([`always ${majority.label}`, '0', ...figures])
-  }
+  if (majority) rows.push(majorityFigures(majority))
   output.print(table(rows, [1, 2, 3, 4, 5]))
+  if (majority) {
+    output.print(
+      `"always ${majority.label}" gives every row the most frequent label of the training rows`,
+    )
+  }
   output.print(`\nprompt:     ${event.path}\nrun folder: ${out}`)
 }

@@ -3,179 +3,25 @@
 
 import type { Command } from 'commander'
 import {
+  type Backbone,
   createPrompt,
-  DEFAULT_LEARNING_RATES,
   LoptError,
   loadTask,
-  METHOD_NAMES,
+  type Prompt,
   type Task,
   train,
 } from '../index.js'
-import { ACTIVATION_NAMES } from '../prompt/activation.js'
-import { PLACEMENTS } from '../prompt/index.js'
-import { OBJECTIVES } from '../train/loss.js'
-import { OPTIMIZERS } from '../train/options.js'
-import { SCHEDULES } from '../train/schedule.js'
-import {
-  backboneOptions,
-  dataOptions,
-  openBackbone,
-  taskSource,
-} from './backbone-options.js'
-import { UsageError } from './failure.js'
+import { asked, askedEvents, UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
-import {
-  addOptions,
-  choice,
-  flag,
-  integer,
-  jsonOption,
-  notNegative,
-  type OptionValues,
-  optional,
-  optionValues,
-  path,
-  positive,
-  required,
-  text,
-  withDefault,
-} from './options.js'
+import { taskSource, withBackbone } from './model-options.js'
+import { addCommand, optionValues } from './options.js'
 import { type Progress, showProgress } from './progress.js'
+import {
+  allTrainOptions,
+  type TrainOptionValues as Options,
+  trainOptions,
+} from './train-options.js'
 import { evaluationLine, printResult, sayStart } from './train-report.js'
-
-const data = {
-  ...dataOptions,
-  evalData: optional(
-    '--eval-data <file>',
-    'rows to evaluate on',
-    path,
-    'a tenth of --data, held out by --seed',
-  ),
-  template: optional(
-    '--template <text>',
-    "what the model reads, {field} being a row's value",
-    text,
-    "{text}, or the task's own",
-  ),
-  maxLength: optional(
-    '--max-length <n>',
-    'tokens of text at most; longer fields are cut',
-    integer(1),
-    'what prompt and label leave of the positions',
-  ),
-}
-
-const shape = {
-  method: withDefault(
-    '--method <name>',
-    `how the prompt is parametrised: ${METHOD_NAMES.join(', ')}`,
-    choice(METHOD_NAMES),
-    'lopt-1',
-  ),
-  length: withDefault('--length <n>', 'virtual tokens of the prompt', integer(1), 20),
-  rank: withDefault(
-    '--rank <n>',
-    'rank of the prompt, for lopt-1 and lopt-2',
-    integer(1),
-    4,
-  ),
-  activation: withDefault(
-    '--activation <name>',
-    `for lopt-2: ${ACTIVATION_NAMES.join(', ')}`,
-    choice(ACTIVATION_NAMES),
-    'relu',
-  ),
-  activationThreshold: withDefault(
-    '--activation-threshold <x>',
-    'for soft-threshold',
-    notNegative,
-    0.1,
-  ),
-  placement: withDefault(
-    '--placement <where>',
-    `where the prompt stands: ${PLACEMENTS.join(', ')}`,
-    choice(PLACEMENTS),
-    'prefix',
-  ),
-  init: withDefault(
-    '--init <how>',
-    'start from: random, vocab, labels, text:WORDS, or a prompt file',
-    text,
-    'vocab',
-  ),
-}
-
-const training = {
-  objective: withDefault(
-    '--objective <name>',
-    'lm (over the whole vocabulary) or verbalizer (among the labels)',
-    choice(OBJECTIVES),
-    'lm',
-  ),
-  steps: withDefault('--steps <n>', 'optimizer steps', integer(1), 1000),
-  batchSize: withDefault('--batch-size <n>', 'rows a step', integer(1), 16),
-  accumulate: withDefault(
-    '--accumulate <n>',
-    'parts that a batch is computed in, one after the other',
-    integer(1),
-    1,
-  ),
-  lr: optional(
-    '--lr <rate>',
-    'learning rate',
-    positive,
-    Object.entries(DEFAULT_LEARNING_RATES)
-      .map(([method, rate]) => `${method} ${rate}`)
-      .join(', '),
-  ),
-  weightDecay: withDefault('--weight-decay <x>', 'weight decay', notNegative, 0),
-  clip: withDefault(
-    '--clip <norm>',
-    'greatest norm of the gradient; 0: none',
-    notNegative,
-    1,
-  ),
-  optimizer: withDefault(
-    '--optimizer <name>',
-    OPTIMIZERS.join(', '),
-    choice(OPTIMIZERS),
-    'adam',
-  ),
-  schedule: withDefault(
-    '--schedule <name>',
-    `of the learning rate: ${SCHEDULES.join(', ')}`,
-    choice(SCHEDULES),
-    'constant',
-  ),
-  warmupSteps: withDefault(
-    '--warmup-steps <n>',
-    'steps over which the learning rate rises',
-    integer(0),
-    0,
-  ),
-  seed: withDefault(
-    '--seed <n>',
-    'of the start, the order of the rows and the held-out rows',
-    integer(0),
-    0,
-  ),
-  shuffle: flag('--no-shuffle', 'take the rows in their order'),
-  evalEvery: optional(
-    '--eval-every <n>',
-    'steps between evaluations; the best prompt is kept; 0: the last one is',
-    integer(0),
-    'a tenth of --steps',
-  ),
-}
-
-const report = {
-  out: required('--out <dir>', 'run folder to write; new or empty', path),
-  json: jsonOption,
-}
-
-const options = { ...backboneOptions, ...data, ...shape, ...training, ...report }
-
-type Options = OptionValues<typeof options>
 
 const HELP = `
 Ctrl-C stops after the step at hand, saves the prompt and says where (exit code 130).
@@ -187,31 +33,28 @@ Examples:
 with lines such as {"text": "A delight.", "label": "great"} in reviews.jsonl.`
 
 export function addTrain(program: Command, context: Context): void {
-  const command = program
-    .command('train')
-    .description('Trains a prompt on a frozen model and writes a run folder.')
-    .showHelpAfterError('See `npx lopt train --help`.')
-    .addHelpText('after', HELP)
-  addOptions(command, backboneOptions, 'Model:')
-  addOptions(command, data, 'Task:')
-  addOptions(command, shape, 'Prompt:')
-  addOptions(command, training, 'Training:')
-  addOptions(command, report, 'Output:')
+  const command = addCommand(program, 'train', {
+    description: 'Trains a prompt on a frozen model and writes a run folder.',
+    help: HELP,
+    options: trainOptions,
+  })
   command.action(async () => {
-    const given = (name: keyof Options) => command.getOptionValueSource(name) === 'cli'
-    await run(optionValues(command, options), given, context)
+    const values = optionValues(command, allTrainOptions)
+    checkMeaning(values, (name) => command.getOptionValueSource(name) === 'cli')
+    const task = await openTrainingTask(values)
+    await withBackbone(values, async (backbone) => {
+      const prompt = await asked(() => createStart(values, backbone, task))
+      try {
+        await run(values, { backbone, prompt, task }, context)
+      } finally {
+        prompt.dispose()
+      }
+    })
   })
 }
 
-async function run(
-  values: Options,
-  given: (name: keyof Options) => boolean,
-  { output, signal }: Context,
-): Promise<void> {
-  checkMeaning(values, given)
-  const task = await openTrainingTask(values)
-  const backbone = await openBackbone(values)
-  const prompt = createPrompt(backbone, {
+function createStart(values: Options, backbone: Backbone, task: Task): Prompt {
+  return createPrompt(backbone, {
     method: values.method,
     length: values.length,
     rank: values.rank,
@@ -222,6 +65,13 @@ async function run(
     labels: Object.values(task.verbalizer),
     seed: values.seed,
   })
+}
+
+async function run(
+  values: Options,
+  { backbone, prompt, task }: { backbone: Backbone; prompt: Prompt; task: Task },
+  { output, signal }: Context,
+): Promise<void> {
   let progress: Progress | undefined
   try {
     const events = train({
@@ -241,11 +91,12 @@ async function run(
       warmupSteps: values.warmupSteps,
       seed: values.seed,
       shuffle: values.shuffle,
+      fastPaths: values.fastPaths,
       maxLength: values.maxLength,
       evalEvery: values.evalEvery,
       out: values.out,
     })
-    for await (const event of events) {
+    for await (const event of askedEvents(events)) {
       output.event({ ...event })
       if (event.type === 'start') {
         sayStart(output, event, backbone, prompt, task, values.seed)
@@ -269,9 +120,6 @@ async function run(
       output.note(error.message)
     }
     throw error
-  } finally {
-    prompt.dispose()
-    backbone.dispose()
   }
 }
 
@@ -290,9 +138,7 @@ function checkMeaning(values: Options, given: (name: keyof Options) => boolean):
 }
 
 async function openTrainingTask(values: Options): Promise<Task> {
-  return await loadTask(taskSource(values).source, {
-    template: values.template,
-    seed: values.seed,
-    evalData: values.evalData,
-  })
+  const { source } = taskSource(values)
+  const { template, seed, evalData } = values
+  return await asked(() => loadTask(source, { template, seed, evalData }))
 }

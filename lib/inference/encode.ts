@@ -1,16 +1,13 @@
 // From examples to rows of token ids, cut to what the backbone has positions for. Knows no tensor.
 
-import { setImmediate } from 'node:timers/promises'
 import type { Backbone, EncoderDecoderBackbone, Tokenizer } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import {
   type Example,
-  fillTemplate,
-  fillTokens,
+  fillTokensOfAll,
   type LabelTokens,
   labelTokens,
-  parseTemplate,
 } from '../task/index.js'
 
 /** A text ready for the backbone. */
@@ -103,8 +100,11 @@ export function textLimit(
   )
 }
 
-// Between so many cut texts the event loop gets its turn: cutting asks the tokenizer many times.
-const CUT_AT_ONCE = 16
+/** An example whose label does not matter. */
+interface Unlabelled {
+  readonly fields: Example['fields']
+  readonly source?: Example['source'] | undefined
+}
 
 /**
  * The examples' filled templates as ids, each at most `limit` long: the longest field is cut. A
@@ -115,41 +115,30 @@ const CUT_AT_ONCE = 16
 export async function encodeTexts(
   backbone: Backbone,
   template: string,
-  examples: readonly Pick<Example, 'fields' | 'source'>[],
+  examples: readonly Unlabelled[],
   limit: number,
 ): Promise<EncodedText[]> {
-  const parsed = parseTemplate(template)
   const { tokenizer } = backbone
   const first = firstToken(tokenizer)
-  const room = limit - first.length
-  const whole = await tokenizer.tokenize(
-    examples.map(({ fields }) => fillTemplate(parsed, fields)),
+  const filled = await fillTokensOfAll(
+    template,
+    examples.map(({ fields }) => fields),
+    (texts) => tokenizer.tokenize(texts),
+    limit - first.length,
   )
-  const encode = (text: string) => tokenizer.encode(text)
-  const texts: EncodedText[] = []
-  let cut = 0
-  for (const [i, ids] of whole.entries()) {
-    const example = examples[i] as Pick<Example, 'fields' | 'source'>
-    const fits = ids.length <= room
-    if (!fits && ++cut % CUT_AT_ONCE === 0) await setImmediate()
-    const text = fits
-      ? { ids, truncated: 0 }
-      : fillTokens(parsed, example.fields, encode, room)
-    if (text.ids.length === 0) {
-      throw new LoptError('ERR_DATA', `${where(example, i)}: the text has no tokens`)
+  return filled.map(({ ids, truncated }, i) => {
+    if (ids.length === 0) {
+      const source = examples[i]?.source
+      const where = source ? `${source.file}:${source.line}` : `example ${i}`
+      throw new LoptError('ERR_DATA', `${where}: the text has no tokens`)
     }
-    texts.push({ ...text, ids: [...first, ...text.ids] })
-  }
-  return texts
+    return { ids: [...first, ...ids], truncated }
+  })
 }
 
 /** The token that the tokenizer puts before every text, if it is of those that do. */
 export function firstToken(tokenizer: Tokenizer): number[] {
   return tokenizer.firstTokenId === undefined ? [] : [tokenizer.firstTokenId]
-}
-
-function where(example: Pick<Example, 'source'>, i: number): string {
-  return example.source ? `${example.source.file}:${example.source.line}` : `example ${i}`
 }
 
 /** @throws RangeError unless `value` is an integer of 1 or more. */

@@ -27,6 +27,8 @@ export interface ScoreOptions {
   task?: TextFormat
   /** Texts, for a template of one field, or rows of its fields. */
   texts: readonly (string | Readonly<Record<string, string>>)[]
+  /** Where each text was read, for messages. */
+  sources?: readonly NonNullable<Example['source']>[]
   /** Tokens of text at most; default: what the prompt was trained with, or what fits. */
   maxLength?: number
   /** Default 16. */
@@ -48,7 +50,8 @@ export interface Score {
 /**
  * Scores every label for every text, over the whole vocabulary.
  *
- * @throws TypeError or RangeError for options that do not fit; LoptError `ERR_ABORTED`.
+ * @throws TypeError or RangeError for options that do not fit; LoptError `ERR_DATA` for a text
+ *   without tokens, `ERR_ABORTED`.
  */
 export async function score(options: ScoreOptions): Promise<Score[]> {
   const { backbone, prompt, texts } = options
@@ -58,7 +61,10 @@ export async function score(options: ScoreOptions): Promise<Score[]> {
     maxLength: options.maxLength,
     trained: prompt?.task?.maxLength,
   })
-  const examples = texts.map((text) => ({ fields: fieldsOf(text, format.template) }))
+  const examples = texts.map((text, i) => ({
+    fields: fieldsOf(text, format.template),
+    source: options.sources?.[i],
+  }))
   const encoded = await encodeTexts(backbone, format.template, examples, limit)
   const all = await scoreTexts({ ...options, labels, encoded })
   return all.map((values, i) => ({

@@ -32,3 +32,15 @@ export interface PromptTask {
   /** Tokens of text at most, where that is known. */
   readonly maxLength?: number | undefined
 }
+
+/** What a prompt's numbers were before training. */
+export type PromptStart =
+  | {
+      /** As `createPrompt` takes it; a prompt file as an absolute path. */
+      readonly init: string
+      readonly seed: number
+      /** The labels' words, where they are what it started from. */
+      readonly labels?: readonly string[]
+    }
+  /** Loaded from this prompt file: an absolute path. */
+  | { readonly file: string }

@@ -1,7 +1,7 @@
 // Public exports of the prompts.
 
 export type { ActivationName } from './activation.js'
-export type { PromptConfig, PromptTask } from './config.js'
+export type { PromptConfig, PromptStart, PromptTask } from './config.js'
 export { type LoadPromptOptions, loadPrompt, savePrompt } from './load-prompt.js'
 export { METHOD_NAMES } from './methods/index.js'
 export type { MethodName } from './methods/method.js'

@@ -18,6 +18,11 @@ const COMMON_TOKENS = 5000
 /** `random`, `vocab`, `labels`, `text:…` or the path of a prompt file. */
 export type Init = string
 
+/** Whether an `init` is none of the words: the path of a prompt file. */
+export function isPromptFile(init: Init): boolean {
+  return !['random', 'vocab', 'labels'].includes(init) && !init.startsWith('text:')
+}
+
 /** Standard deviation of the token embeddings, measured on evenly spaced rows. */
 export function embeddingStd(backbone: Backbone): number {
   const step = Math.ceil(backbone.config.vocabSize / MEASURED_ROWS)

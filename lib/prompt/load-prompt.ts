@@ -1,5 +1,6 @@
 // Prompts to and from files, checked against the backbone that they are to be used with.
 
+import { resolve } from 'node:path'
 import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { tidy } from '../torch/index.js'
@@ -60,9 +61,10 @@ export function loadPrompt(
       throw new LoptError(
         'ERR_PROMPT_FILE',
         `${path} was trained on the backbone ${config.backbone}, but ${backbone.source} is ` +
-          `${backbone.fingerprint}: give allowOtherBackbone (--allow-other-backbone) if that is wanted`,
+          `${backbone.fingerprint}: give allowOtherBackbone if that is wanted`,
       )
     }
-    return new Prompt(config, placed(factors, backbone), task)
+    const start = { file: resolve(path) }
+    return new Prompt(config, placed(factors, backbone), { task, start })
   })
 }

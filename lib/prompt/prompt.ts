@@ -1,13 +1,20 @@
 // The soft prompt: a method's factors, where it is placed, what it was trained for. Knows neither
 // tasks nor the backbone it is used with, beyond the fingerprint.
 
+import { resolve } from 'node:path'
 import { z } from 'zod'
 import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { keep, parameter, type Tensor, tidy } from '../torch/index.js'
 import { ACTIVATION_NAMES, type ActivationName, activationOf } from './activation.js'
-import type { PromptConfig, PromptTask } from './config.js'
-import { embeddingStd, givenInputs, type Init, normalDraws } from './init.js'
+import type { PromptConfig, PromptStart, PromptTask } from './config.js'
+import {
+  embeddingStd,
+  givenInputs,
+  type Init,
+  isPromptFile,
+  normalDraws,
+} from './init.js'
 import { METHOD_NAMES, METHODS } from './methods/index.js'
 import type { Factors, MethodName } from './methods/method.js'
 import { PLACEMENTS, type Placement } from './placement.js'
@@ -24,9 +31,15 @@ export class Prompt {
   readonly buffers: Factors
   /** Set by training. */
   task: PromptTask | undefined
+  /** Where its numbers came from, where that is known: a run folder's configuration says it. */
+  readonly start: PromptStart | undefined
 
   /** @param factors the method's tensors; the prompt owns them from here on */
-  constructor(config: PromptConfig, factors: Factors, task?: PromptTask) {
+  constructor(
+    config: PromptConfig,
+    factors: Factors,
+    { task, start }: { task?: PromptTask | undefined; start?: PromptStart } = {},
+  ) {
     const method = METHODS[config.method]
     const sizes = { P: config.length, H: config.hiddenSize, R: config.rank }
     const pick = (names: object, make: (tensor: Tensor) => Tensor) =>
@@ -37,6 +50,7 @@ export class Prompt {
     this.parameters = pick(method.trainable(sizes), parameter)
     this.buffers = pick(method.fixed(sizes), (tensor) => tensor.detach())
     this.task = task
+    this.start = start
   }
 
   /** How many numbers are trained. */
@@ -146,7 +160,13 @@ export function createPrompt(
       init === 'random'
         ? method.random(start)
         : method.from(givenInputs(init, { backbone, length, seed, labels }), start)
-    return new Prompt(config, placed(factors, backbone))
+    return new Prompt(config, placed(factors, backbone), {
+      start: {
+        init: isPromptFile(init) ? resolve(init) : init,
+        seed,
+        ...(init === 'labels' && labels !== undefined ? { labels } : {}),
+      },
+    })
   })
 }
 

@@ -3,7 +3,7 @@
 import { LoptError } from '../errors.js'
 import { rowOf } from './readers/row.js'
 import { holdOut, sample } from './sample.js'
-import type { Example, Metric, SplitName, Task } from './task.js'
+import type { Example, Metric, SplitName, Task, TaskSource } from './task.js'
 import { parseTemplate } from './template.js'
 import { completeVerbalizer, quoted } from './verbalizer.js'
 
@@ -98,16 +98,21 @@ export function createTask(options: CreateTaskOptions): Task {
     dev: examples('dev'),
     test: examples('test'),
   }
-  return assembleTask(name, splits, { ...settings, template })
+  return assembleTask(name, splits, { ...settings, template }, { labelField })
 }
 
-/** Puts a task together from examples that have the template's fields. */
+/**
+ * Puts a task together from examples that have the template's fields.
+ *
+ * @param from where the examples were read
+ */
 export function assembleTask(
   name: string,
   splits: Splits,
   settings: TaskSettings & HoldOut & { template: string },
+  from: Omit<TaskSource, 'seed' | 'devFraction' | 'limit'>,
 ): Task {
-  const { template, metric = 'accuracy', seed = 0, limit } = settings
+  const { template, metric = 'accuracy', seed = 0, limit, devFraction = 0.1 } = settings
   if (!Number.isSafeInteger(seed) || seed < 0) {
     throw new RangeError(
       `Expected seed to be an integer of 0 or more but received ${seed}`,
@@ -133,7 +138,7 @@ export function assembleTask(
     checkExamples(splits[split] ?? [], split, labels)
   }
 
-  const held = splits.dev ? 0 : heldOutCount(splits.train.length, settings.devFraction)
+  const held = splits.dev ? 0 : heldOutCount(splits.train.length, devFraction)
   const { taken, rest } = holdOut(splits.train, held, seed)
   const kept = (split: SplitName, rows: readonly Example[]) =>
     sample(rows, limitOf(limit, split) ?? rows.length, seed)
@@ -149,6 +154,12 @@ export function assembleTask(
     dev,
     test: kept('test', splits.test ?? []),
     heldOut: splits.dev ? 0 : dev.length,
+    source: {
+      ...from,
+      seed,
+      ...(splits.dev ? {} : { devFraction }),
+      ...(limit === undefined ? {} : { limit }),
+    },
   }
 }
 
@@ -189,7 +200,7 @@ function checkExamples(
   })
 }
 
-function heldOutCount(rows: number, fraction = 0.1): number {
+function heldOutCount(rows: number, fraction: number): number {
   if (typeof fraction !== 'number' || !(fraction >= 0 && fraction < 1)) {
     throw new RangeError(
       `Expected devFraction to be from 0 to below 1 but received ${fraction}`,

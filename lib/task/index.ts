@@ -12,7 +12,13 @@ export {
 export { dataFileExtensions, readRows } from './readers/index.js'
 export { type ReaderLimits, readerLimits } from './readers/lines.js'
 export type { Row, RowOptions } from './readers/row.js'
-export type { Example, Metric, SplitName, Task } from './task.js'
+export type { Example, Metric, SplitName, Task, TaskSource } from './task.js'
 export { fillTemplate, parseTemplate, type Template } from './template.js'
-export { type Encode, type FilledTokens, fillTokens } from './truncate.js'
+export {
+  type Encode,
+  type EncodeMany,
+  type FilledTokens,
+  fillTokens,
+  fillTokensOfAll,
+} from './truncate.js'
 export { completeVerbalizer, type LabelTokens, labelTokens } from './verbalizer.js'

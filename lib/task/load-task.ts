@@ -1,5 +1,6 @@
 // A task by name or from data files. Reads rows and leaves their checks to others.
 
+import { resolve } from 'node:path'
 import { LoptError } from '../errors.js'
 import { assembleTask, type HoldOut, type TaskSettings } from './create-task.js'
 import { bundledTaskNames, bundledTasks, readBundledTask } from './datasets/index.js'
@@ -56,7 +57,17 @@ export async function loadTask(
     dev: evalData === undefined ? undefined : await read(evalData),
     test: testData === undefined ? undefined : await read(testData),
   }
-  return assembleTask(nameOrFile, splits, { ...settings, template })
+  return assembleTask(
+    nameOrFile,
+    splits,
+    { ...settings, template },
+    {
+      data: resolve(nameOrFile),
+      ...(evalData === undefined ? {} : { evalData: resolve(evalData) }),
+      ...(testData === undefined ? {} : { testData: resolve(testData) }),
+      labelField: options.labelField ?? 'label',
+    },
+  )
 }
 
 /**
@@ -100,10 +111,11 @@ async function loadBundledTask(name: string, options: LoadTaskOptions): Promise<
       `The rows of the task "${name}" have no field ${quoted(missing)}; they have ${quoted(bundled.fields)}`,
     )
   }
-  return assembleTask(name, await readBundledTask(bundled), {
+  const settings = {
     ...options,
     template,
     labels: options.labels ?? bundled.labels,
     metric: options.metric ?? bundled.metric,
-  })
+  }
+  return assembleTask(name, await readBundledTask(bundled), settings, { task: name })
 }

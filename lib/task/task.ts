@@ -13,6 +13,27 @@ export type Metric = 'accuracy' | 'macro-f1'
 
 export type SplitName = 'train' | 'dev' | 'test'
 
+/**
+ * What a task's rows were taken from, and how: with the template, labels and metric of the task
+ * itself enough to load it again. Neither `task` nor `data`: the rows were given in memory.
+ */
+export interface TaskSource {
+  /** A bundled task's name. */
+  readonly task?: string
+  /** Data files, as absolute paths: all rows or those to train on, and those of `dev` and `test`. */
+  readonly data?: string
+  readonly evalData?: string
+  readonly testData?: string
+  /** The name of the label's field. */
+  readonly labelField?: string
+  /** What chose the rows that were held out, and those that `limit` kept. */
+  readonly seed: number
+  /** The part of the rows that was held out as `dev`; absent if `dev` was given. */
+  readonly devFraction?: number
+  /** The most rows of a split that were kept, where there was a limit. */
+  readonly limit?: number | Partial<Record<SplitName, number>>
+}
+
 /** A classification task over text. */
 export interface Task {
   readonly name: string
@@ -32,4 +53,6 @@ export interface Task {
   readonly test: readonly Example[]
   /** How many rows of `dev` were taken from the training rows; 0 if it was given. */
   readonly heldOut: number
+  /** Absent in a task that neither `loadTask` nor `createTask` made. */
+  readonly source?: TaskSource
 }

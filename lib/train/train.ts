@@ -13,6 +13,7 @@ import { batches } from './batches.js'
 import { evaluateEncoded, labelIndices } from './evaluate.js'
 import { type TrainingRow, trainingLoss } from './loss.js'
 import { type TrainOptions, type TrainSettings, trainSettings } from './options.js'
+import { runConfig } from './run-config.js'
 import { RunFolder } from './run-folder.js'
 import { scheduleFactor } from './schedule.js'
 import { Snapshot } from './snapshot.js'
@@ -97,7 +98,10 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
   const folder =
     settings.out === undefined
       ? undefined
-      : await RunFolder.create(settings.out, runConfig(options, settings))
+      : await RunFolder.create(
+          settings.out,
+          runConfig(options, { ...settings, maxLength: limit }),
+        )
   const optimizer = createOptimizer(prompt, settings)
   const lastGood = new Snapshot(prompt)
   const best = new Snapshot(prompt)
@@ -294,28 +298,4 @@ function isBetter(
   const figure = metric === 'macro-f1' ? 'macroF1' : 'accuracy'
   if (found[figure] !== best[figure]) return found[figure] > best[figure]
   return found.loss < best.loss
-}
-
-/** What config.json says of a run. */
-function runConfig(
-  { backbone, prompt, task }: TrainOptions,
-  settings: TrainSettings,
-): object {
-  return {
-    backbone: {
-      source: backbone.source,
-      fingerprint: backbone.fingerprint,
-      dtype: backbone.dtype,
-      device: backbone.device,
-    },
-    prompt: { ...prompt.config, trainableParameters: prompt.trainableParameters },
-    task: {
-      name: task.name,
-      template: task.template,
-      labels: task.verbalizer,
-      metric: task.metric,
-      rows: { train: task.train.length, dev: task.dev.length, test: task.test.length },
-    },
-    training: settings,
-  }
 }

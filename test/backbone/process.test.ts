@@ -1,61 +1,18 @@
 // Backbones in worker threads, and how a process ends that has used one: the tokenizer keeps a
-// thread of its own. The programs run on a bundle, as Node cannot load TypeScript.
+// thread of its own.
 
-import { execFile } from 'node:child_process'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { build } from 'tsup'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
+import { bundledPrograms, fine } from '../programs.js'
 import { fixture } from './golden.js'
 
-// Inside the package: the addon is found from the nearest package.json above the code.
-const root = fileURLToPath(new URL('../..', import.meta.url))
-const folder = join(root, 'node_modules', '.cache', `lopt-backbone-test-${process.pid}`)
-
-beforeAll(async () => {
-  mkdirSync(folder, { recursive: true })
-  await build({
-    config: false,
-    entry: {
-      torch: join(root, 'lib/torch/index.ts'),
-      backbone: join(root, 'lib/backbone/index.ts'),
-    },
-    format: ['esm'],
-    outDir: folder,
-    platform: 'node',
-    target: 'node20',
-    silent: true,
-    dts: false,
-    splitting: true,
-    loader: { '.py': 'text' },
-    outExtension: () => ({ js: '.mjs' }),
-  })
-})
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
-
-let count = 0
-/** Runs a program in a process of its own; gives what it printed and how it ended. */
-async function run(source: string) {
-  const path = join(folder, `program-${count++}.mjs`)
-  const prelude = `
+const { run } = bundledPrograms(
+  { torch: 'torch/index.ts', backbone: 'backbone/index.ts' },
+  `
     import { tensor } from './torch.mjs'
     import { loadBackbone, loadTokenizer } from './backbone.mjs'
     const folder = ${JSON.stringify(fixture('gpt2-plain'))}
-  `
-  writeFileSync(path, prelude + source)
-  try {
-    const { stdout } = await promisify(execFile)(process.execPath, [path], {
-      timeout: 50_000,
-    })
-    return { code: 0 as number | string | null, signal: null as string | null, stdout }
-  } catch (error) {
-    const { code, signal, stdout, stderr } = error as Record<string, string | null>
-    return { code: code ?? null, signal: signal ?? null, stdout: `${stdout}${stderr}` }
-  }
-}
-const fine = (stdout: string) => ({ code: 0, signal: null, stdout })
+  `,
+)
 
 test('a process ends by itself after using a backbone', async () => {
   expect(

@@ -1,36 +1,15 @@
-import { join } from 'node:path'
-import { beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import {
   backbone,
   lopt,
   type Outcome,
   otherBackbone,
-  quick,
   reviews,
-  temporaryFolder,
+  trainedPrompt,
   writeRows,
 } from './run-cli.js'
 
-const folder = temporaryFolder()
-const data = writeRows(folder, 'rows.jsonl', reviews(60))
-const out = join(folder, 'run')
-const prompt = join(out, 'prompt.lopt.safetensors')
-
-beforeAll(async () => {
-  const { code } = await lopt([
-    'train',
-    ...quick,
-    '--data',
-    data,
-    '--steps',
-    '20',
-    '--eval-every',
-    '0',
-    '--out',
-    out,
-  ])
-  expect(code).toBe(0)
-})
+const { folder, data, prompt } = trainedPrompt()
 
 function evaluate(...args: string[]): Promise<Outcome> {
   return lopt(['eval', '--backbone', backbone, ...args])
@@ -52,7 +31,7 @@ test('ends with the result as JSON', async () => {
     rows: 60,
     truncated: 0,
     labels: ['bad', 'good'],
-    majority: { label: 'good', accuracy: 40 / 60 },
+    majority: { label: 'good', from: 'data', accuracy: 40 / 60 },
   })
   const [[a, b], [c, d]] = result.confusion as [[number, number], [number, number]]
   expect([a + b, c + d]).toEqual([20, 40])
@@ -66,6 +45,9 @@ test('prints a table with the majority beside it, and the confusion', async () =
   expect(stdout).toMatch(/^lopt-1 +74 +\d+\.\d % +\d+\.\d % +\d+\.\d{4}$/m)
   expect(stdout).toMatch(/^always good +0 +66\.7 % +40\.0 %$/m)
   expect(stdout).toMatch(/^label \\ predicted +bad +good$/m)
+  expect(stdout).toContain(
+    '"always good" gives every row the most frequent label of these very rows\n',
+  )
   expect(stdout).toMatch(/^60 rows, /m)
 })
 
@@ -96,9 +78,36 @@ test('evaluates a split of a bundled task', async () => {
     '64',
     '--json',
   ]
-  const { code, events } = await evaluate(...args)
+  const { code, events, stderr } = await evaluate(...args)
   expect(code).toBe(0)
-  expect(events.at(-1)).toMatchObject({ type: 'result', task: 'topics', split: 'dev' })
+  expect(events.at(-1)).toMatchObject({
+    type: 'result',
+    task: 'topics',
+    split: 'dev',
+    majority: { from: 'train' },
+  })
+  expect(stderr).toMatch(/^"always .*" gives every row .* label of the training rows$/m)
+})
+
+test('gives the same figures with --no-fast-paths', async () => {
+  const args = ['--prompt', prompt, '--data', data, '--json']
+  const [fast, full] = [
+    await evaluate(...args),
+    await evaluate(...args, '--no-fast-paths'),
+  ]
+  expect([fast.code, full.code]).toEqual([0, 0])
+  const [a, b] = [fast, full].map(({ events }) => events.at(-1) as { loss: number })
+  expect(b).toMatchObject({ confusion: expect.any(Array) })
+  expect(b?.loss).toBeCloseTo(a?.loss as number, 4)
+})
+
+test('exits 2 where the words of the template leave no room for a text', async () => {
+  const args = ['--hard', '--data', data, '--template', `{text} ${'late '.repeat(70)}`]
+  const { code, stderr } = await evaluate(...args)
+  expect(code).toBe(2)
+  expect(stderr).toMatch(
+    /^lopt: The template's own words are \d+ tokens, more than the 63/,
+  )
 })
 
 test.each([

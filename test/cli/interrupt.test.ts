@@ -55,6 +55,30 @@ test('is killed by a second SIGINT', async () => {
   expect({ code, signal }).toEqual({ code: null, signal: 'SIGINT' })
 })
 
+test('stops at SIGINT while it waits for a text on standard input', async () => {
+  // says when the command listens for signals; it reads from then on
+  const watch =
+    "data:text/javascript,process.on('newListener',(name)=>{if(name==='SIGTERM')" +
+    "setTimeout(()=>process.stderr.write('listening\\n'),300)})"
+  let sent = false
+  const { code, signal, stdout, stderr } = await lopt(
+    ['generate', '--backbone', backbone, '--json'],
+    {
+      stdin: null,
+      env: { NODE_OPTIONS: `--import=${encodeURI(watch)}` },
+      onStderr: (text, child) => {
+        if (sent || !text.includes('listening')) return
+        sent = true
+        child.kill('SIGINT')
+      },
+    },
+  )
+  expect({ code, signal, stdout }).toEqual({ code: 130, signal: null, stdout: '' })
+  expect(stderr).toBe(
+    'listening\nlopt: stopping; once more stops at once, without saving\n',
+  )
+})
+
 test('stops quietly when the reader of its output has gone', async () => {
   const { code, stderr } = await lopt(
     ['generate', '--backbone', backbone, '--text', 'The film', '--json'],

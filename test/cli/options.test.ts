@@ -15,6 +15,7 @@ import {
   required,
   text,
   withDefault,
+  withFlags,
 } from '../../lib/cli/options.js'
 
 function parse<Table extends OptionTable>(
@@ -113,4 +114,25 @@ test('refuses a table whose key is not the option name', () => {
   expect(() => addOptions(new Command(), { other: flag('--json', 'lines') })).toThrow(
     'The option --json is json, not other',
   )
+})
+
+test.each([
+  [
+    'Expected maxSteps in 1..9 but received 10',
+    'Expected --max-steps in 1..9 but received 10',
+  ],
+  ['Expected clip to be 0 or more', 'Expected --clip to be 0 or more'],
+  ['✖ Too big: expected number → at clip', '✖ Too big: expected number → at --clip'],
+  ['Expected learningRate in 0..1', 'Expected --lr in 0..1'],
+  ['needs names: give `labels`', 'needs names: give --labels'],
+  ['it was refused: give maxSteps.', 'it was refused: give --max-steps.'],
+  // words and names that are no options
+  ['Two labels have the same name', 'Two labels have the same name'],
+  ['Expected a kind of text', 'Expected a kind of text'],
+  ['Expected dim in 1..2', 'Expected dim in 1..2'],
+  ['/a/maxSteps/b.jsonl:3: no "maxSteps"', '/a/maxSteps/b.jsonl:3: no "maxSteps"'],
+])('says %j as %j', (message, said) => {
+  const command = new Command('x')
+  addOptions(command, table)
+  expect(withFlags(message, command)).toBe(said)
 })

@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 
 const root = join(import.meta.dirname, '../..')
 export const cli = join(root, 'dist/cli.js')
@@ -25,7 +25,8 @@ export interface Outcome {
 }
 
 export interface RunOptions {
-  stdin?: string
+  /** Its standard input, empty by default; null: nothing comes, and it does not end. */
+  stdin?: string | null
   cwd?: string
   env?: NodeJS.ProcessEnv
   /** A program and its arguments that start the command line. */
@@ -55,7 +56,7 @@ export function lopt(
       if (name === 'stderr') options.onStderr?.(texts.stderr, child)
     })
   }
-  child.stdin?.end(options.stdin ?? '')
+  if (options.stdin !== null) child.stdin?.end(options.stdin ?? '')
   return new Promise((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code, signal) => {
@@ -120,3 +121,24 @@ export const quick = [
   '--rank',
   '2',
 ]
+
+/** Trains a prompt before the tests of a file, on 60 rows of which a third are bad. */
+export function trainedPrompt(): { folder: string; data: string; prompt: string } {
+  const folder = temporaryFolder()
+  const data = writeRows(folder, 'rows.jsonl', reviews(60))
+  const out = join(folder, 'run')
+  beforeAll(async () => {
+    const steps = ['--steps', '20', '--eval-every', '0']
+    const { code } = await lopt([
+      'train',
+      ...quick,
+      '--data',
+      data,
+      ...steps,
+      '--out',
+      out,
+    ])
+    expect(code).toBe(0)
+  })
+  return { folder, data, prompt: join(out, 'prompt.lopt.safetensors') }
+}

@@ -1,37 +1,17 @@
 import { cpSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { openSafetensors, writeSafetensors } from '../../lib/torch/index.js'
 import {
   backbone,
   lopt,
   type Outcome,
-  quick,
   reviews,
-  temporaryFolder,
+  trainedPrompt,
   writeRows,
 } from './run-cli.js'
 
-const folder = temporaryFolder()
-const data = writeRows(folder, 'rows.jsonl', reviews(60))
-const out = join(folder, 'run')
-const prompt = join(out, 'prompt.lopt.safetensors')
-
-beforeAll(async () => {
-  const { code } = await lopt([
-    'train',
-    ...quick,
-    '--data',
-    data,
-    '--steps',
-    '20',
-    '--eval-every',
-    '0',
-    '--out',
-    out,
-  ])
-  expect(code).toBe(0)
-})
+const { folder, data, prompt } = trainedPrompt()
 
 function score(...args: string[]): Promise<Outcome> {
   return lopt(['score', '--backbone', backbone, ...args])
@@ -141,6 +121,33 @@ test('names file and line of a row without a field', async () => {
   expect(events).toEqual([{ type: 'error', code: 'ERR_DATA', message }])
 })
 
+test('names file and line of a text without tokens, and scores the rows read before', async () => {
+  const rows = writeRows(folder, 'empty-text.jsonl', [
+    ...reviews(300),
+    { text: 'a' },
+    { text: '' },
+  ])
+  const format = ['--template', '{text}', '--labels', 'good,bad']
+  const { code, stderr, events } = await score('--data', rows, ...format, '--json')
+  expect(code).toBe(1)
+  const message = `${rows}:302: the text has no tokens`
+  expect(stderr).toBe(`lopt: ERR_DATA: ${message}\n`)
+  expect(events).toHaveLength(256 + 1)
+  expect(events.at(-1)).toEqual({ type: 'error', code: 'ERR_DATA', message })
+})
+
+test('gives the same scores with --no-fast-paths', async () => {
+  const args = ['--prompt', prompt, '--data', data, '--json']
+  const [fast, full] = [await score(...args), await score(...args, '--no-fast-paths')]
+  expect([fast.code, full.code]).toEqual([0, 0])
+  const goodOf = ({ events }: Outcome) =>
+    events.map(({ scores }) => (scores as Record<string, number>).good as number)
+  const expected = goodOf(fast)
+  goodOf(full).forEach((value, i) => {
+    expect(value).toBeCloseTo(expected[i] as number, 3)
+  })
+})
+
 test('takes a prompt of another backbone of the same size only when told to', async () => {
   const other = join(folder, 'other')
   cpSync(backbone, other, { recursive: true })
@@ -165,6 +172,7 @@ test('takes a prompt of another backbone of the same size only when told to', as
   expect(refused.stderr).toMatch(
     /^lopt: ERR_PROMPT_FILE: .* was trained on the backbone [0-9a-f]{64}, but /,
   )
+  expect(refused.stderr).toContain(': give --allow-other-backbone if that is wanted\n')
   const taken = await lopt([...args, '--allow-other-backbone'])
   expect(taken.code).toBe(0)
 })

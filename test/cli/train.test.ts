@@ -23,6 +23,10 @@ function train(...args: string[]): Promise<Outcome> {
   return lopt(['train', ...quick, ...args])
 }
 
+function configOf(out: string): unknown {
+  return JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'))
+}
+
 let json: Outcome
 const jsonOut = newOut()
 beforeAll(async () => {
@@ -76,13 +80,46 @@ test('writes configuration, events and prompt to the run folder', () => {
   expect(jsonLines(readFileSync(join(jsonOut, 'metrics.jsonl'), 'utf8'))).toEqual(
     json.events,
   )
-  const config = JSON.parse(readFileSync(join(jsonOut, 'config.json'), 'utf8')) as unknown
-  expect(config).toMatchObject({ training: { steps: 10, seed: 7 } })
+  expect(configOf(jsonOut)).toMatchObject({ training: { steps: 10, seed: 7 } })
   const { metadata } = openSafetensors(join(jsonOut, PROMPT_FILE))
   expect(metadata).toMatchObject({
     method: 'lopt-1',
     template: '{text} It was',
     rank: '2',
+  })
+})
+
+test('writes everything needed to run it again to config.json', async () => {
+  expect(configOf(jsonOut)).toMatchObject({
+    versions: { lopt: expect.any(String), torch: expect.stringMatching(/^2\./) },
+    backbone: { source: backbone, dtype: 'float32', device: 'cpu' },
+    prompt: { method: 'lopt-1', rank: 2, start: { init: 'vocab', seed: 7 } },
+    task: {
+      template: '{text} It was',
+      labels: { bad: 'bad', good: 'good' },
+      rows: { train: 54, dev: 6, test: 0, heldOut: 6 },
+      source: { data, labelField: 'label', seed: 7, devFraction: 0.1 },
+    },
+    training: { maxLength: 64 - 5 - 1, learningRate: 0.1, evalEvery: 1 },
+  })
+  const dev = writeRows(folder, 'dev-rows.jsonl', reviews(6))
+  const out = newOut()
+  const start = join(jsonOut, PROMPT_FILE)
+  const { code } = await lopt(
+    ['train', ...quick, '--data', 'rows.jsonl', '--eval-data', 'dev-rows.jsonl'].concat([
+      '--init',
+      `run1/${PROMPT_FILE}`,
+      '--steps',
+      '1',
+      '--out',
+      out,
+    ]),
+    { cwd: folder },
+  )
+  expect(code).toBe(0)
+  expect(configOf(out)).toMatchObject({
+    prompt: { start: { init: start, seed: 0 } },
+    task: { source: { data, evalData: dev, labelField: 'label', seed: 0 } },
   })
 })
 
@@ -120,6 +157,7 @@ test('says what is trained, on what, how it goes and where the prompt is', async
   expect(stderr).toMatch(/^eval at step 5: accuracy \d+\.\d %, macro-F1 .* best so far$/m)
   expect(stdout).toMatch(/^lopt-2 +128 +\d+\.\d % +\d+\.\d % +(5|10)\/10 /m)
   expect(stdout).toMatch(/^always good +0 +\d+\.\d %/m)
+  expect(stdout).toMatch(/^"always good" gives .* label of the training rows$/m)
   expect(stdout).toContain(`prompt:     ${join(out, PROMPT_FILE)}\nrun folder: ${out}\n`)
 })
 
@@ -141,6 +179,7 @@ test('gives the same losses again in another process', async () => {
 })
 
 test('takes the options of the method, the start and the optimizer', async () => {
+  const out = newOut()
   const { code, events } = await lopt([
     ...['train', '--backbone', backbone, '--data', data, '--template', '{text} It was'],
     ...[
@@ -185,6 +224,7 @@ test('takes the options of the method, the start and the optimizer', async () =>
       '--clip',
       '0.5',
       '--no-shuffle',
+      '--no-fast-paths',
       '--max-length',
       '30',
       '--eval-every',
@@ -192,19 +232,10 @@ test('takes the options of the method, the start and the optimizer', async () =>
       '--steps',
       '4',
     ],
-    ...[
-      '--dtype',
-      'float64',
-      '--device',
-      'cpu',
-      '--seed',
-      '3',
-      '--out',
-      newOut(),
-      '--json',
-    ],
+    ...['--dtype', 'float64', '--device', 'cpu', '--seed', '3', '--out', out, '--json'],
   ])
   expect(code).toBe(0)
+  expect(configOf(out)).toMatchObject({ training: { shuffle: false, fastPaths: false } })
   expect(events.map(({ type }) => type)).toEqual([
     'start',
     'step',
@@ -271,13 +302,13 @@ test.each([
     "option '--steps <n>' argument '0' is invalid. Expected an integer of 1 or more.",
   ],
   [['--method', 'lora'], 'Allowed choices are lopt-1, lopt-2, full.'],
-  [['--rank', '6'], 'Expected rank in 1..5 but received 6'],
-  [['--length', '63'], 'Expected length in 1..62 but received 63'],
+  [['--rank', '6'], 'Expected --rank in 1..5 but received 6'],
+  [['--length', '63'], 'Expected --length in 1..62 but received 63'],
   [
     ['--accumulate', '17'],
-    'Expected accumulate in 1..16, the batch size, but received 17',
+    'Expected --accumulate in 1..16, the batch size, but received 17',
   ],
-  [['--max-length', '60'], 'Expected maxLength in 1..58'],
+  [['--max-length', '60'], 'Expected --max-length in 1..58'],
   [['--template', 'no field'], 'has no {field}'],
   [
     ['--device', 'gpu'],
@@ -361,6 +392,22 @@ test('names the line of a label in --eval-data that the training rows do not hav
   expect(stderr).toBe(
     `lopt: ERR_DATA: ${dev}:4: The label "maybe" is not one of "bad", "good"\n`,
   )
+})
+
+test('reports a bug as one, not as bad usage', async () => {
+  // what a mistake in the command itself would throw, after the first event
+  const broken = 'data:text/javascript,AbortSignal.prototype.addEventListener=undefined'
+  const { code, stderr, events } = await lopt(
+    ['train', ...quick, '--data', data, '--out', newOut(), '--json'],
+    { env: { NODE_OPTIONS: `--import=${broken}` } },
+  )
+  expect(code).toBe(1)
+  const message = 'signal.addEventListener is not a function'
+  expect(events.at(-1)).toEqual({ type: 'error', code: 'ERR_UNEXPECTED', message })
+  expect(stderr.trimEnd().split('\n').slice(-2)).toEqual([
+    `lopt: unexpected error: ${message}`,
+    'This is a bug in lopt: LOPT_DEBUG=1 shows where it is.',
+  ])
 })
 
 test('fails for a device and a model that are not there', async () => {

@@ -133,6 +133,25 @@ describe('a round trip', () => {
   })
 })
 
+test('a prompt knows where its numbers came from', async () => {
+  const words = ['good', 'bad']
+  const starts: unknown[] = []
+  for (const init of ['random', 'text:the dog', 'labels']) {
+    const prompt = createPrompt(backbone, { init, labels: words, seed: 4 })
+    starts.push(prompt.start)
+    await savePrompt(path, prompt)
+    prompt.dispose()
+  }
+  const loaded = loadPrompt(path, backbone)
+  expect([...starts, loaded.start]).toEqual([
+    { init: 'random', seed: 4 },
+    { init: 'text:the dog', seed: 4 },
+    { init: 'labels', seed: 4, labels: words },
+    { file: path },
+  ])
+  loaded.dispose()
+})
+
 describe('the backbone', () => {
   test('of another fingerprint is refused with both named, unless allowed', async () => {
     await edited({ metadata: { backbone: 'abc123' } })

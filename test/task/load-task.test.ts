@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { LoptError } from '../../lib/errors.js'
 import { loadTask, readExamples } from '../../lib/task/load-task.js'
@@ -76,6 +76,22 @@ describe('loadTask', () => {
     })
     expect([task.train.length, task.dev.length]).toEqual([30, 0])
     expect(task.labels).toEqual(['odd', 'even'])
+  })
+
+  it('says where its rows were taken from, and how', async () => {
+    const data = fileOf('all.jsonl', many.map((row) => JSON.stringify(row)).join('\n'))
+    const own = { data, labelField: 'label', seed: 0, devFraction: 0.1 }
+    expect((await loadTask(relative('', data))).source).toEqual(own)
+    const split = await loadTask(data, { evalData: data, seed: 4, limit: 20 })
+    expect(split.source).toEqual({
+      data,
+      evalData: data,
+      labelField: 'label',
+      seed: 4,
+      limit: 20,
+    })
+    const bundled = await loadTask('topics', { limit: { train: 9 } })
+    expect(bundled.source).toEqual({ task: 'topics', seed: 0, limit: { train: 9 } })
   })
 
   it('refuses a name that is neither a task nor a data file', async () => {

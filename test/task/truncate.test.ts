@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { fillTemplate } from '../../lib/task/template.js'
-import { fillTokens } from '../../lib/task/truncate.js'
+import { fillTokens, fillTokensOfAll } from '../../lib/task/truncate.js'
 import { decode, encode } from './toy-tokenizer.js'
 
 const words = (
@@ -122,5 +122,48 @@ describe('fillTokens', () => {
         `Expected maxTokens to be an integer of 1 or more but received ${limit}`,
       ),
     )
+  })
+})
+
+describe('fillTokensOfAll', () => {
+  const template = 'Text: {text}nger. {other} It was'
+  const rows = Array.from({ length: 50 }, (_, i) => ({
+    text: textOf(i, 3 * (i % 9)),
+    other: textOf(i + 50, 2 * (i % 7)),
+  }))
+
+  it('gives what fillTokens gives for each row', async () => {
+    const expected = rows.map((row) => fillTokens(template, row, encode, 30))
+    expect(expected.filter(({ truncated }) => truncated > 0).length).toBeGreaterThan(20)
+    const many = async (texts: readonly string[]) => texts.map(encode)
+    expect(await fillTokensOfAll(template, rows, many, 30)).toEqual(expected)
+  })
+
+  it('asks for each text once at a time, in few calls, and for long texts hardly again', async () => {
+    const calls: (readonly string[])[] = []
+    const long = rows.map(({ text }) => ({ text: text.repeat(20), other: '' }))
+    await fillTokensOfAll(
+      template,
+      long,
+      async (texts) => {
+        calls.push(texts)
+        return texts.map(encode)
+      },
+      30,
+    )
+    expect(calls.length).toBeLessThan(100)
+    for (const texts of calls) expect(new Set(texts).size).toBe(texts.length)
+    const characters = calls.flat().reduce((sum, text) => sum + text.length, 0)
+    const whole = long.reduce((sum, { text }) => sum + text.length, 0)
+    expect(characters).toBeLessThan(2 * whole)
+  })
+
+  it('keeps the longest beginning that fits where a text has other tokens than its words', async () => {
+    // three characters a token, whatever the words
+    const encodeThrees = (text: string) => (text.match(/[\s\S]{1,3}/g) ?? []).map(() => 1)
+    const many = async (texts: readonly string[]) => texts.map(encodeThrees)
+    const text = 'the cat and the dog '.repeat(9)
+    const [filled] = await fillTokensOfAll('{text}', [{ text }], many, 20)
+    expect(filled).toEqual({ ids: Array(20).fill(1), truncated: 40 })
   })
 })

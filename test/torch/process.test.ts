@@ -1,51 +1,14 @@
 // The addon in worker threads, and how a process ends: with work queued, with a worker running.
-// The programs run on a bundle of lib/torch, as Node cannot load TypeScript.
 
-import { execFile } from 'node:child_process'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { build } from 'tsup'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { bundledPrograms, fine } from '../programs.js'
 
-// Inside the package: the addon is found from the nearest package.json above the code.
-const root = fileURLToPath(new URL('../..', import.meta.url))
-const folder = join(root, 'node_modules', '.cache', `lopt-process-test-${process.pid}`)
-
-beforeAll(async () => {
-  mkdirSync(folder, { recursive: true })
-  await build({
-    config: false,
-    entry: { torch: join(root, 'lib/torch/index.ts') },
-    format: ['esm'],
-    outDir: folder,
-    platform: 'node',
-    target: 'node20',
-    silent: true,
-    dts: false,
-    splitting: false,
-    outExtension: () => ({ js: '.mjs' }),
-  })
-})
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
-
-let count = 0
-/** Runs a program in a process of its own; gives what it printed and how it ended. */
-async function run(source: string, args: string[] = []) {
-  const path = join(folder, `program-${count++}.mjs`)
-  writeFileSync(path, `import * as torch from './torch.mjs'\n${source}`)
-  try {
-    const { stdout } = await promisify(execFile)(process.execPath, [...args, path], {
-      timeout: 50_000,
-    })
-    return { code: 0 as number | string | null, signal: null as string | null, stdout }
-  } catch (error) {
-    const { code, signal, stdout, stderr } = error as Record<string, string | null>
-    return { code: code ?? null, signal: signal ?? null, stdout: `${stdout}${stderr}` }
-  }
-}
-const fine = (stdout: string) => ({ code: 0, signal: null, stdout })
+const { folder, run } = bundledPrograms(
+  { torch: 'torch/index.ts' },
+  "import * as torch from './torch.mjs'\n",
+)
 
 describe('a process', () => {
   test('ends by itself when the work is done', async () => {
@@ -258,7 +221,7 @@ describe('the collector', () => {
         }
         console.log(torch.memory().tensors - before)
       `,
-        ['--expose-gc'],
+        { args: ['--expose-gc'] },
       ),
     ).toEqual(fine('0\n'))
   })

@@ -12,8 +12,26 @@ import {
   type Prompt,
   type Task,
 } from '../index.js'
-import { UsageError } from './failure.js'
-import { choice, flag, optional, path, required, text, withDefault } from './options.js'
+import {
+  encodeLabels,
+  encodeTexts,
+  type TextFormat,
+  textLimit,
+} from '../inference/index.js'
+import { parseTemplate } from '../task/index.js'
+import { parseDevice } from '../torch/index.js'
+import { asked, UsageError } from './failure.js'
+import {
+  choice,
+  flag,
+  integer,
+  list,
+  optional,
+  path,
+  required,
+  text,
+  withDefault,
+} from './options.js'
 
 const DTYPES = [
   'float64',
@@ -47,6 +65,7 @@ export const backboneOptions = {
 }
 
 export const promptOptions = {
+  prompt: optional('--prompt <file>', 'prompt file', path, 'none: the text alone'),
   allowOtherBackbone: flag(
     '--allow-other-backbone',
     'take a prompt that was trained on another model of the same hidden size',
@@ -62,24 +81,79 @@ export const dataOptions = {
   ),
 }
 
-export async function openBackbone(options: {
-  backbone: string
-  device: string
-  dtype: BackboneDType | undefined
-}): Promise<Backbone> {
-  return await loadBackbone(options.backbone, {
-    device: options.device,
-    dtype: options.dtype,
+/** `--template`, with what counts without it. */
+export function templateOption(otherwise: string) {
+  const description = "what the model reads, {field} being a row's value"
+  return optional('--template <text>', description, text, otherwise)
+}
+
+/** `--labels`, with what counts without it. */
+export function labelsOption(otherwise: string) {
+  return optional('--labels <names>', 'labels with commas between them', list, otherwise)
+}
+
+export const fastPathsOption = flag(
+  '--no-fast-paths',
+  'share and skip nothing that a frozen model allows: slower',
+)
+
+export const batchOptions = {
+  batchSize: withDefault('--batch-size <n>', 'rows computed at once', integer(1), 16),
+  fastPaths: fastPathsOption,
+}
+
+interface BackboneValues {
+  readonly backbone: string
+  readonly device: string
+  readonly dtype: BackboneDType | undefined
+}
+
+/** Opens the backbone for as long as `use` takes. */
+export async function withBackbone<T>(
+  { backbone: source, device, dtype }: BackboneValues,
+  use: (backbone: Backbone) => Promise<T>,
+): Promise<T> {
+  await asked(() => parseDevice(device))
+  const backbone = await loadBackbone(source, { device, dtype })
+  try {
+    return await use(backbone)
+  } finally {
+    backbone.dispose()
+  }
+}
+
+/** Opens backbone and prompt for as long as `use` takes; without `--prompt` it gets null. */
+export async function withModel<T>(
+  values: BackboneValues & { prompt: string | undefined; allowOtherBackbone: boolean },
+  use: (backbone: Backbone, prompt: Prompt | null) => Promise<T>,
+): Promise<T> {
+  return await withBackbone(values, async (backbone) => {
+    const { prompt: file, allowOtherBackbone } = values
+    if (file === undefined) return await use(backbone, null)
+    const prompt = loadPrompt(file, backbone, { allowOtherBackbone })
+    try {
+      return await use(backbone, prompt)
+    } finally {
+      prompt.dispose()
+    }
   })
 }
 
-/** The prompt of a file, or null without one. */
-export function openPrompt(
-  file: string | undefined,
+/** @throws UsageError where template and labels fit neither the tokenizer nor the positions. */
+export async function checkFormat(
   backbone: Backbone,
-  { allowOtherBackbone }: { allowOtherBackbone: boolean },
-): Prompt | null {
-  return file === undefined ? null : loadPrompt(file, backbone, { allowOtherBackbone })
+  prompt: Prompt | null,
+  format: TextFormat,
+): Promise<void> {
+  await asked(async () => {
+    const labels = encodeLabels(backbone, format)
+    const limit = textLimit(backbone, prompt, labels, {
+      trained: prompt?.task?.maxLength,
+    })
+    const { fields } = parseTemplate(format.template)
+    const row = { fields: Object.fromEntries(fields.map((field) => [field, 'a'])) }
+    await encodeTexts(backbone, format.template, [row], limit)
+  })
 }
 
 /** Either a bundled task's name or a data file, and not both. */
@@ -122,11 +196,9 @@ export async function openTask(
   given: Pick<LoadTaskOptions, 'template' | 'labels'>,
   more: LoadTaskOptions = {},
 ): Promise<Task> {
-  return await loadTask(source, {
-    ...more,
-    template: given.template ?? prompt?.task?.template,
-    ...labelsAndWords(given.labels, prompt),
-  })
+  const template = given.template ?? prompt?.task?.template
+  const labels = labelsAndWords(given.labels, prompt)
+  return await asked(() => loadTask(source, { ...more, template, ...labels }))
 }
 
 /** Labels from the command line stand for themselves; a prompt file has its labels' words. */

@@ -1,0 +1,172 @@
+// The options of `lopt train`, as tables by heading. Knows no training.
+
+import { DEFAULT_LEARNING_RATES, METHOD_NAMES } from '../index.js'
+import { ACTIVATION_NAMES } from '../prompt/activation.js'
+import { PLACEMENTS } from '../prompt/index.js'
+import { OBJECTIVES } from '../train/loss.js'
+import { OPTIMIZERS } from '../train/options.js'
+import { SCHEDULES } from '../train/schedule.js'
+import {
+  backboneOptions,
+  dataOptions,
+  fastPathsOption,
+  templateOption,
+} from './model-options.js'
+import {
+  choice,
+  flag,
+  integer,
+  jsonOption,
+  notNegative,
+  type OptionValues,
+  optional,
+  path,
+  positive,
+  required,
+  text,
+  withDefault,
+} from './options.js'
+
+const data = {
+  ...dataOptions,
+  evalData: optional(
+    '--eval-data <file>',
+    'rows to evaluate on',
+    path,
+    'a tenth of --data, held out by --seed',
+  ),
+  template: templateOption("{text}, or the task's own"),
+  maxLength: optional(
+    '--max-length <n>',
+    'tokens of text at most; longer fields are cut',
+    integer(1),
+    'what prompt and label leave of the positions',
+  ),
+}
+
+const shape = {
+  method: withDefault(
+    '--method <name>',
+    `how the prompt is parametrised: ${METHOD_NAMES.join(', ')}`,
+    choice(METHOD_NAMES),
+    'lopt-1',
+  ),
+  length: withDefault('--length <n>', 'virtual tokens of the prompt', integer(1), 20),
+  rank: withDefault(
+    '--rank <n>',
+    'rank of the prompt, for lopt-1 and lopt-2',
+    integer(1),
+    4,
+  ),
+  activation: withDefault(
+    '--activation <name>',
+    `for lopt-2: ${ACTIVATION_NAMES.join(', ')}`,
+    choice(ACTIVATION_NAMES),
+    'relu',
+  ),
+  activationThreshold: withDefault(
+    '--activation-threshold <x>',
+    'for soft-threshold',
+    notNegative,
+    0.1,
+  ),
+  placement: withDefault(
+    '--placement <where>',
+    `where the prompt stands: ${PLACEMENTS.join(', ')}`,
+    choice(PLACEMENTS),
+    'prefix',
+  ),
+  init: withDefault(
+    '--init <how>',
+    'start from: random, vocab, labels, text:WORDS, or a prompt file',
+    text,
+    'vocab',
+  ),
+}
+
+const training = {
+  objective: withDefault(
+    '--objective <name>',
+    'lm (over the whole vocabulary) or verbalizer (among the labels)',
+    choice(OBJECTIVES),
+    'lm',
+  ),
+  steps: withDefault('--steps <n>', 'optimizer steps', integer(1), 1000),
+  batchSize: withDefault('--batch-size <n>', 'rows a step', integer(1), 16),
+  accumulate: withDefault(
+    '--accumulate <n>',
+    'parts that a batch is computed in, one after the other',
+    integer(1),
+    1,
+  ),
+  lr: optional(
+    '--lr <rate>',
+    'learning rate',
+    positive,
+    Object.entries(DEFAULT_LEARNING_RATES)
+      .map(([method, rate]) => `${method} ${rate}`)
+      .join(', '),
+  ),
+  weightDecay: withDefault('--weight-decay <x>', 'weight decay', notNegative, 0),
+  clip: withDefault(
+    '--clip <norm>',
+    'greatest norm of the gradient; 0: none',
+    notNegative,
+    1,
+  ),
+  optimizer: withDefault(
+    '--optimizer <name>',
+    OPTIMIZERS.join(', '),
+    choice(OPTIMIZERS),
+    'adam',
+  ),
+  schedule: withDefault(
+    '--schedule <name>',
+    `of the learning rate: ${SCHEDULES.join(', ')}`,
+    choice(SCHEDULES),
+    'constant',
+  ),
+  warmupSteps: withDefault(
+    '--warmup-steps <n>',
+    'steps over which the learning rate rises',
+    integer(0),
+    0,
+  ),
+  seed: withDefault(
+    '--seed <n>',
+    'of the start, the order of the rows and the held-out rows',
+    integer(0),
+    0,
+  ),
+  shuffle: flag('--no-shuffle', 'take the rows in their order'),
+  fastPaths: fastPathsOption,
+  evalEvery: optional(
+    '--eval-every <n>',
+    'steps between evaluations; the best prompt is kept; 0: the last one is',
+    integer(0),
+    'a tenth of --steps',
+  ),
+}
+
+const report = {
+  out: required('--out <dir>', 'run folder to write; new or empty', path),
+  json: jsonOption,
+}
+
+export const trainOptions = {
+  'Model:': backboneOptions,
+  'Task:': data,
+  'Prompt:': shape,
+  'Training:': training,
+  'Output:': report,
+}
+
+export const allTrainOptions = {
+  ...backboneOptions,
+  ...data,
+  ...shape,
+  ...training,
+  ...report,
+}
+
+export type TrainOptionValues = OptionValues<typeof allTrainOptions>

@@ -1,0 +1,52 @@
+// What a run folder's config.json says: docs/file-formats.md, "Run folder". Everything that is needed
+// to run it again; reads and writes nothing.
+
+import { resolve } from 'node:path'
+import type { Backbone } from '../backbone/index.js'
+import { native, packageVersion } from '../native.js'
+import type { TrainOptions, TrainSettings } from './options.js'
+
+/** @param settings all of them, with the limit of the texts that the defaults gave */
+export function runConfig(
+  { backbone, prompt, task }: TrainOptions,
+  settings: TrainSettings,
+): object {
+  return {
+    versions: {
+      lopt: packageVersion(),
+      torch: native().torchVersion,
+      node: process.versions.node,
+    },
+    backbone: {
+      source: sourceOf(backbone),
+      fingerprint: backbone.fingerprint,
+      dtype: backbone.dtype,
+      device: backbone.device,
+    },
+    prompt: {
+      ...prompt.config,
+      start: prompt.start ?? null,
+      trainableParameters: prompt.trainableParameters,
+    },
+    task: {
+      name: task.name,
+      source: task.source ?? null,
+      template: task.template,
+      labels: task.verbalizer,
+      metric: task.metric,
+      rows: {
+        train: task.train.length,
+        dev: task.dev.length,
+        test: task.test.length,
+        heldOut: task.heldOut,
+      },
+    },
+    training: settings,
+  }
+}
+
+/** A folder as an absolute path: the run may be read from elsewhere. */
+function sourceOf({ source }: Backbone): string {
+  const isFolder = source !== 'created' && !source.startsWith('builtin:')
+  return isFolder ? resolve(source) : source
+}
