@@ -45,8 +45,21 @@ export async function loadBackbone(
     dtype: dtype === undefined ? undefined : checkBackboneDType(dtype),
   }
   const info = await stat(source).catch(() => undefined)
-  if (info?.isFile()) return await loadTorchScriptFile(source, options)
+  if (info?.isFile()) {
+    refusePartOfFolder(source)
+    return await loadTorchScriptFile(source, options)
+  }
   return await loadFolder(await folderOf(source), options)
+}
+
+/** The files of a checkpoint folder make a backbone together only. */
+function refusePartOfFolder(path: string): void {
+  if (!/\.(safetensors|bin|json|model)$/.test(path)) return
+  throw new LoptError(
+    'ERR_UNSUPPORTED',
+    `${path} is a part of a checkpoint folder (config.json, tokenizer.json, model.safetensors): give ` +
+      'the folder',
+  )
 }
 
 async function folderOf(source: string): Promise<string> {
