@@ -139,6 +139,10 @@ const training = {
     0,
   ),
   shuffle: flag('--no-shuffle', 'take the rows in their order'),
+  batchByLength: flag(
+    '--no-batch-by-length',
+    'batches of any rows, not of rows of like length: where length tells the label',
+  ),
   fastPaths: fastPathsOption,
   evalEvery: optional(
     '--eval-every <n>',

@@ -91,6 +91,7 @@ async function run(
       warmupSteps: values.warmupSteps,
       seed: values.seed,
       shuffle: values.shuffle,
+      batchByLength: values.batchByLength,
       fastPaths: values.fastPaths,
       maxLength: values.maxLength,
       evalEvery: values.evalEvery,

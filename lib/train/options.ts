@@ -45,8 +45,14 @@ export interface TrainOptions {
   /** Only this many dev rows at each evaluation; default: all. */
   evalLimit?: number
   /**
-   * Skip what a frozen model allows (default): the prompt's rows run once a step, and batches are of
-   * rows of like length, see `batches`. false: neither.
+   * Rows of like length in a batch (default), so that little padding is computed; see `batches`. Where
+   * a text's length tells its label, batches differ in their mix of labels, and learning is slower:
+   * turn it off there.
+   */
+  batchByLength?: boolean
+  /**
+   * Skip what a frozen model allows (default): a prefix prompt's rows run once a step, and
+   * `batchByLength`. false: neither.
    */
   fastPaths?: boolean
   /** Run folder: configuration, events, the best prompt. It must be new or empty. */
@@ -83,6 +89,7 @@ const numbers = z.strictObject({
   maxLength: positive.optional(),
   evalEvery: z.int().min(0).optional(),
   evalLimit: positive.optional(),
+  batchByLength: z.boolean().default(true),
   fastPaths: z.boolean().default(true),
   out: z.string().min(1).optional(),
 })

@@ -125,7 +125,8 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
 
     await optimizer.zeroGrad() // whatever was there before
     const lengths = rows.map(({ text }) => text.length)
-    const order = batches(lengths, { ...settings, byLength: settings.fastPaths })
+    const byLength = settings.fastPaths && settings.batchByLength
+    const order = batches(lengths, { ...settings, byLength })
     for (let step = 1; step <= settings.steps; step += 1) {
       if (signal?.aborted) throw await aborted(step - 1)
       const batch = (order.next().value as number[]).map((i) => rows[i] as TrainingRow)

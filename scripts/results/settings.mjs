@@ -10,21 +10,23 @@ export const RANK = 4
 export const METHODS = ['lopt-1', 'lopt-2', 'full']
 
 /** One grid for every method and task; the choice is made on dev with seed 0. */
-export const LEARNING_RATES = [0.01, 0.03, 0.1, 0.3]
+export const LEARNING_RATES = [0.03, 0.1, 0.3, 1]
 
 export const TASKS = {
   topics: {
     metric: 'accuracy',
     training: { steps: 800, batchSize: 16, evalEvery: 200, schedule: 'linear' },
   },
+  // Ham and spam differ in length: batches by length differ in their labels, which slowed learning on dev.
   spam: {
     metric: 'macroF1',
     training: {
-      steps: 800,
+      steps: 1200,
       batchSize: 16,
-      evalEvery: 200,
+      evalEvery: 300,
       schedule: 'linear',
       maxLength: 64,
+      batchByLength: false,
     },
   },
 }
