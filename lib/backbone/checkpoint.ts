@@ -50,6 +50,33 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   throw noWeights(folder, there)
 }
 
+/** Beside the weights: what a backbone and its tokenizer are read from. */
+const SMALL_FILES = [
+  'config.json',
+  'generation_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+]
+
+/**
+ * Those of a repository's files that a backbone is opened from.
+ *
+ * @param source names the repository in errors
+ * @throws LoptError as `openCheckpoint`, before anything is downloaded.
+ */
+export function checkpointFiles(paths: readonly string[], source: string): string[] {
+  const small = SMALL_FILES.filter((name) => paths.includes(name))
+  for (const name of ['config.json', 'tokenizer.json']) {
+    if (small.includes(name)) continue
+    throw new LoptError('ERR_MODEL_FILE', `${source} holds no ${name}`)
+  }
+  if (paths.includes(WEIGHTS)) return [...small, WEIGHTS]
+  if (!paths.includes(INDEX)) throw noWeights(source, paths)
+  const shards = paths.filter((path) => /^model-[\w-]+\.safetensors$/.test(path))
+  return [...small, INDEX, ...shards]
+}
+
 async function namesIn(folder: string): Promise<string[]> {
   try {
     return await readdir(folder)

@@ -1,5 +1,6 @@
 // Public exports of the frozen models.
 
+export type { DownloadEvent } from '../hub/index.js'
 export type {
   Backbone,
   BackboneConfig,

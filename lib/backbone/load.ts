@@ -1,12 +1,18 @@
-// Where a backbone comes from: a folder, or a model that ships with the package. Knows no model.
+// Where a backbone comes from: a folder, a file, the hub, or the package itself. Knows no model.
 
 import { readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { LoptError } from '../errors.js'
+import {
+  type DownloadEvent,
+  downloadSnapshot,
+  type SnapshotOptions,
+} from '../hub/index.js'
 import { packageRoot } from '../native.js'
 import { kindOf } from '../torch/check.js'
 import { parseDevice } from '../torch/index.js'
+import { checkpointFiles } from './checkpoint.js'
 import { type Backbone, type BackboneDType, checkBackboneDType } from './contract.js'
 import { loadFolder } from './folder.js'
 import { loadTorchScriptFile } from './torchscript-file.js'
@@ -18,7 +24,15 @@ export interface LoadBackboneOptions {
   device?: string | undefined
   /** What to compute in. Default: float32 on a CPU, the file's own elsewhere. */
   dtype?: BackboneDType | undefined
+  /** Of a model id: branch, tag or commit, default `main`. */
+  revision?: string | undefined
+  /** What comes of a model id's download. */
+  onDownload?: ((event: DownloadEvent) => void) | undefined
+  /** Stops a download; it goes on from there another time. */
+  signal?: AbortSignal | undefined
 }
+
+type HubOptions = Pick<SnapshotOptions, 'revision' | 'onEvent' | 'signal'>
 
 /**
  * Opens a frozen language model. Weights whose dtype and device fit stay in the mapped file: a
@@ -27,14 +41,16 @@ export interface LoadBackboneOptions {
  *
  * @param source a Hugging Face checkpoint folder (config.json, tokenizer.json, safetensors in one
  *   file or sharded), a `.pt` file that meets docs/backbone-contract.md (it holds code: loading one is
- *   as trusted as running a program), or `builtin:NAME` for a model that ships with the package
+ *   as trusted as running a program), `builtin:NAME` for a model that ships with the package, or else
+ *   a model id of the Hugging Face hub, such as `openai-community/gpt2`: its files are taken from the
+ *   standard cache or downloaded into it. HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE count
  * @throws LoptError `ERR_MODEL_FILE` naming the file, field or tensor that is missing or wrong;
  *   `ERR_UNSUPPORTED` for a format, model or switch that is not supported; `ERR_DEVICE` for a
- *   device that is not there.
+ *   device that is not there; `ERR_NETWORK` for a download that fails.
  */
 export async function loadBackbone(
   source: string,
-  { device = 'cpu', dtype }: LoadBackboneOptions = {},
+  { device = 'cpu', dtype, revision, onDownload, signal }: LoadBackboneOptions = {},
 ): Promise<Backbone> {
   if (typeof source !== 'string') {
     throw new TypeError(`Expected source to be a string but received ${kindOf(source)}`)
@@ -49,7 +65,8 @@ export async function loadBackbone(
     refusePartOfFolder(source)
     return await loadTorchScriptFile(source, options)
   }
-  return await loadFolder(await folderOf(source), options)
+  const hub = { revision, onEvent: onDownload, signal }
+  return await loadFolder(await folderOf(source, hub), options)
 }
 
 /** The files of a checkpoint folder make a backbone together only. */
@@ -62,19 +79,18 @@ function refusePartOfFolder(path: string): void {
   )
 }
 
-async function folderOf(source: string): Promise<string> {
+async function folderOf(source: string, hub: HubOptions): Promise<string> {
   if (source.startsWith(BUILTIN)) return await builtinFolder(source.slice(BUILTIN.length))
   const info = await stat(source).catch(() => undefined)
   if (info?.isDirectory()) return source
-  const looksLikeId = /^[\w.-]+(\/[\w.-]+)?$/.test(source) && !source.startsWith('.')
-  throw new LoptError(
-    'ERR_MODEL_FILE',
-    `There is no folder ${source}.` +
-      (looksLikeId
-        ? ' If it is a model id of the Hugging Face hub: this version does not download. Run ' +
-          `\`hf download ${source} --local-dir DIR\` and give DIR.`
-        : ''),
-  )
+  if (/^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(source)) {
+    return await downloadSnapshot({
+      id: source,
+      select: (paths) => checkpointFiles(paths, source),
+      ...hub,
+    })
+  }
+  throw new LoptError('ERR_MODEL_FILE', `There is no folder ${source}.`)
 }
 
 async function builtinFolder(name: string): Promise<string> {

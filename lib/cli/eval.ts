@@ -88,15 +88,16 @@ export function addEval(program: Command, context: Context): void {
 
 async function run(
   values: OptionValues<typeof options>,
-  { output, signal }: Context,
+  context: Context,
 ): Promise<void> {
+  const { output, signal } = context
   if (values.hard === (values.prompt !== undefined)) {
     throw new UsageError(
       'Give either --prompt FILE, or --hard for the template alone without a prompt',
     )
   }
   const { source, bundled } = taskSource(values)
-  await withModel(values, async (backbone, prompt) => {
+  await withModel(values, context, async (backbone, prompt) => {
     // all rows of a data file are its test split, and where its labels come from
     const rows = bundled ? {} : { testData: source, devFraction: 0 }
     const task = await openTask(source, prompt, values, rows)

@@ -3,12 +3,22 @@
 
 import { stat } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { exportBackbone, loadBackbone } from '../index.js'
+import { exportBackbone } from '../index.js'
 import type { Context } from './interrupt.js'
-import { deviceOption, dtypeOption } from './model-options.js'
+import {
+  deviceOption,
+  dtypeOption,
+  revisionOption,
+  withBackbone,
+} from './model-options.js'
 import { addOptions, jsonOption, type OptionValues, optionValues } from './options.js'
 
-const options = { device: deviceOption, dtype: dtypeOption, json: jsonOption }
+const options = {
+  revision: revisionOption,
+  device: deviceOption,
+  dtype: dtypeOption,
+  json: jsonOption,
+}
 
 const HELP = `
 SOURCE is what --backbone takes elsewhere. The file holds module, config.json and tokenizer;
@@ -38,17 +48,15 @@ export function addExport(program: Command, context: Context): void {
 async function run(
   source: string,
   file: string,
-  { device, dtype }: OptionValues<typeof options>,
-  { output }: Context,
+  values: OptionValues<typeof options>,
+  context: Context,
 ): Promise<void> {
-  const backbone = await loadBackbone(source, { device, dtype })
-  try {
+  await withBackbone({ ...values, backbone: source }, context, async (backbone) => {
     await exportBackbone(file, backbone)
     const { size } = await stat(file)
     const { fingerprint } = backbone
+    const { output } = context
     output.event({ type: 'result', path: file, sizeBytes: size, fingerprint })
     output.note(`${file}: ${(size / 1e6).toFixed(1)} MB, ${backbone.dtype}`)
-  } finally {
-    backbone.dispose()
-  }
+  })
 }

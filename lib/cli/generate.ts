@@ -102,7 +102,7 @@ async function run(
 ): Promise<void> {
   const { output, signal } = context
   const text = values.text ?? (await standardInput(context))
-  await withModel(values, async (backbone, prompt) => {
+  await withModel(values, context, async (backbone, prompt) => {
     let streamed = ''
     const events = generate({
       backbone,

@@ -20,7 +20,9 @@ import {
 } from '../inference/index.js'
 import { parseTemplate } from '../task/index.js'
 import { parseDevice } from '../torch/index.js'
+import { showDownload } from './download-progress.js'
 import { asked, UsageError } from './failure.js'
+import type { Context } from './interrupt.js'
 import {
   choice,
   flag,
@@ -54,12 +56,20 @@ export const dtypeOption = optional(
   "float32 on a CPU, else the file's own",
 )
 
+export const revisionOption = optional(
+  '--revision <name>',
+  'branch, tag or commit of a model id',
+  text,
+  'main',
+)
+
 export const backboneOptions = {
   backbone: required(
     '--backbone <source>',
-    'frozen model: a Hugging Face checkpoint folder, a .pt file, or builtin:NAME',
+    'frozen model: a Hugging Face checkpoint folder or model id, a .pt file, or builtin:NAME',
     text,
   ),
+  revision: revisionOption,
   device: deviceOption,
   dtype: dtypeOption,
 }
@@ -104,17 +114,22 @@ export const batchOptions = {
 
 interface BackboneValues {
   readonly backbone: string
+  readonly revision: string | undefined
   readonly device: string
   readonly dtype: BackboneDType | undefined
 }
 
 /** Opens the backbone for as long as `use` takes. */
 export async function withBackbone<T>(
-  { backbone: source, device, dtype }: BackboneValues,
+  { backbone: source, revision, device, dtype }: BackboneValues,
+  { output, signal }: Context,
   use: (backbone: Backbone) => Promise<T>,
 ): Promise<T> {
   await asked(() => parseDevice(device))
-  const backbone = await loadBackbone(source, { device, dtype })
+  const download = showDownload(output)
+  const onDownload = download.event
+  const options = { device, dtype, revision, signal, onDownload }
+  const backbone = await loadBackbone(source, options).finally(() => download.stop())
   try {
     return await use(backbone)
   } finally {
@@ -125,9 +140,10 @@ export async function withBackbone<T>(
 /** Opens backbone and prompt for as long as `use` takes; without `--prompt` it gets null. */
 export async function withModel<T>(
   values: BackboneValues & { prompt: string | undefined; allowOtherBackbone: boolean },
+  context: Context,
   use: (backbone: Backbone, prompt: Prompt | null) => Promise<T>,
 ): Promise<T> {
-  return await withBackbone(values, async (backbone) => {
+  return await withBackbone(values, context, async (backbone) => {
     const { prompt: file, allowOtherBackbone } = values
     if (file === undefined) return await use(backbone, null)
     const prompt = loadPrompt(file, backbone, { allowOtherBackbone })

@@ -62,10 +62,11 @@ export function addScore(program: Command, context: Context): void {
 
 async function run(
   values: OptionValues<typeof options>,
-  { output, signal }: Context,
+  context: Context,
 ): Promise<void> {
+  const { output, signal } = context
   const { data, batchSize, fastPaths } = values
-  await withModel(values, async (backbone, prompt) => {
+  await withModel(values, context, async (backbone, prompt) => {
     const task = await asked(() => formatOf(values, prompt))
     await checkFormat(backbone, prompt, task)
     const { fields } = parseTemplate(task.template)

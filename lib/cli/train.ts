@@ -42,7 +42,7 @@ export function addTrain(program: Command, context: Context): void {
     const values = optionValues(command, allTrainOptions)
     checkMeaning(values, (name) => command.getOptionValueSource(name) === 'cli')
     const task = await openTrainingTask(values)
-    await withBackbone(values, async (backbone) => {
+    await withBackbone(values, context, async (backbone) => {
       const prompt = await asked(() => createStart(values, backbone, task))
       try {
         await run(values, { backbone, prompt, task }, context)

@@ -1,0 +1,4 @@
+// Public within the library: a folder with a repository's files.
+
+export { type HubSettings, hubSettings } from './settings.js'
+export { type DownloadEvent, downloadSnapshot, type SnapshotOptions } from './snapshot.js'
