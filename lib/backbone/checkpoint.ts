@@ -59,6 +59,9 @@ const SMALL_FILES = [
   'special_tokens_map.json',
 ]
 
+/** What tokenizer.json can be made of. */
+const SENTENCEPIECE = 'spiece.model'
+
 /**
  * Those of a repository's files that a backbone is opened from.
  *
@@ -67,9 +70,17 @@ const SMALL_FILES = [
  */
 export function checkpointFiles(paths: readonly string[], source: string): string[] {
   const small = SMALL_FILES.filter((name) => paths.includes(name))
-  for (const name of ['config.json', 'tokenizer.json']) {
-    if (small.includes(name)) continue
-    throw new LoptError('ERR_MODEL_FILE', `${source} holds no ${name}`)
+  if (!small.includes('config.json')) {
+    throw new LoptError('ERR_MODEL_FILE', `${source} holds no config.json`)
+  }
+  if (!small.includes('tokenizer.json')) {
+    if (!paths.includes(SENTENCEPIECE)) {
+      throw new LoptError(
+        'ERR_MODEL_FILE',
+        `${source} holds neither tokenizer.json nor ${SENTENCEPIECE}`,
+      )
+    }
+    small.push(SENTENCEPIECE)
   }
   if (paths.includes(WEIGHTS)) return [...small, WEIGHTS]
   if (!paths.includes(INDEX)) throw noWeights(source, paths)

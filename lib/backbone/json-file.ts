@@ -1,4 +1,4 @@
-// Reads the small text files of a checkpoint folder. Knows no format but JSON.
+// Reads the small files of a checkpoint folder. Knows no format but JSON.
 
 import { readFile, stat } from 'node:fs/promises'
 import { LoptError } from '../errors.js'
@@ -16,6 +16,14 @@ export async function readText(
   path: string,
   maxBytes: number,
 ): Promise<string | undefined> {
+  return (await readBytes(path, maxBytes))?.toString('utf8')
+}
+
+/** As `readText`: the bytes. */
+export async function readBytes(
+  path: string,
+  maxBytes: number,
+): Promise<Buffer | undefined> {
   try {
     const info = await stat(path)
     if (!info.isFile()) throw new LoptError('ERR_MODEL_FILE', `${path}: not a file`)
@@ -25,7 +33,7 @@ export async function readText(
         `${path}: ${info.size} bytes, more than the ${maxBytes} that such a file may have`,
       )
     }
-    return await readFile(path, 'utf8')
+    return await readFile(path)
   } catch (cause) {
     if (cause instanceof LoptError) throw cause
     const { code, message } = cause as NodeJS.ErrnoException

@@ -145,7 +145,9 @@ test('a folder without a tokenizer says how to make one', async () => {
   rmSync(join(folder, 'tokenizer.json'))
   const { code, message } = await refusal(folder)
   expect(code).toBe('ERR_MODEL_FILE')
-  expect(message).toContain(`There is no tokenizer.json in ${folder}`)
+  expect(message).toContain(
+    `There is neither a tokenizer.json nor a spiece.model in ${folder}`,
+  )
   expect(message).toContain("save_pretrained('")
 })
 
