@@ -15,14 +15,19 @@ const JOBS = [
     name: 'topics',
     methods: METHODS,
     options: {},
-    training: { steps: 300, evalEvery: 150, evalLimit: 300, schedule: 'linear' },
+    training: { steps: 400, evalEvery: 200, evalLimit: 300, schedule: 'linear' },
   },
   {
     name: 'spam',
     methods: ['lopt-1'],
     options: { limit: { test: SPAM_TEST_ROWS } },
-    training: { steps: 500, evalEvery: 250, schedule: 'linear', maxLength: 64 },
-    learningRate: 0.3,
+    training: {
+      steps: 800,
+      evalEvery: 400,
+      schedule: 'linear',
+      maxLength: 64,
+      batchByLength: false,
+    },
   },
 ]
 
@@ -44,7 +49,7 @@ const add = (task, method, { trainableParameters, test, seconds }) => {
   ])
 }
 
-for (const { name, methods, options, training, learningRate } of JOBS) {
+for (const { name, methods, options, training } of JOBS) {
   const task = await loadTask(name, options)
   console.error(
     `\n${name}: ${task.labels.join(', ')}; ${task.train.length} rows to train on, ${task.test.length} to test on`,
@@ -53,7 +58,7 @@ for (const { name, methods, options, training, learningRate } of JOBS) {
   add(name, 'hard prompt', await hardPrompt({ backbone, task, training }))
   for (const method of methods) {
     const onEvent = progress(method, training.steps)
-    const cell = { method, seed: SEED, learningRate }
+    const cell = { method, seed: SEED }
     add(name, method, await runCell(cell, { backbone, task, training, onEvent }))
   }
 }

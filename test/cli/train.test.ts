@@ -100,7 +100,7 @@ test('writes everything needed to run it again to config.json', async () => {
       rows: { train: 54, dev: 6, test: 0, heldOut: 6 },
       source: { data, labelField: 'label', seed: 7, devFraction: 0.1 },
     },
-    training: { maxLength: 64 - 5 - 1, learningRate: 0.1, evalEvery: 1 },
+    training: { maxLength: 64 - 5 - 1, learningRate: 0.3, evalEvery: 1 },
   })
   const dev = writeRows(folder, 'dev-rows.jsonl', reviews(6))
   const out = newOut()
