@@ -82,7 +82,7 @@ export function textLimit(
 ): number {
   if (backbone.kind === 'encoder-decoder') {
     if (maxLength !== undefined) checkCount(maxLength, 'maxLength')
-    return maxLength ?? Math.min(trained, ENCODER_TOKENS)
+    return maxLength ?? (Number.isFinite(trained) ? trained : ENCODER_TOKENS)
   }
   const longest = Math.max(...labels.ids.map((ids) => ids.length))
   const left = backbone.maxPositions - (prompt?.config.length ?? 0) - longest

@@ -66,7 +66,9 @@ export function givenInputs(
     if (labels === undefined || labels.length === 0) {
       throw new RangeError("init 'labels' needs the words of the labels: give `labels`")
     }
-    const ids = tokenizer.encodeBatch(labels.map((words) => ` ${words}`)).flat()
+    // As they stand in a row: behind a text, or at the beginning of a decoder's.
+    const space = backbone.kind === 'causal' ? ' ' : ''
+    const ids = tokenizer.encodeBatch(labels.map((words) => space + words)).flat()
     return tokenRows(backbone, idTensor(cycled(ids, length)))
   }
   if (init.startsWith('text:')) {

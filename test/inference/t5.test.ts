@@ -185,6 +185,7 @@ describe('labels at a decoder', () => {
     ])
     expect(textLimit(backbone, null, found, {})).toBe(512)
     expect(textLimit(backbone, null, found, { maxLength: 2000 })).toBe(2000)
+    expect(textLimit(backbone, null, found, { trained: 800 })).toBe(800)
     backbone.dispose()
   })
 
