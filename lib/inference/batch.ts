@@ -4,11 +4,11 @@
 import { arrange, type Placement } from '../prompt/index.js'
 import { type Tensor, tensor } from '../torch/index.js'
 
-/** A text and the label that continues it; the label may be the one token that is to be predicted. */
+/** A text and the labels that may continue it: one at least, and as many for each row of a batch. */
 export interface Row {
   readonly text: readonly number[]
-  /** Tokens whose logits are wanted, in order: one at least. */
-  readonly label: readonly number[]
+  /** Tokens whose logits are wanted, in order: one token at least of each label. */
+  readonly labels: readonly (readonly number[])[]
 }
 
 /** Where a prompt of P vectors stands in a batch's rows. */
@@ -30,8 +30,9 @@ export interface Inputs {
 }
 
 /**
- * For a causal model: the label, but its last token, stands behind the text. K label tokens; Q
- * positions that run: P + T, or T where the prompt's keys and values are shared by all rows.
+ * For a causal model: a text's labels are a row each, and the label, but its last token, stands behind
+ * the text. K label tokens; Q positions that run: P + T, or T where the prompt's keys and values are
+ * shared by all rows.
  */
 export interface CausalBatch extends Inputs {
   /** int64 [B, Q] */
@@ -94,13 +95,16 @@ function makeInputs(
 
 export function makeCausalBatch(rows: readonly Row[], place: BatchPlace): CausalBatch {
   const { P, shared, device } = place
+  const pairs = rows.flatMap(({ text, labels }) =>
+    labels.map((label) => ({ text, label })),
+  )
   // A label's last token is predicted, never read.
-  const tokens = rows.map(({ text, label }) => [...text, ...label.slice(0, -1)])
-  const texts = rows.map(({ text }) => text.length)
-  const K = longest(rows.map(({ label }) => label))
+  const tokens = pairs.map(({ text, label }) => [...text, ...label.slice(0, -1)])
+  const texts = pairs.map(({ text }) => text.length)
+  const K = longest(pairs.map(({ label }) => label))
   const before = shared ? P : 0 // positions that lie before the batch's
   const Q = P + longest(tokens) - before
-  const queries = rows.map(({ text, label }) => {
+  const queries = pairs.map(({ text, label }) => {
     const first = P + text.length - 1 - before
     return Array.from({ length: K }, (_, j) => first + Math.min(j, label.length - 1))
   })
@@ -108,16 +112,16 @@ export function makeCausalBatch(rows: readonly Row[], place: BatchPlace): Causal
     tensor(values, { dtype: 'int64', device })
   return {
     ...makeInputs(tokens, texts, place),
-    positions: int64(rows.map(() => Array.from({ length: Q }, (_, i) => before + i))),
+    positions: int64(pairs.map(() => Array.from({ length: Q }, (_, i) => before + i))),
     queries: int64(queries),
-    asked: int64(rows.flatMap(({ label }, i) => label.map((_, j) => i * K + j))),
-    targets: int64(rows.flatMap(({ label }) => [...label])),
+    asked: int64(pairs.flatMap(({ label }, i) => label.map((_, j) => i * K + j))),
+    targets: int64(pairs.flatMap(({ label }) => [...label])),
   }
 }
 
 /**
- * @param rows those of one text stand together, share the text's array, and are as many for each
- *   text: the text is encoded once, and its n-th label decoded with the other texts' n-th
+ * A text is encoded once, and its n-th label decoded with the other texts' n-th.
+ *
  * @param tokens.end ends each text at the encoder
  * @param tokens.start what the decoder starts from
  */
@@ -127,11 +131,7 @@ export function makeEncoderDecoderBatch(
   { start, end }: { start: number; end: number },
 ): EncoderDecoderBatch {
   const { P, device } = place
-  const texts = rows
-    .filter(({ text }, i) => text !== rows[i - 1]?.text)
-    .map(({ text }) => text)
-  const perText = rows.length / texts.length
-  const ended = texts.map((text) => [...text, end])
+  const ended = rows.map(({ text }) => [...text, end])
   const Q = P + longest(ended)
   const isPadded = ended.some((ids) => P + ids.length < Q)
   const mask = () =>
@@ -143,31 +143,31 @@ export function makeEncoderDecoderBatch(
     tensor(values, { dtype: 'int64', device })
 
   // Of each text's n-th label: how long the batch is, and where it begins among all positions.
-  const groups = Array.from({ length: perText }, (_, n) => {
-    const own = rows.filter((_, i) => i % perText === n)
-    return { own, K: longest(own.map(({ label }) => label)) }
+  let positions = 0
+  const groups = (rows[0] as Row).labels.map((_, n) => {
+    const own = rows.map(({ labels }) => labels[n] as readonly number[])
+    const group = { own, K: longest(own), begin: positions }
+    positions += rows.length * group.K
+    return group
   })
-  const begins = groups.map((_, n) =>
-    groups.slice(0, n).reduce((sum, { K }) => sum + texts.length * K, 0),
+  const asked = rows.flatMap(({ labels }, i) =>
+    groups.flatMap(({ K, begin }, n) =>
+      (labels[n] as readonly number[]).map((_, j) => begin + i * K + j),
+    ),
   )
-  const asked = rows.flatMap(({ label }, i) => {
-    const n = i % perText
-    const begin = (begins[n] as number) + Math.floor(i / perText) * (groups[n]?.K ?? 0)
-    return label.map((_, j) => begin + j)
-  })
   return {
     encoder: {
       ...makeInputs(
         ended,
-        texts.map(({ length }) => length),
+        rows.map(({ text }) => text.length),
         place,
       ),
       mask: isPadded ? mask() : null,
     },
     decoder: groups.map(({ own, K }) =>
-      int64(own.map(({ label }) => padded([start, ...label.slice(0, -1)], K, start))),
+      int64(own.map((label) => padded([start, ...label.slice(0, -1)], K, start))),
     ),
     asked: int64(asked),
-    targets: int64(rows.flatMap(({ label }) => [...label])),
+    targets: int64(rows.flatMap(({ labels }) => labels.flat())),
   }
 }

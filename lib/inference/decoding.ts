@@ -110,7 +110,7 @@ function causalReader(
   return {
     async all(made) {
       // What was made stands where a label does: behind a suffix.
-      const rows = made.map((ids) => ({ text: given, label: [...ids, 0] }))
+      const rows = made.map((ids) => ({ text: given, labels: [[...ids, 0]] }))
       const prepared = await preparePrompt(backbone, prompt, { fastPaths: false })
       const batch = makeCausalBatch(rows, prepared.place)
       const x = await assemble(backbone, prepared, batch)
@@ -145,7 +145,7 @@ async function encoderDecoderReader(
   const cross = await noGrad(() =>
     tidy(async () => {
       const prepared = await preparePrompt(backbone, prompt)
-      const rows = [{ text: given, label: [ends.end] }]
+      const rows = [{ text: given, labels: [[ends.end]] }]
       const { encoder } = makeEncoderDecoderBatch(rows, prepared.place, ends)
       const x = await assemble(backbone, prepared, encoder)
       return await backbone.crossKeyValues(await backbone.encode({ x }))

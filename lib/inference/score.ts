@@ -173,7 +173,7 @@ export async function labelScores(
 ): Promise<Tensor> {
   const longer = labels.ids.filter((ids) => ids.length > 1)
   const read = longer.length > 0 ? longer : [[0]] // one query a text; which token comes is open
-  const rows = texts.flatMap((text): Row[] => read.map((label) => ({ text, label })))
+  const rows = texts.map((text): Row => ({ text, labels: read }))
   const logits = await labelLogits(backbone, prepared, rows)
   const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1)) // [M, N]
 
@@ -213,7 +213,7 @@ export async function verbalizerLogits(
   texts: readonly (readonly number[])[],
   labels: LabelTokens,
 ): Promise<Tensor> {
-  const rows = texts.map((text) => ({ text, label: [0] }))
+  const rows = texts.map((text) => ({ text, labels: [[0]] }))
   return labelLogits(backbone, prepared, rows, labelIds(backbone, labels))
 }
 

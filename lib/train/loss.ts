@@ -36,7 +36,7 @@ export async function trainingLoss(
   if (objective === 'lm') {
     const continued = rows.map(({ text, label }) => ({
       text,
-      label: labels.ids[label] as readonly number[],
+      labels: [labels.ids[label] as readonly number[]],
     }))
     const each = await labelLogProbabilities(backbone, prepared, continued) // [M]
     return each.sum().div(-rows.length)

@@ -3,6 +3,7 @@ import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import {
   labelLogProbabilities,
   makeCausalBatch,
+  makeEncoderDecoderBatch,
   preparePrompt,
   type Row,
 } from '../../lib/inference/index.js'
@@ -13,8 +14,8 @@ import { goldenPrompt } from './golden-prompts.js'
 
 const own = { shared: false, device: 'cpu' }
 const rows: Row[] = [
-  { text: [10, 11, 12], label: [20, 21] },
-  { text: [13], label: [22] },
+  { text: [10, 11, 12], labels: [[20, 21]] },
+  { text: [13], labels: [[22]] },
 ]
 
 function orderOf(placement: Placement): [long: number[], short: number[]] {
@@ -83,6 +84,45 @@ describe('a batch', () => {
   })
 })
 
+describe('a batch of an encoder-decoder', () => {
+  const place = { P: 2, placement: 'prefix', ...own } as const
+  const ends = { start: 0, end: 1 }
+  const batchOf = (given: Row[]) => makeEncoderDecoderBatch(given, place, ends)
+
+  test('has each text once, and each of its labels at the decoder', () => {
+    const batch = batchOf([
+      { text: [10, 11], labels: [[20, 1], [21]] },
+      { text: [12], labels: [[22, 23, 1], [24]] },
+    ])
+    expect(batch.encoder.ids.toArray()).toEqual([
+      [10, 11, 1],
+      [12, 1, 0],
+    ])
+    expect(batch.decoder.map((ids) => ids.toArray())).toEqual([
+      [
+        [0, 20, 0],
+        [0, 22, 23],
+      ],
+      [[0], [0]],
+    ])
+    // Positions 0 to 5 are the first labels', row by row; 6 and 7 the second ones'.
+    expect(batch.asked.toArray()).toEqual([0, 1, 6, 3, 4, 5, 7])
+    expect(batch.targets.toArray()).toEqual([20, 1, 21, 22, 23, 1, 24])
+  })
+
+  test('keeps rows apart that are the same text', () => {
+    const text = [10, 11]
+    const batch = batchOf([
+      { text, labels: [[20]] },
+      { text, labels: [[21]] },
+      { text: [12], labels: [[22]] },
+    ])
+    expect(batch.encoder.ids.shape).toEqual([3, 3])
+    expect(batch.decoder.map((ids) => ids.shape)).toEqual([[3, 1]])
+    expect(batch.targets.toArray()).toEqual([20, 21, 22])
+  })
+})
+
 describe("a row's log-probabilities do not depend on the padding beside it", () => {
   let backbone: Backbone
   beforeAll(async () => {
@@ -99,9 +139,12 @@ describe("a row's log-probabilities do not depend on the padding beside it", () 
             placement === null ? null : goldenPrompt('lopt-1', placement, backbone)
           const prepared = await preparePrompt(backbone, prompt)
           const of = (given: Row[]) => labelLogProbabilities(backbone, prepared, given)
-          const alone = await of([{ text: [5, 6, 7], label: [8, 9] }])
-          const long = { text: Array.from({ length: 30 }, (_, i) => i + 40), label: [1] }
-          const beside = await of([{ text: [5, 6, 7], label: [8, 9] }, long])
+          const alone = await of([{ text: [5, 6, 7], labels: [[8, 9]] }])
+          const long = {
+            text: Array.from({ length: 30 }, (_, i) => i + 40),
+            labels: [[1]],
+          }
+          const beside = await of([{ text: [5, 6, 7], labels: [[8, 9]] }, long])
           const difference = beside.slice(0, 0, 2).sub(alone).abs().amax().item()
           expect(difference).toBeLessThan(1e-12)
           prompt?.dispose()

@@ -30,7 +30,7 @@ afterAll(() => backbone.dispose())
 const texts = golden.rows.map(({ textIds }) => textIds)
 const rows = golden.rows.map(({ textIds, labelIds }) => ({
   text: textIds,
-  label: labelIds,
+  labels: [labelIds],
 }))
 const int64 = (values: number[]) => tensor(values, { dtype: 'int64' })
 const targets = golden.rows.map(({ verbalizerTarget }) => verbalizerTarget)
@@ -59,7 +59,7 @@ async function rowLosses(
     return crossEntropy(logits, int64(targets), { reduction: 'none' })
   }
   const each = await labelLogProbabilities(backbone, prepared, rows) // [M]
-  const owner = rows.flatMap(({ label }, row) => label.map(() => row))
+  const owner = rows.flatMap(({ labels }, row) => labels.flat().map(() => row))
   const own = rows.map((_, row) => [...owner.keys()].filter((i) => owner[i] === row))
   return stack(own.map((indices) => each.indexSelect(0, int64(indices)).sum().neg()))
 }

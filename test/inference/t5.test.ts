@@ -54,7 +54,7 @@ describe('labels at a decoder', () => {
         expect(scores.shape).toEqual([3, 3])
         for (const [i, text] of golden.textIds.entries()) {
           for (const [j, label] of golden.labelIds.entries()) {
-            const row = { text, label }
+            const row = { text, labels: [label] }
             const each = await labelLogProbabilities(backbone, prepared, [row])
             const own = scores.select(0, i).select(0, j)
             expect(distance(own, each.sum())).toBeLessThan(1e-10)

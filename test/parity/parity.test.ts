@@ -37,7 +37,7 @@ describe.each(ALL)('%s', (name) => {
   const golden = promptGolden(name)
   const rows = golden.textIds.map((text, i) => ({
     text,
-    label: golden.labelIds[i] as number[],
+    labels: [golden.labelIds[i] as number[]],
   }))
 
   test('has the float32 logits of transformers', async () => {
@@ -61,7 +61,7 @@ describe.each(ALL)('%s', (name) => {
         const key = `${of.method}.${of.placement}`
         const expected = golden.value(`${key}.losses`)
         let at = 0
-        for (const [i, { label }] of rows.entries()) {
+        for (const [i, label] of golden.labelIds.entries()) {
           const own = each
             .slice(0, at, at + label.length)
             .sum()

@@ -7,6 +7,7 @@ import { createPrompt, loadPrompt } from '../../lib/prompt/index.js'
 import { createTask } from '../../lib/task/index.js'
 import { memory } from '../../lib/torch/index.js'
 import { evaluate, type TrainEvent, train } from '../../lib/train/index.js'
+import { loadT5 } from '../backbone/golden-t5.js'
 import { bytes, bytesOf, loadSmall, rows, run, small, task } from './small-runs.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'lopt-train-'))
@@ -36,6 +37,28 @@ describe('training', () => {
     expect(mean(losses.slice(-8))).toBeLessThan(0.8 * mean(losses.slice(0, 8)))
     prompt.dispose()
   })
+
+  test.each(['lm', 'verbalizer'] as const)(
+    'of a T5 on fewer rows than a batch has learns, by %s',
+    async (objective) => {
+      const t5 = await loadT5('t5-plain')
+      const few = createTask({ train: rows.slice(0, 3) })
+      const { events, prompt } = await run({
+        backbone: t5,
+        task: few,
+        objective,
+        steps: 30,
+        batchSize: 8,
+        evalEvery: 0,
+        learningRate: 0.3,
+      })
+      const losses = lossesOf(events)
+      expect(losses).toHaveLength(30)
+      expect(Math.min(...losses.slice(-5))).toBeLessThan(0.8 * (losses[0] as number))
+      prompt.dispose()
+      t5.dispose()
+    },
+  )
 
   test('tells what happens, in order', async () => {
     const { events, prompt } = await run({ backbone })
