@@ -14,7 +14,7 @@ import { END, PAD, sentinel, trainUnigram } from './unigram.mjs'
 
 const INPUTS = 128
 const WINDOW = windowFor(INPUTS)
-const PREFIX_WINDOW = 96
+const PREFIX_WINDOW = 192
 const SPAN_SHARE = 2 / 3
 const CONFIG = {
   modelType: 't5',
@@ -26,15 +26,17 @@ const CONFIG = {
   decoderLayers: 3,
 }
 const WEIGHT_DECAY = 0.1
+const EMBEDDINGS = 'shared.weight'
+const EMBEDDING_SCALE = 0.3
+const OUTPUT_SCALE = 0.1
 const EVAL_BATCHES = 10
-const IGNORED = -100
 
 const options = pretrainingOptions('scripts/pretrain/t5.mjs', {
   out: 'models/nano-t5',
-  steps: 8000,
-  batchSize: 24,
+  steps: 7500,
+  batchSize: 16,
   batchUnit: `windows of ${WINDOW} tokens, later of ${PREFIX_WINDOW},`,
-  lr: 0.002,
+  lr: 0.05,
 })
 const { work, batchSize, steps } = options
 
@@ -57,13 +59,14 @@ const [end] = idsOf(END)
 const sentinelIds = Array.from({ length: 100 }, (_, i) => idsOf(sentinel(i))[0])
 
 const backbone = await createBackbone(CONFIG, { seed: 0, tokenizer })
-await startCrossAttention(backbone.parameters())
+const groups = await groupsOf(backbone.parameters())
+await startSmall(backbone.parameters())
 await backbone.setTrainable(/.*/)
 
 await pretrain({
   options,
   backbone,
-  groups: groupsOf(backbone.parameters()),
+  groups,
   stepLoss: (step, generator) => {
     const spans = step < steps * SPAN_SHARE
     const length = spans ? WINDOW : PREFIX_WINDOW
@@ -92,79 +95,71 @@ function idsOf(token) {
 }
 
 /**
- * The decoder's queries to the encoder start as its keys, so that a token looks for itself: a sentinel
- * finds its place in the text from the first step on. From a random start, a small model on a small
- * batch stays at the words' frequencies for thousands of steps. (Trockman and Kolter 2023, "Mimetic
- * Initialization of Self-Attention Layers", start self-attention like this.)
+ * A matrix moves by a share of its own starting size at most, as Adam's steps do for GPT-2, whose
+ * matrices all start alike: T5's start between 0.01 and 1. Norms do not decay.
  */
-async function startCrossAttention(parameters) {
-  for (const [name, query] of parameters) {
-    if (!name.endsWith('EncDecAttention.q.weight')) continue
-    const key = parameters.get(name.replace('.q.', '.k.'))
-    await query.copy_(key.mul(CONFIG.headSize ** -0.5))
+async function groupsOf(parameters) {
+  const groups = []
+  for (const [name, parameter] of parameters) {
+    const matrix = parameter.ndim === 2
+    let rate = 0.1
+    if (matrix) rate = (await parameter.square().mean().sqrt().read())[0]
+    if (name === EMBEDDINGS) rate *= EMBEDDING_SCALE
+    groups.push({ params: [parameter], rate, weightDecay: matrix ? WEIGHT_DECAY : 0 })
   }
+  return groups
 }
 
 /**
- * The embeddings start at 1, about fourteen times the matrices' size, for the output is scaled; relative
- * positions have few numbers, which all have to move. Norms do not decay.
+ * What a small model on small batches needs in order to leave the words' frequencies within hundreds
+ * of steps, and T5's own start does not give:
+ * - smaller embeddings, so that the tied output does not begin as a copy of the input;
+ * - small outputs of every layer, so that the decoder begins as a function of its newest token;
+ * - cross-attention whose queries are its keys, so that a token looks for itself (Trockman and Kolter
+ *   2023, "Mimetic Initialization of Self-Attention Layers", start self-attention like this).
  */
-function groupsOf(parameters) {
-  const rateOf = (name) => {
-    if (name === 'shared.weight') return 3
-    return name.endsWith('relative_attention_bias.weight') ? 5 : 1
+async function startSmall(parameters) {
+  for (const [name, parameter] of parameters) {
+    if (name === EMBEDDINGS) await parameter.copy_(parameter.mul(EMBEDDING_SCALE))
+    if (/\.(o|wo)\.weight$/.test(name)) await parameter.copy_(parameter.mul(OUTPUT_SCALE))
+    if (name.endsWith('EncDecAttention.q.weight')) {
+      const key = parameters.get(name.replace('.q.', '.k.'))
+      await parameter.copy_(key.mul(CONFIG.headSize ** -0.5))
+    }
   }
-  return [...parameters].map(([name, parameter]) => ({
-    params: [parameter],
-    rate: rateOf(name),
-    weightDecay: parameter.ndim === 2 && rateOf(name) === 1 ? WEIGHT_DECAY : 0,
-  }))
 }
 
-/** Mean cross-entropy in nats a target token. */
+/** Mean cross-entropy in nats a target token. Every row of a batch has the same lengths. */
 async function batchLoss(ids, starts, spans, generator) {
   const numbers = rand([4096], { generator }).data()
   let drawn = 0
   const random = () => numbers[drawn++ % numbers.length]
+  const at = 1 + Math.floor(random() * (PREFIX_WINDOW - 1))
+  const sentinelId = (i) => sentinelIds[i]
   const pairs = starts.map((start) => {
-    const length = spans ? WINDOW : PREFIX_WINDOW
-    const window = Array.from(ids.subarray(start, start + length))
-    const sentinelId = (i) => sentinelIds[i]
+    const window = Array.from(
+      ids.subarray(start, start + (spans ? WINDOW : PREFIX_WINDOW)),
+    )
     return spans
       ? corruptSpans(window, { random, sentinelId, end })
-      : splitPrefix(window, { random, end })
+      : splitPrefix(window, { at, end })
   })
-  const inputs = padded(
-    pairs.map(({ input }) => input),
-    0,
-  )
-  const targets = padded(
-    pairs.map(({ target }) => target),
-    IGNORED,
-  )
   const shifted = pairs.map(({ target }) => [0, ...target.slice(0, -1)])
-  const mask = inputs.some((row, i) => pairs[i].input.length < row.length)
-    ? tensor(
-        inputs.map((row, i) => row.map((_, j) => Number(j < pairs[i].input.length))),
-        { dtype: 'bool' },
-      )
-    : undefined
-  const encoded = await backbone.encode({ x: await embed(inputs), mask })
+  const encoded = await backbone.encode({
+    x: await embed(pairs.map(({ input }) => input)),
+  })
   const { hidden } = await backbone.decode({
-    x: await embed(padded(shifted, 0)),
+    x: await embed(shifted),
     cross: await backbone.crossKeyValues(encoded),
-    crossMask: mask,
   })
   const logits = await backbone.head(hidden.reshape([-1, CONFIG.hiddenSize]))
-  const target = tensor(targets.flat(), { dtype: 'int64' })
-  return crossEntropy(logits, target, { ignoreIndex: IGNORED })
+  const target = tensor(
+    pairs.flatMap((pair) => pair.target),
+    { dtype: 'int64' },
+  )
+  return crossEntropy(logits, target)
 }
 
 function embed(ids) {
   return backbone.embed(tensor(ids, { dtype: 'int64' }))
-}
-
-function padded(rows, padding) {
-  const length = Math.max(...rows.map((row) => row.length))
-  return rows.map((row) => [...row, ...Array(length - row.length).fill(padding)])
 }
