@@ -273,6 +273,21 @@ export interface NativeOptimizerOptions {
   nesterov: boolean
 }
 
+/** An op that ran while ops were recorded. */
+export interface NativeRecordedOp {
+  /** PyTorch's name: `aten::addmm`, `AddmmBackward0`. */
+  name: string
+  /** libtorch's own number of the thread that it ran on. */
+  thread: number
+  /** Whether it is a node of the backward pass. */
+  backward: boolean
+  /** Microseconds since recording began. */
+  startUs: number
+  durationUs: number
+  /** Its tensors, those in lists too; empty unless inputs are recorded. */
+  inputs: { device: string; dtype: DType; shape: number[] }[]
+}
+
 /** State of one parameter: named tensors (`exp_avg`, …) and its step count. */
 export interface NativeParameterState {
   step: number
@@ -442,6 +457,10 @@ export interface NativeBinding {
   getNumThreads(): number
   /** [job] */
   setNumThreads(threads: number): Promise<void>
+  /** [sync] Records every op of the process from here on; one recording at a time. */
+  recorderStart(inputs: boolean): void
+  /** [sync] Ends it: what was recorded, in the order in which the ops ended. */
+  recorderStop(): { ops: NativeRecordedOp[]; dropped: number }
   /** [sync] Jobs that wait or run now. */
   pendingJobs(): number
 }

@@ -1,4 +1,4 @@
-// The export table.
+// The export table, and the state that an environment begins and ends with.
 #include <napi.h>
 #include <torch/csrc/stable/c/shim.h>
 #include <torch/headeronly/version.h>
@@ -13,6 +13,7 @@
 #include "mapped_file.h"
 #include "op.h"
 #include "optimizer.h"
+#include "recorder.h"
 #include "script_module.h"
 #include "tensor.h"
 
@@ -60,6 +61,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   DefineScriptModule(env, exports);
   DefineMappedFile(env, exports);
   DefineDevice(env, exports);
+  DefineRecorder(env, exports);
   OpTables tables{env, Napi::Object::New(env), Napi::Object::New(env)};
   DefineOps(tables);
   exports.Set("ops", tables.ops);

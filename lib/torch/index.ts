@@ -72,6 +72,7 @@ export {
   SGD,
   type SGDOptions,
 } from './optim.js'
+export { type RecordedOp, recordOps } from './recorder.js'
 export {
   openSafetensors,
   SafetensorsFile,
