@@ -151,6 +151,8 @@ export interface NativeOps {
   detach(a: T): T
   /** A new leaf on the same storage that requires a gradient. */
   asParameter(a: T): T
+  pinMemory(a: T): T
+  isPinned(a: T): boolean
   to(a: T, dtype: DType | null, device: string | null, nonBlocking: boolean): T
   // indexing
   gather(a: T, dim: number, index: T): T

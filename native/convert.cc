@@ -1,3 +1,4 @@
+// JavaScript values <-> what libtorch takes: names of dtypes, checks, typed arrays.
 #include "convert.h"
 
 #include <ATen/ScalarOps.h>
@@ -82,7 +83,21 @@ at::ScalarType TypeOf(napi_typedarray_type type) {
   }
 }
 
+// An array on shared memory has bytes as any other: they are asked of the view, not of its buffer.
+const void* BytesOf(const Napi::TypedArray& array) {
+  void* bytes = nullptr;
+  if (napi_get_typedarray_info(array.Env(), array, nullptr, nullptr, &bytes, nullptr, nullptr) !=
+      napi_ok)
+    throw TypeMistake("Expected a typed array");
+  return bytes;
+}
+
 }  // namespace
+
+void CheckItems(const Napi::Array& array) {
+  if (array.Length() > kMostItems)
+    throw RangeMistake("Expected at most " + std::to_string(kMostItems) + " items");
+}
 
 at::ScalarType DtypeFromName(const std::string& name) {
   for (const auto& named : kDtypes)
@@ -149,6 +164,13 @@ int64_t FromJs<int64_t>::Get(const Napi::Value& value) {
 std::string FromJs<std::string>::Get(const Napi::Value& value) {
   if (!value.IsString()) Unexpected("a string", value);
   return value.As<Napi::String>().Utf8Value();
+}
+
+Path FromJs<Path>::Get(const Napi::Value& value) {
+  std::string text = FromJs<std::string>::Get(value);
+  if (text.find('\0') != std::string::npos)
+    throw TypeMistake("Expected a path without NUL characters");
+  return {std::move(text)};
 }
 
 at::Scalar FromJs<at::Scalar>::Get(const Napi::Value& value) {
@@ -242,12 +264,11 @@ at::Tensor TensorFromTypedArray(const Napi::Value& data, const Dims& shape, at::
   if (count != array.ElementLength())
     throw RangeMistake("The shape " + ShapeText(shape) + " asks for " + std::to_string(count) +
                        " elements but the data has " + std::to_string(array.ElementLength()));
-  at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(TypeOf(array.TypedArrayType())));
-  if (count > 0) {
-    const auto* bytes = static_cast<const char*>(array.ArrayBuffer().Data()) + array.ByteOffset();
-    std::memcpy(tensor.mutable_data_ptr(), bytes, array.ByteLength());
-  }
-  return tensor.to(device, dtype);
+  const bool pinned = device.is_cuda();
+  at::Tensor tensor = at::empty(
+      shape, at::TensorOptions().dtype(TypeOf(array.TypedArrayType())).pinned_memory(pinned));
+  if (count > 0) std::memcpy(tensor.mutable_data_ptr(), BytesOf(array), array.ByteLength());
+  return tensor.to(device, dtype, /*non_blocking=*/pinned);
 }
 
 }  // namespace lopt

@@ -22,9 +22,17 @@ using Dims = std::vector<int64_t>;
 // before its first element is looked at.
 constexpr uint32_t kMostItems = 1'000'000;
 
+// Throws RangeMistake for an array of more than kMostItems.
+void CheckItems(const Napi::Array& array);
+
 // A tensor, or a number that takes part in type promotion as a Python number does in PyTorch.
 struct Operand {
   at::Tensor tensor;
+};
+
+// Where a file lies. A NUL in it, at which the system would stop reading, is refused.
+struct Path {
+  std::string text;
 };
 
 at::ScalarType DtypeFromName(const std::string& name);
@@ -42,6 +50,7 @@ void CheckArraySize(uint64_t bytes);
 at::Tensor ToTravel(const at::Tensor& tensor);
 // Copies what ToTravel gave into a new typed array.
 Napi::Value TypedArrayFrom(Napi::Env env, const at::Tensor& travelling);
+// For a CUDA device the bytes go through pinned memory, so that the copy waits for no earlier work.
 at::Tensor TensorFromTypedArray(const Napi::Value& data, const Dims& shape, at::ScalarType dtype,
                                 at::Device device);
 
@@ -63,6 +72,10 @@ struct FromJs<int64_t> {
 template <>
 struct FromJs<std::string> {
   static std::string Get(const Napi::Value& value);
+};
+template <>
+struct FromJs<Path> {
+  static Path Get(const Napi::Value& value);
 };
 template <>
 struct FromJs<at::Scalar> {
@@ -96,8 +109,7 @@ struct FromJs<std::vector<T>> {
   static std::vector<T> Get(const Napi::Value& value) {
     if (!value.IsArray()) throw TypeMistake("Expected an array but received " + KindOf(value));
     const auto array = value.As<Napi::Array>();
-    if (array.Length() > kMostItems)
-      throw RangeMistake("Expected at most " + std::to_string(kMostItems) + " items");
+    CheckItems(array);
     std::vector<T> items;
     items.reserve(array.Length());
     for (uint32_t i = 0; i < array.Length(); ++i) {
@@ -110,13 +122,17 @@ struct FromJs<std::vector<T>> {
 
 // A property that must be there.
 template <class T>
-T Property(const Napi::Object& object, const char* name) {
+T Property(const Napi::Object& object, const Napi::Value& name) {
   const Napi::Value value = object.Get(name);
   try {
     return FromJs<T>::Get(value);
   } catch (const TypeMistake& mistake) {
-    throw TypeMistake(std::string(name) + ": " + mistake.what());
+    throw TypeMistake(name.ToString().Utf8Value() + ": " + mistake.what());
   }
+}
+template <class T>
+T Property(const Napi::Object& object, const char* name) {
+  return Property<T>(object, Napi::String::New(object.Env(), name));
 }
 
 inline Napi::Value ToJs(Napi::Env env, at::Tensor tensor) {

@@ -1,3 +1,5 @@
+// Devices: which are there, what they hold, waiting for them; and the threads of CPU ops. Knows no
+// tensor.
 #include "device.h"
 
 #include <ATen/Context.h>
@@ -55,6 +57,7 @@ Napi::Value DeviceMemory(const Napi::CallbackInfo& info) {
   auto counts = Napi::Object::New(info.Env());
   double allocated = 0, reserved = 0, peak_allocated = 0, peak_reserved = 0;
   if (!device.is_cpu()) {
+    at::globalContext().lazyInitDevice(device.type());  // before its first tensor it has no books
     constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
     const auto stats = at::getDeviceAllocator(device.type())
                            ->getDeviceStats(std::max<c10::DeviceIndex>(device.index(), 0));

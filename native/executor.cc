@@ -1,3 +1,4 @@
+// The executor's thread and its queue. Knows no tensor.
 #include "executor.h"
 
 #include <ATen/Parallel.h>

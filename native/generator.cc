@@ -1,3 +1,4 @@
+// Generators of random numbers: made, and their state read and set.
 #include "generator.h"
 
 #include <ATen/CPUGeneratorImpl.h>

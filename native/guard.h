@@ -21,6 +21,26 @@ inline std::string WithoutBacktrace(std::string what) {
   return what;
 }
 
+inline std::string MessageOf(const std::exception& error) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  return torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+}
+
+inline bool IsOutOfMemory(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return true;
+  // The CPU allocator reports a failed allocation as a plain error.
+  return MessageOf(error).find("DefaultCPUAllocator") != std::string::npos;
+}
+
+// A fault of libtorch's own or of a device: not laid to the caller, whatever op met it.
+inline bool IsTorchFault(const std::string& what) {
+  for (const char* sign : {"INTERNAL ASSERT FAILED", "CUDA error", "CUDA driver error",
+                           "cuDNN error", "CUDNN_STATUS_", "CUBLAS_STATUS_", "MPS backend"})
+    if (what.find(sign) != std::string::npos) return true;
+  return false;
+}
+
 inline Napi::Error MakeFailure(Napi::Env env, const char* code, const std::string& message) {
   auto& error_class = EnvData::Of(env).error_class;
   if (error_class.IsEmpty()) return Napi::Error::New(env, std::string(code) + ": " + message);
@@ -42,8 +62,6 @@ inline Napi::Error ToJsError(Napi::Env env, std::exception_ptr exception, Blame 
     return Napi::TypeError::New(env, prefix + mistake.what());
   } catch (const RangeMistake& mistake) {
     return Napi::RangeError::New(env, prefix + mistake.what());
-  } catch (const c10::OutOfMemoryError& error) {
-    return MakeFailure(env, "ERR_OUT_OF_MEMORY", prefix + error.what_without_backtrace());
   } catch (const std::bad_alloc&) {
     return MakeFailure(env, "ERR_OUT_OF_MEMORY", prefix + "no memory left");
   } catch (const c10::NotImplementedError& error) {
@@ -55,10 +73,9 @@ inline Napi::Error ToJsError(Napi::Env env, std::exception_ptr exception, Blame 
     return MakeFailure(env, "ERR_TORCH", prefix + WithoutBacktrace(error.what_without_backtrace()));
   } catch (const c10::Error& error) {
     const std::string what = WithoutBacktrace(error.what_without_backtrace());
-    // The CPU allocator reports a failed allocation as a plain error.
-    if (what.find("DefaultCPUAllocator") != std::string::npos)
-      return MakeFailure(env, "ERR_OUT_OF_MEMORY", prefix + what);
-    if (blame == Blame::kCaller) return Napi::RangeError::New(env, prefix + what);
+    if (IsOutOfMemory(error)) return MakeFailure(env, "ERR_OUT_OF_MEMORY", prefix + what);
+    if (blame == Blame::kCaller && !IsTorchFault(what))
+      return Napi::RangeError::New(env, prefix + what);
     return MakeFailure(env, "ERR_TORCH", prefix + what);
   } catch (const std::runtime_error& error) {
     // What c10 throws for a number that a dtype does not hold, and what a module throws.

@@ -1,3 +1,4 @@
+// Maps files into memory and makes tensors of their pages. Knows no format.
 #include "mapped_file.h"
 
 #include <fcntl.h>
@@ -74,7 +75,7 @@ const std::shared_ptr<MappedFile>& Self(const Napi::CallbackInfo& info) {
 
 Napi::Value MapFile(const Napi::CallbackInfo& info) {
   return Handle<std::shared_ptr<MappedFile>>::New(
-      info.Env(), std::make_shared<MappedFile>(FromJs<std::string>::Get(info[0])));
+      info.Env(), std::make_shared<MappedFile>(FromJs<Path>::Get(info[0]).text));
 }
 
 Napi::Value MappedSize(const Napi::CallbackInfo& info) {

@@ -142,6 +142,8 @@ void DefineShape(OpTables& t) {
   t.Pure("clone", [](const Tensor& a) { return at::clone(a); });
   t.Pure("detach", [](const Tensor& a) { return a.detach(); });
   t.Pure("asParameter", [](const Tensor& a) { return a.detach().set_requires_grad(true); });
+  t.Pure("pinMemory", [](const Tensor& a) { return a.pin_memory(); });
+  t.Pure("isPinned", [](const Tensor& a) { return a.is_pinned(); });
   t.Pure("to", [](const Tensor& a, const std::optional<ScalarType>& dtype, const std::optional<Device>& device, bool non_blocking) { return a.to(at::TensorOptions().dtype(dtype).device(device), non_blocking); });
 }
 

@@ -1,3 +1,4 @@
+// torch::optim's Adam, AdamW and SGD behind one class, with state that is read out and put back.
 #include "optimizer.h"
 
 #include <torch/optim/adam.h>
@@ -193,8 +194,8 @@ struct FromJs<ParameterState> {
     const auto tensors = object.Get("tensors").As<Napi::Object>();
     const auto names = tensors.GetPropertyNames();
     for (uint32_t i = 0; i < names.Length(); ++i) {
-      const std::string name = names.Get(i).ToString();
-      state.tensors.emplace_back(name, Property<at::Tensor>(tensors, name.c_str()));
+      const Napi::Value name = names.Get(i);
+      state.tensors.emplace_back(name.ToString().Utf8Value(), Property<at::Tensor>(tensors, name));
     }
     return state;
   }

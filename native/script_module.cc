@@ -1,3 +1,5 @@
+// TorchScript modules: compiled from a description, called, converted, saved, loaded. Knows no
+// model.
 #include "script_module.h"
 
 #include <caffe2/serialize/inline_container.h>
@@ -199,14 +201,14 @@ Napi::Value Buffers(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Save(const Napi::CallbackInfo& info) {
-  const auto path = FromJs<std::string>::Get(info[1]);
+  const auto path = FromJs<Path>::Get(info[1]).text;
   torch::jit::ExtraFilesMap extra_files;
   if (!info[2].IsObject()) throw TypeMistake("Expected extraFiles to be an object");
   const auto files = info[2].As<Napi::Object>();
   const auto names = files.GetPropertyNames();
   for (uint32_t i = 0; i < names.Length(); ++i) {
-    const std::string name = names.Get(i).ToString();
-    extra_files[name] = Property<std::string>(files, name.c_str());
+    const Napi::Value name = names.Get(i);
+    extra_files[name.ToString().Utf8Value()] = Property<std::string>(files, name);
   }
   auto work = [module = Self(info), path, extra_files = std::move(extra_files)] {
     std::lock_guard lock(CompilerMutex());
@@ -243,14 +245,16 @@ Loaded LoadFile(const std::string& path, at::Device device) {
     Module module = torch::jit::load(path, device, extra_files);
     module.eval();
     return {std::move(module), std::move(extra_files)};
-  } catch (const c10::Error& error) {
+  } catch (const std::exception& error) {
+    // Besides c10's: what the compiler says of an archive's source, and what the reader throws.
+    if (IsOutOfMemory(error)) throw;
     throw Failure("ERR_MODEL_FILE", "Cannot read " + path + " as a TorchScript archive: " +
-                                        WithoutBacktrace(error.what_without_backtrace()));
+                                        WithoutBacktrace(MessageOf(error)));
   }
 }
 
 Napi::Value Load(const Napi::CallbackInfo& info) {
-  auto path = FromJs<std::string>::Get(info[0]);
+  const auto path = FromJs<Path>::Get(info[0]).text;
   const auto device = FromJs<at::Device>::Get(info[1]);
   return ExecutorOf(info).Submit(
       info.Env(), Blame::kTorch, "loading " + path,

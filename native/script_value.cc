@@ -1,3 +1,4 @@
+// JavaScript values <-> TorchScript's, as a method's schema asks for them.
 #include "script_value.h"
 
 #include "convert.h"
@@ -31,6 +32,7 @@ c10::IValue ValueFrom(const Napi::Value& value, const c10::TypePtr& type) {
     case c10::TypeKind::ListType: {
       if (!value.IsArray()) throw TypeMistake("Expected an array but received " + KindOf(value));
       const auto array = value.As<Napi::Array>();
+      CheckItems(array);
       const auto element = type->expectRef<c10::ListType>().getElementType();
       c10::impl::GenericList list(element);
       list.reserve(array.Length());
@@ -56,8 +58,9 @@ c10::IValue ValueFrom(const Napi::Value& value, const c10::TypePtr& type) {
       const auto names = object.GetPropertyNames();
       c10::impl::GenericDict dict(dict_type.getKeyType(), dict_type.getValueType());
       for (uint32_t i = 0; i < names.Length(); ++i) {
-        const std::string name = names.Get(i).ToString();
-        dict.insert(name, ValueFrom(object.Get(name), dict_type.getValueType()));
+        const Napi::Value name = names.Get(i);
+        dict.insert(name.ToString().Utf8Value(),
+                    ValueFrom(object.Get(name), dict_type.getValueType()));
       }
       return dict;
     }
@@ -72,7 +75,7 @@ c10::IValue ValueFrom(const Napi::Value& value, const c10::TypePtr& type) {
 std::vector<c10::IValue> ArgumentsFrom(const Napi::Array& values,
                                        const c10::FunctionSchema& schema) {
   const auto& parameters = schema.arguments();
-  if (values.Length() + 1 > parameters.size())
+  if (values.Length() > parameters.size() - 1)  // less `self`
     throw TypeMistake("Expected at most " + std::to_string(parameters.size() - 1) +
                       " arguments but received " + std::to_string(values.Length()));
   std::vector<c10::IValue> arguments;

@@ -1,3 +1,4 @@
+// The wrapped at::Tensor: its books, its properties, its elements as typed arrays.
 #include "tensor.h"
 
 #include <cstring>

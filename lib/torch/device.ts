@@ -45,6 +45,15 @@ export function parseDevice(text: string): string {
   )
 }
 
+/** @throws LoptError `ERR_DEVICE` where the CPU is the only device. */
+export function requireAccelerator(what: string): void {
+  if (availableDevices().length > 1) return
+  throw new LoptError(
+    'ERR_DEVICE',
+    `${what} is for copies to an accelerator, and the CPU is the only device here`,
+  )
+}
+
 /** Waits until `device` has done all that was asked of it. */
 export async function synchronize(device: string): Promise<void> {
   await native().synchronize(parseDevice(device))

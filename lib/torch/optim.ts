@@ -163,7 +163,7 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
     await binding().optimizerSetOptions(this.#handle, i, options)
   }
 
-  #checkState({ kind, groups }: OptimizerState): void {
+  #checkState({ kind, groups, parameters }: OptimizerState): void {
     if (kind !== this.#kind) {
       throw new RangeError(
         `Expected the state of ${this.#kind} but received that of ${kind}`,
@@ -175,6 +175,17 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
       throw new RangeError(
         `Expected groups of ${sizes} parameters but received ${received}`,
       )
+    }
+    // The options come with the state: the addon sees them only once the tensors are in place.
+    const amsgrad = groups.flatMap(({ options, size }) =>
+      Array<boolean>(size).fill(options.amsgrad),
+    )
+    for (const [i, entry] of parameters.entries()) {
+      if (amsgrad[i] && entry && entry.tensors.max_exp_avg_sq === undefined) {
+        throw new RangeError(
+          `The state of parameter ${i} lacks max_exp_avg_sq, which amsgrad needs`,
+        )
+      }
     }
   }
 }

@@ -3,7 +3,7 @@
 
 import { checkNumber } from './check.js'
 import { binding } from './context.js'
-import { parseDevice } from './device.js'
+import { parseDevice, requireAccelerator } from './device.js'
 import { checkDType, type DType, isDType } from './dtype.js'
 import {
   handleOf,
@@ -35,7 +35,11 @@ export {
  * `ERR_DISPOSED`; no memory left is `ERR_OUT_OF_MEMORY`.
  */
 export class Tensor<out D extends DType = DType> extends TensorShapes<D> {
-  /** The tensor in another dtype, on another device, or both; itself if it is so already. */
+  /**
+   * The tensor in another dtype, on another device, or both; itself if it is so already. With
+   * `nonBlocking` a copy from pinned memory (`pinMemory`) or to it may still go on when this returns:
+   * `synchronize(device)` waits for it.
+   */
   to<E extends DType>(dtype: E): Tensor<E>
   to(device: string): Tensor<D>
   to<E extends DType = D>(options: {
@@ -54,6 +58,22 @@ export class Tensor<out D extends DType = DType> extends TensorShapes<D> {
     const toDType = dtype === undefined ? null : checkDType(dtype)
     const toDevice = device === undefined ? null : parseDevice(device)
     return wrap(binding().ops.to(handleOf(this), toDType, toDevice, nonBlocking))
+  }
+
+  /**
+   * A copy in memory that an accelerator reads by itself, from which `to(device, nonBlocking)`
+   * returns before the copy has ended; itself if it is there already.
+   *
+   * @throws LoptError `ERR_DEVICE` where there is no accelerator; RangeError unless it is on a CPU.
+   */
+  pinMemory(): Tensor<D> {
+    requireAccelerator('pinMemory')
+    return wrap(binding().ops.pinMemory(handleOf(this)))
+  }
+
+  /** Whether it lies in pinned memory. */
+  get isPinned(): boolean {
+    return binding().ops.isPinned(handleOf(this))
   }
 
   /**

@@ -325,6 +325,21 @@ describe('an optimizer', () => {
     expect(() => new Adam([p], { amsgrad: 1 as never })).toThrow(TypeError)
   })
 
+  test('refuses a state that lacks what its options need', async () => {
+    const p = parameter(ones([1]))
+    await p.setGrad(ones([1]))
+    const plain = new Adam([p])
+    await plain.step()
+    const state = await plain.state()
+    const first = state.groups[0] as (typeof state.groups)[0]
+    const group = { ...first, options: { ...first.options, amsgrad: true } }
+    await expect(plain.loadState({ ...state, groups: [group] })).rejects.toThrow(
+      /parameter 0 lacks max_exp_avg_sq/,
+    )
+    await plain.loadState(state)
+    plain.dispose()
+  })
+
   test('keeps its parameters alive when their tensors are disposed of', async () => {
     const p = parameter(ones([1]))
     const optimizer = new SGD([p], { lr: 1 })

@@ -8,6 +8,7 @@ import {
   memory,
   noGrad,
   ones,
+  openSafetensors,
   parameter,
   ScriptModule,
   type ScriptValue,
@@ -242,6 +243,11 @@ describe('save and load', () => {
       message: expect.stringContaining('missing.pt'),
     })
     await expect(ScriptModule.load(folder)).rejects.toMatchObject({ code: /ERR_/ })
+  })
+
+  test('refuse a path in which the system would stop reading', async () => {
+    await expect(ScriptModule.load(`${folder}/whole.pt\0b`)).rejects.toThrow(TypeError)
+    expect(() => openSafetensors(`${folder}/whole.pt\0b`)).toThrow(TypeError)
   })
 
   test('refuse a folder that is not there', async () => {

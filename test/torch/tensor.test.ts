@@ -4,6 +4,7 @@ import { describe, expect, expectTypeOf, test } from 'vitest'
 import { LoptError } from '../../lib/errors.js'
 import {
   arange,
+  availableDevices,
   DTYPES,
   type DType,
   eye,
@@ -89,6 +90,12 @@ describe('tensor()', () => {
   test('reads a part of a larger buffer', () => {
     const whole = new Float32Array([0, 1, 2, 3, 4, 5])
     expect(tensor(whole.subarray(2, 5)).toArray()).toEqual([2, 3, 4])
+  })
+
+  test('reads an array on shared memory', () => {
+    const shared = new Float32Array(new SharedArrayBuffer(16), 4, 2)
+    shared.set([3, 4])
+    expect(tensor(shared).toArray()).toEqual([3, 4])
   })
 
   test('gives typed arrays a shape', () => {
@@ -350,6 +357,16 @@ describe('to()', () => {
   test('refuses what is neither a dtype nor a device', () => {
     expect(() => tensor([1]).to('float')).toThrow(RangeError)
     expect(() => tensor([1]).to({ dtype: 'x' as DType })).toThrow(TypeError)
+  })
+})
+
+describe('pinned memory', () => {
+  test('is refused where the CPU is the only device', () => {
+    expect(tensor([1]).isPinned).toBe(false)
+    if (availableDevices().length > 1) return
+    expect(() => tensor([1]).pinMemory()).toThrow(
+      expect.objectContaining({ code: 'ERR_DEVICE' }),
+    )
   })
 })
 
