@@ -4,9 +4,10 @@
 import cliProgress from 'cli-progress'
 import { loadBackbone, loadTask } from '../dist/index.js'
 import { hardPrompt, majority, runCell } from './results/cell.mjs'
-import { BACKBONE, LENGTH, METHODS, RANK } from './results/settings.mjs'
+import { LENGTH, METHODS, RANK } from './results/settings.mjs'
 import { markdownTable, percent } from './results/table.mjs'
 
+const BACKBONE = 'builtin:nano-gpt2'
 const SEED = 0
 const SPAM_TEST_ROWS = 500
 // Few steps, so that all of it takes minutes: `npm run results` trains longer.

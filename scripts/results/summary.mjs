@@ -8,8 +8,14 @@ import { markdownTable, percent } from './table.mjs'
 const BEGIN = '<!-- results: begin (npm run results) -->'
 const END = '<!-- results: end -->'
 
-/** Means and spreads of every row, and LoPT-1 against full prompt tuning. */
-export function summarise({ backbone, tasks }) {
+/** Means and spreads of every row, and LoPT-1 against full prompt tuning, by model. */
+export function summarise(models) {
+  return Object.fromEntries(
+    Object.entries(models).map(([model, results]) => [model, summaryOf(results)]),
+  )
+}
+
+function summaryOf({ backbone, tasks }) {
   const summary = { backbone, tasks: {} }
   for (const [
     name,
@@ -56,12 +62,14 @@ function fixed({ trainableParameters, seconds, test }) {
   }
 }
 
-/** Writes docs/results.json and puts the table between the README's marks. */
-export async function writeSummary(root, summary) {
-  await writeFile(
-    join(root, 'docs', 'results.json'),
-    `${JSON.stringify(summary, null, 2)}\n`,
-  )
+/**
+ * Writes docs/results.json and puts the table between the README's marks. Models that were not run keep
+ * what docs/results.json says of them.
+ */
+export async function writeSummary(root, found) {
+  const file = join(root, 'docs', 'results.json')
+  const summary = { ...JSON.parse(await readFile(file, 'utf8')), ...found }
+  await writeFile(file, `${JSON.stringify(summary, null, 2)}\n`)
   const path = join(root, 'README.md')
   const readme = await readFile(path, 'utf8')
   const [before, rest] = readme.split(BEGIN)
@@ -72,8 +80,9 @@ export async function writeSummary(root, summary) {
   console.log(text(summary))
 }
 
-function text({ tasks }) {
+function text(summary) {
   const header = [
+    'model',
     'task',
     'method',
     'trainable',
@@ -83,8 +92,12 @@ function text({ tasks }) {
     'macro-F1',
     'seconds',
   ]
-  const rows = Object.entries(tasks).flatMap(([task, { rows: found }]) =>
+  const all = Object.entries(summary).flatMap(([model, { tasks }]) =>
+    Object.entries(tasks).map(([task, found]) => ({ model, task, ...found })),
+  )
+  const rows = all.flatMap(({ model, task, rows: found }) =>
     Object.entries(found).map(([method, row]) => [
+      model,
       task,
       method,
       String(row.trainableParameters),
@@ -95,17 +108,13 @@ function text({ tasks }) {
       row.seconds.toFixed(0),
     ]),
   )
-  const compared = Object.entries(tasks).map(
-    ([task, { 'lopt-1 minus full': d, testRows }]) => {
-      const points = (value) =>
-        `${value < 0 ? '−' : '+'}${Math.abs(100 * value).toFixed(1)}`
-      return (
-        `LoPT-1 minus full on \`${task}\`: ${points(d.difference)} points of accuracy ` +
-        `(paired 95 % interval over the ${testRows} test rows: ${points(d.low)} to ${points(d.high)}).`
-      )
-    },
+  const points = (value) => `${value < 0 ? '−' : '+'}${Math.abs(100 * value).toFixed(1)}`
+  const compared = all.map(
+    ({ model, task, testRows, 'lopt-1 minus full': d }) =>
+      `LoPT-1 minus full on \`${task}\` with ${model}: ${points(d.difference)} points of accuracy ` +
+      `(paired 95 % interval over the ${testRows} test rows: ${points(d.low)} to ${points(d.high)}).`,
   )
-  return `${markdownTable([header, ...rows])}\n\n${compared.join('\n')}`
+  return `${markdownTable([header, ...rows], 3)}\n\n${compared.join('\n')}`
 }
 
 function spread({ mean: middle, deviation: width }, format) {
