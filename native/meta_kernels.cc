@@ -38,6 +38,17 @@ Tensor Abs(const Tensor& self) {
   return at::empty_like(self, self.options().dtype(c10::toRealValueType(self.scalar_type())));
 }
 
+Tensor Relu(const Tensor& self) { return at::empty_like(self); }
+
+Tensor Flip(const Tensor& self, at::IntArrayRef) {
+  return at::empty_like(self, at::MemoryFormat::Contiguous);
+}
+
+Tensor& LogicalAndOut(const Tensor& self, const Tensor& other, Tensor& out) {
+  out.resize_(at::infer_size(self.sizes(), other.sizes()));
+  return out;
+}
+
 Tensor LogicalNot(const Tensor& self) {
   return at::empty_like(self, self.options().dtype(at::kBool));
 }
@@ -70,6 +81,9 @@ TORCH_LIBRARY_IMPL(aten, Meta, m) {
   m.impl("where.self", &lopt::Where);
   m.impl("where.self_out", &lopt::WhereOut);
   m.impl("abs", &lopt::Abs);
+  m.impl("relu", &lopt::Relu);
+  m.impl("flip", &lopt::Flip);
+  m.impl("logical_and.out", &lopt::LogicalAndOut);
   m.impl("logical_not", &lopt::LogicalNot);
   m.impl("native_layer_norm", &lopt::LayerNorm);
   m.impl("native_layer_norm_backward", &lopt::LayerNormBackward);

@@ -25,13 +25,14 @@ import {
   type Tokenizer,
 } from './contract.js'
 import { checkGpt2Config, type Gpt2Config } from './gpt2/config.js'
+import { fingerprintInMemory } from './scripted.js'
 import { checkT5Config, type T5Config } from './t5/config.js'
 
 export interface CreateBackboneOptions {
   /** The same seed gives the same weights on every device. An integer from 0. */
   seed: number
   tokenizer: Tokenizer
-  /** Default: `cpu`. */
+  /** Default: `cpu`. On `meta` the model has shapes and no weights. */
   device?: string | undefined
   /** Default: float32. */
   dtype?: BackboneDType | undefined
@@ -73,17 +74,21 @@ export async function createBackbone(
   }
   const generator = new Generator({ seed })
   return await tidy(async () => {
+    const { jobs } = binding()
     const parameters = new Map<string, Tensor>()
     const architecture = architectureOf(complete)
+    let print = ''
     for (const { name, shape, initial } of architecture.parameters(complete)) {
       // The draw is always float32 on the CPU, so that it is the same for every dtype and device.
       const drawn = noGrad(() => startValue(shape, initial, generator))
       const own = architecture.parameterDType(name, kind)
-      parameters.set(
-        name,
-        wrap(await binding().jobs.to(handleOf(drawn), own, place, false)),
-      )
+      const converted = wrap(await jobs.to(handleOf(drawn), own, null, false))
       drawn.dispose()
+      // Before it moves: from `meta` no row could be read back.
+      if (name === architecture.tokenEmbedding)
+        print = await fingerprintInMemory(complete, converted)
+      parameters.set(name, wrap(await jobs.to(handleOf(converted), null, place, false)))
+      converted.dispose()
     }
     return await compileBackbone({
       config: complete,
@@ -91,6 +96,7 @@ export async function createBackbone(
       parameters,
       device: place,
       dtype: kind,
+      fingerprint: print,
       source: 'created',
     })
   })

@@ -20,7 +20,7 @@ import { loadTorchScriptFile } from './torchscript-file.js'
 const BUILTIN = 'builtin:'
 
 export interface LoadBackboneOptions {
-  /** `cpu` (default), `cuda`, `cuda:N` or `mps`. */
+  /** `cpu` (default), `cuda`, `cuda:N`, `mps`, or `meta`: shapes and no weights. */
   device?: string | undefined
   /** What to compute in. Default: float32 on a CPU, the file's own elsewhere. */
   dtype?: BackboneDType | undefined

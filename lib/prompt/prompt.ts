@@ -147,17 +147,19 @@ export function createPrompt(
     hiddenSize,
     backbone: backbone.fingerprint,
   }
+  // On `meta` embeddings have no values to start from; any start has the shapes.
+  const isMeta = backbone.device === 'meta'
   return tidy(() => {
     const start = {
       sizes: { P: length, H: hiddenSize, R: config.rank },
       activation: activationOf(config.activation, config.activationThreshold),
       get std() {
-        return embeddingStd(backbone) // only a random start asks
+        return isMeta ? 1 : embeddingStd(backbone) // only a random start asks
       },
       normal: normalDraws(seed),
     }
     const factors =
-      init === 'random'
+      init === 'random' || isMeta
         ? method.random(start)
         : method.from(givenInputs(init, { backbone, length, seed, labels }), start)
     return new Prompt(config, placed(factors, backbone), {
