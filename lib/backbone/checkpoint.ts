@@ -194,6 +194,10 @@ function checkShardNames(
   }
 }
 
+/**
+ * `pytorch_model.bin` is refused on purpose: libtorch's own reader of Python's pickles reads no state
+ * dict, and a small file ends the process (docs/backbone-contract.md, other weight files).
+ */
 function noWeights(folder: string, there: readonly string[]): LoptError {
   const other = there.find((name) =>
     /^(pytorch_model.*\.bin|.*\.(pt|pth|ckpt|h5|gguf))$/.test(name),
@@ -208,6 +212,6 @@ function noWeights(folder: string, there: readonly string[]): LoptError {
     'ERR_UNSUPPORTED',
     `${folder}: the weights are in ${other}; only safetensors files are read. Python's ` +
       `transformers converts them: python -c "from transformers import AutoModelForCausalLM as M; ` +
-      `M.from_pretrained('${folder}').save_pretrained('${folder}')"`,
+      `M.from_pretrained('${folder}').save_pretrained('${folder}')" (of a T5: AutoModelForSeq2SeqLM)`,
   )
 }
