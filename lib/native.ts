@@ -301,6 +301,8 @@ export interface NativeBinding {
   readonly torchVersion: string
   /** libtorch's version that the addon was compiled against. */
   readonly torchVersionBuilt: string
+  /** Of the CUDA that libtorch is built for, such as `13.0`, with or without a GPU; else null. */
+  readonly cudaVersion: string | null
   readonly ops: NativeOps
   readonly jobs: NativeJobs
 

@@ -30,6 +30,13 @@ at::Device PresentDevice(const Napi::Value& value) {
   return device;
 }
 
+// Such as 13.0: of the CUDA that libtorch was built for, whether a GPU is there or not; else null.
+Napi::Value CudaVersion(Napi::Env env) {
+  if (!at::Context::hasCUDART()) return env.Null();
+  const long version = at::Context::versionCUDART();  // 13000
+  return ToJs(env, std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10));
+}
+
 Napi::Value AvailableDevices(const Napi::CallbackInfo& info) {
   std::vector<std::string> names = {"cpu"};
   if (at::globalContext().hasCUDA()) {
@@ -104,6 +111,7 @@ Napi::Value PendingJobs(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void DefineDevice(Napi::Env env, Napi::Object exports) {
+  exports.Set("cudaVersion", CudaVersion(env));
   Define<AvailableDevices>(env, exports, "availableDevices");
   Define<Synchronize>(env, exports, "synchronize");
   Define<DeviceMemory>(env, exports, "deviceMemory");

@@ -76,6 +76,9 @@ export async function loadTorchScriptFile(
 ): Promise<Backbone> {
   const { source, device } = options
   const { module, extraFiles } = await ScriptModule.load(path, { device })
+  // On `meta` no weight can be read, and some are compared and hashed.
+  const readable =
+    device === 'meta' ? (await ScriptModule.load(path, { device: 'cpu' })).module : module
   try {
     const raw = parseExtra(extraFiles, CONFIG, path)
     const stated = parseConfig(raw, `${path}: ${CONFIG}`)
@@ -83,13 +86,14 @@ export async function loadTorchScriptFile(
     const parameters = module.parameters()
     const { tokenEmbedding } = architectureOf(stated)
     const stored = checkEmbedding(parameters, tokenEmbedding, stated, path)
-    const config = { ...stated, tiedHead: await isTied(parameters, stated) }
+    const weights = readable.parameters()
+    const config = { ...stated, tiedHead: await isTied(weights, stated) }
     const tokenizer = await readTokenizer(extraFiles, config, path)
     checkVocabulary(tokenizer, config, path)
     for (const parameter of parameters.values()) await parameter.requiresGrad_(false)
     const fingerprint =
       ownFingerprint(extraFiles, path) ??
-      (await fingerprintInMemory(config, parameters.get(tokenEmbedding) as Tensor))
+      (await fingerprintInMemory(config, weights.get(tokenEmbedding) as Tensor))
     const dtype = options.dtype ?? (device === 'cpu' ? 'float32' : stored)
     if (dtype !== stored) {
       checkConversion(config, dtype, path)
@@ -110,6 +114,8 @@ export async function loadTorchScriptFile(
   } catch (error) {
     module.dispose()
     throw error
+  } finally {
+    if (readable !== module) readable.dispose()
   }
 }
 
@@ -190,8 +196,11 @@ async function isTied(
   if (output === undefined) return true
   const embedding = parameters.get(tokenEmbedding) as Tensor
   if (output.shape.join() !== embedding.shape.join()) return false
-  const [a, b] = [output, embedding].map((table) => fingerprintInMemory(config, table))
-  return (await a) === (await b)
+  const tables = [output, embedding]
+  const [a, b] = await Promise.all(
+    tables.map((table) => fingerprintInMemory(config, table)),
+  )
+  return a === b
 }
 
 async function readTokenizer(

@@ -95,14 +95,25 @@ function addonFindings(root: string, env: NodeJS.ProcessEnv): Finding[] {
     const detail = `the addon does not load: ${tried.reason}`
     return [{ name: 'addon', ok: false, detail, fix: setUp(root) }]
   }
-  const { torchVersion, torchVersionBuilt, devices } = tried.facts
+  const { torchVersion, torchVersionBuilt, cudaVersion, devices } = tried.facts
   if (!sameMinor(torchVersion, torchVersionBuilt)) {
     const detail = `the addon was compiled for libtorch ${torchVersionBuilt} but loads ${torchVersion}`
     return [{ name: 'addon', ok: false, detail, fix: setUp(root) }]
   }
+  const flavour = cudaVersion === null ? 'the CPU alone' : `CUDA ${cudaVersion}`
+  const lacksGpu =
+    cudaVersion !== null && !devices.some((device) => device.startsWith('cuda'))
   return [
-    { name: 'addon', ok: true, detail: `the addon loads, with libtorch ${torchVersion}` },
-    { name: 'devices', ok: true, detail: devices.join(', ') },
+    {
+      name: 'addon',
+      ok: true,
+      detail: `the addon loads, with libtorch ${torchVersion} for ${flavour}`,
+    },
+    {
+      name: 'devices',
+      ok: true,
+      detail: devices.join(', ') + (lacksGpu ? ' (no NVIDIA GPU or no driver)' : ''),
+    },
   ]
 }
 

@@ -40,9 +40,18 @@ export function parseDevice(text: string): string {
   if (found !== undefined) return found
   throw new LoptError(
     'ERR_DEVICE',
-    `The device ${text} is not there. Choose one of: ${there.join(', ')}. ` +
-      '`npx lopt doctor` says which libtorch is in use; a CUDA device needs a CUDA libtorch.',
+    `The device ${text} is not there. Choose one of: ${there.join(', ')}.` +
+      (text.startsWith('cuda') ? whyNoCuda(there) : ''),
   )
+}
+
+function whyNoCuda(there: readonly string[]): string {
+  if (there.some((name) => name.startsWith('cuda'))) return ''
+  const { cudaVersion, torchVersion } = native()
+  return cudaVersion === null
+    ? ` libtorch ${torchVersion}, which is in use, is for the CPU alone: docs/devices.md says how to ` +
+        'build for CUDA.'
+    : ` libtorch ${torchVersion} is built for CUDA ${cudaVersion}, and finds no NVIDIA GPU or no driver.`
 }
 
 /** @throws LoptError `ERR_DEVICE` where the CPU is the only device. */

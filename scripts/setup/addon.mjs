@@ -6,12 +6,17 @@ import { spawnSync } from 'node:child_process'
 /** Loads what lib/native.ts loads, by the same loader. */
 const TRY = `
 const binding = require('node-gyp-build')(process.argv[1])
-const { torchVersion, torchVersionBuilt } = binding
-console.log(JSON.stringify({ torchVersion, torchVersionBuilt, devices: binding.availableDevices() }))
+const { torchVersion, torchVersionBuilt, cudaVersion } = binding
+const devices = binding.availableDevices()
+console.log(JSON.stringify({ torchVersion, torchVersionBuilt, cudaVersion, devices }))
 `
 
 /**
- * @typedef {{ torchVersion: string, torchVersionBuilt: string, devices: string[] }} AddonFacts
+ * @typedef {object} AddonFacts
+ * @property {string} torchVersion of the libtorch that it loads
+ * @property {string} torchVersionBuilt of the one that it was compiled for
+ * @property {string | null} cudaVersion what libtorch is built for; null: the CPU alone
+ * @property {string[]} devices
  */
 
 /**

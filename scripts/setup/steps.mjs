@@ -16,8 +16,8 @@ const STEPS = ['tools', 'packages', 'libtorch', 'native', 'bundle']
 
 const USAGE = `Usage: node scripts/setup.mjs [--only STEP]
 Steps: ${STEPS.join(', ')} (native looks for libtorch too). Without --only: all, each only if needed.
-LIBTORCH             folder of a libtorch to use
-LOPT_TORCH_VERSION   another version of libtorch than the default
+LIBTORCH             folder of a libtorch to use, for the CPU or for CUDA (docs/devices.md)
+LOPT_TORCH_VERSION   another version of libtorch than the default, such as 2.14.1
 CXX                  the C++ compiler
 `
 

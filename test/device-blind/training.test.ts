@@ -119,23 +119,27 @@ test('every method was trained on meta', () => {
   expect([...ran].sort()).toEqual([...METHOD_NAMES].sort())
 })
 
-test.each(['gpt2-plain', 't5-gated', 'mt5'])(
-  'a checkpoint folder opens on meta: %s',
-  async (name) => {
-    const onCpu = await loadBackbone(fixture(name))
-    const backbone = await loadBackbone(fixture(name), {
-      device: 'meta',
-      dtype: 'float32',
-    })
-    const shapes = (one: Backbone) =>
-      [...one.parameters()].map(([key, { shape }]) => [key, shape])
-    expect(shapes(backbone)).toEqual(shapes(onCpu))
-    expect(
-      [...backbone.parameters().values()].every(({ device }) => device === 'meta'),
-    ).toBe(true)
-    expect(backbone.fingerprint).toBe(onCpu.fingerprint)
-    const prompt = createPrompt(backbone, { length: 4, rank: 2 })
-    expect((await trained({ backbone, prompt })).cpuInputs).toEqual([])
-    for (const one of [backbone, onCpu, prompt]) one.dispose()
-  },
-)
+test.each([
+  'gpt2-plain',
+  't5-gated',
+  'mt5',
+  'torchscript/gpt2-plain.pt',
+  'torchscript/t5-gated.pt',
+])('a checkpoint opens on meta and trains there: %s', async (name) => {
+  const onCpu = await loadBackbone(fixture(name))
+  const backbone = await loadBackbone(fixture(name), { device: 'meta', dtype: 'float32' })
+  const shapes = (one: Backbone) =>
+    [...one.parameters()].map(([key, { shape }]) => [key, shape])
+  expect(shapes(backbone)).toEqual(shapes(onCpu))
+  const places = [...backbone.parameters().values()].map(({ device }) => device)
+  expect([...new Set(places)]).toEqual(['meta'])
+  expect(backbone.fingerprint).toBe(onCpu.fingerprint)
+  expect(backbone.config.tiedHead).toBe(onCpu.config.tiedHead)
+  for (const placement of ['prefix', 'suffix'] as const) {
+    const prompt = createPrompt(backbone, { placement, length: 4, rank: 2 })
+    for (const task of [letters, words])
+      expect((await trained({ backbone, prompt, task })).cpuInputs).toEqual([])
+    prompt.dispose()
+  }
+  for (const one of [backbone, onCpu]) one.dispose()
+})

@@ -23,7 +23,8 @@ function packageThatLoads(code: string): string {
 }
 
 const LOADED = `module.exports = () => ({
-  torchVersion: '2.13.0', torchVersionBuilt: '2.13.0', availableDevices: () => ['cpu', 'cuda:0'],
+  torchVersion: '2.13.0', torchVersionBuilt: '2.13.0', cudaVersion: '13.0',
+  availableDevices: () => ['cpu', 'cuda:0'],
 })`
 
 describe('the addon', () => {
@@ -33,6 +34,7 @@ describe('the addon', () => {
       facts: {
         torchVersion: '2.13.0',
         torchVersionBuilt: '2.13.0',
+        cudaVersion: '13.0',
         devices: ['cpu', 'cuda:0'],
       },
     })
@@ -82,6 +84,21 @@ describe('what the doctor finds', () => {
     const findings = diagnose(packageThatLoads(LOADED), nothing())
     expect(findings.filter(({ ok, needed }) => needed && !ok)).toEqual([])
     expect(findings.at(-1)).toMatchObject({ name: 'devices', detail: 'cpu, cuda:0' })
+  })
+
+  test('of libtorch: what it is built for, and a GPU that is missing', () => {
+    const found = (code: string) => diagnose(packageThatLoads(code), nothing()).slice(-2)
+    const details = (code: string) => found(code).map(({ ok, detail }) => [ok, detail])
+    expect(details(LOADED)).toEqual([
+      [true, 'the addon loads, with libtorch 2.13.0 for CUDA 13.0'],
+      [true, 'cpu, cuda:0'],
+    ])
+    const noGpu = LOADED.replace("['cpu', 'cuda:0']", "['cpu']")
+    expect(details(noGpu).at(-1)).toEqual([true, 'cpu (no NVIDIA GPU or no driver)'])
+    expect(details(noGpu.replace("'13.0'", 'null'))).toEqual([
+      [true, 'the addon loads, with libtorch 2.13.0 for the CPU alone'],
+      [true, 'cpu'],
+    ])
   })
 
   test('with a LIBTORCH that holds none: the folder and what it must hold', () => {

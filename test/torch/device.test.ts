@@ -1,6 +1,7 @@
 // Devices: names, what is refused, threads. Runs the same with and without a GPU.
 
 import { describe, expect, test } from 'vitest'
+import { native } from '../../lib/native.js'
 import {
   availableDevices,
   deviceMemory,
@@ -40,6 +41,13 @@ describe('devices', () => {
     expect(() => parseDevice('cuda:999')).toThrow(
       expect.objectContaining({ code: 'ERR_DEVICE' }),
     )
+  })
+
+  test('a CUDA device that is not there: why there is none', () => {
+    const { cudaVersion } = native()
+    const some = availableDevices().some((name) => name.startsWith('cuda'))
+    const why = cudaVersion === null ? /is for the CPU alone/ : /finds no NVIDIA GPU/
+    expect(() => parseDevice('cuda:999')).toThrow(some ? /cuda:0.*\.$/ : why)
   })
 
   test('a name that is none is a RangeError', () => {

@@ -1,0 +1,234 @@
+// The library on a CUDA device beside the CPU. Where there is none, all of it is skipped, and says so.
+
+import { describe, expect, test } from 'vitest'
+import {
+  type Backbone,
+  type BackboneDType,
+  createBackbone,
+  loadBackbone,
+} from '../lib/backbone/index.js'
+import { loadTokenizer } from '../lib/backbone/tokenizer.js'
+import { type GenerateOptions, generate, score } from '../lib/inference/index.js'
+import { native } from '../lib/native.js'
+import { createPrompt, METHOD_NAMES, type Prompt } from '../lib/prompt/index.js'
+import {
+  availableDevices,
+  deviceMemory,
+  emptyCache,
+  Generator,
+  parseDevice,
+  rand,
+  randn,
+  synchronize,
+  type Tensor,
+  tensor,
+  tidy,
+  zeros,
+} from '../lib/torch/index.js'
+import { type TrainEvent, train } from '../lib/train/index.js'
+import { fixture } from './backbone/golden.js'
+import { cases, expectGolden } from './torch/golden-ops.js'
+import { task } from './train/small-runs.js'
+
+const DEVICE = 'cuda:0'
+const skipped = availableDevices().includes(DEVICE)
+  ? ''
+  : ` (skipped: libtorch ${native().torchVersion} finds no CUDA device here, only ` +
+    `${availableDevices().join(', ')})`
+if (skipped) console.warn(`test/cuda.test.ts${skipped}`)
+
+const MODELS = ['gpt2-plain', 't5-gated'] as const
+
+/** The largest difference between two tensors, wherever they lie. */
+function distance(a: Tensor, b: Tensor): number {
+  return tidy(() => {
+    const [x, y] = [a, b].map((t) => t.to({ dtype: 'float64', device: 'cpu' }))
+    return (x as Tensor)
+      .sub(y as Tensor)
+      .abs()
+      .amax()
+      .item()
+  })
+}
+
+describe.skipIf(skipped)(`ops on CUDA${skipped}`, () => {
+  // Another device sums in another order: float32 inputs within float32's rounding.
+  const least = { rtol: 1e-4, atol: 1e-5 }
+  test.each(cases.map((c) => [c.key, c] as const))(
+    '%s equals PyTorch on the CPU',
+    async (_, c) => await expectGolden(c, DEVICE, least),
+  )
+})
+
+describe.skipIf(skipped)(`the device${skipped}`, () => {
+  test('is found by its names, and one that is not there is refused with those that are', () => {
+    expect(parseDevice('cuda')).toBe(DEVICE)
+    expect(parseDevice(DEVICE)).toBe(DEVICE)
+    expect(() => parseDevice('cuda:99')).toThrow(
+      expect.objectContaining({
+        code: 'ERR_DEVICE',
+        message: expect.stringContaining(availableDevices().join(', ')),
+      }),
+    )
+  })
+
+  test('counts its memory, and gives back what is not in use', async () => {
+    const bytes = 64 * 2 ** 20
+    emptyCache(DEVICE)
+    const before = deviceMemory(DEVICE)
+    const held = zeros([bytes / 4], { device: DEVICE })
+    await synchronize(DEVICE)
+    const during = deviceMemory(DEVICE)
+    expect(during.allocated - before.allocated).toBe(bytes)
+    expect(during.peakAllocated).toBeGreaterThanOrEqual(during.allocated)
+    held.dispose()
+    const after = deviceMemory(DEVICE)
+    expect(after.allocated).toBe(before.allocated)
+    expect(after.reserved).toBe(during.reserved)
+    emptyCache(DEVICE)
+    expect(deviceMemory(DEVICE).reserved).toBeLessThanOrEqual(during.reserved - bytes)
+    expect(deviceMemory(DEVICE).peakAllocated).toBeGreaterThanOrEqual(bytes)
+  })
+
+  test('has no room for more than it has: ERR_OUT_OF_MEMORY, and works on', () => {
+    const beyond = () => zeros([2 ** 40], { device: DEVICE })
+    expect(beyond).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_MEMORY' }))
+    expect(zeros([2], { device: DEVICE }).toArray()).toEqual([0, 0])
+  })
+
+  test('takes copies from pinned memory while other work goes on', async () => {
+    const source = randn([512, 512], { generator: new Generator({ seed: 1 }) })
+    expect(source.isPinned).toBe(false)
+    const pinned = source.pinMemory()
+    expect(pinned.isPinned).toBe(true)
+    const there = pinned.to({ device: DEVICE, nonBlocking: true })
+    // Work on the device waits for the copy by itself; the caller waits by `synchronize`.
+    const doubled = there.mul(2)
+    await synchronize(DEVICE)
+    expect(distance(there, source)).toBe(0)
+    expect(distance(doubled, source.mul(2))).toBe(0)
+  })
+
+  test('gives the draws of the CPU for the same seed', () => {
+    const drawn = (device: string) =>
+      [randn, rand].map((draw) =>
+        draw([64], { generator: new Generator({ seed: 7 }), device }),
+      )
+    const [onCpu, there] = [drawn('cpu'), drawn(DEVICE)]
+    for (const [i, own] of onCpu.entries()) {
+      expect(there[i]?.device).toBe(DEVICE)
+      expect(distance(own, there[i] as Tensor)).toBe(0)
+    }
+  })
+
+  test('refuses a tensor that lies on the CPU, naming both devices', () => {
+    const there = zeros([2], { device: DEVICE })
+    expect(() => there.add(tensor([1, 2]))).toThrow(/cuda:0 and cpu|cpu and cuda:0/)
+  })
+})
+
+async function trained(
+  name: string,
+  device: string,
+  options: { dtype?: BackboneDType; method?: (typeof METHOD_NAMES)[number] } = {},
+): Promise<{ losses: number[]; prompt: Prompt; backbone: Backbone }> {
+  const { dtype = 'float32', method = 'lopt-1' } = options
+  const backbone = await loadBackbone(fixture(name), { device, dtype })
+  const prompt = createPrompt(backbone, { method, length: 4, rank: 2 })
+  const events: TrainEvent[] = []
+  const settings = { steps: 3, batchSize: 8, evalEvery: 3, learningRate: 0.01 }
+  for await (const event of train({ backbone, prompt, task, ...settings })) {
+    events.push(event)
+  }
+  const losses = events.flatMap((event) => (event.type === 'step' ? [event.loss] : []))
+  return { losses, prompt, backbone }
+}
+
+function disposeAll(...things: { dispose(): void }[]): void {
+  for (const thing of things) thing.dispose()
+}
+
+describe.skipIf(skipped).each(MODELS)(`%s on CUDA${skipped}`, (name) => {
+  test.each(METHOD_NAMES)('trains a prompt of %s as on the CPU', async (method) => {
+    const onCpu = await trained(name, 'cpu', { method })
+    const there = await trained(name, DEVICE, { method })
+    expect(there.backbone.device).toBe(DEVICE)
+    for (const [i, loss] of onCpu.losses.entries()) {
+      expect(Math.abs((there.losses[i] as number) - loss)).toBeLessThan(1e-4)
+    }
+    expect(distance(there.prompt.inputs(), onCpu.prompt.inputs())).toBeLessThan(1e-3)
+    disposeAll(onCpu.prompt, there.prompt, onCpu.backbone, there.backbone)
+  })
+
+  test.each(['bfloat16', 'float16'] as const)(
+    'trains and scores in %s',
+    async (dtype) => {
+      const { losses, prompt, backbone } = await trained(name, DEVICE, { dtype })
+      expect(losses.every(Number.isFinite)).toBe(true)
+      expect(Object.values(prompt.parameters).map((t) => t.dtype)).not.toContain(dtype)
+      const [found] = await score({ backbone, prompt, texts: ['the dog was'] })
+      expect(Object.values(found?.scores ?? {}).every(Number.isFinite)).toBe(true)
+      disposeAll(prompt, backbone)
+    },
+  )
+
+  test('takes the dtype of its file unless told', async () => {
+    const backbone = await loadBackbone(fixture(name), { device: 'cuda' })
+    expect(backbone.dtype).toBe('float32')
+    expect(backbone.tokenEmbedding.device).toBe(DEVICE)
+    backbone.dispose()
+  })
+
+  test('generates what it generates on the CPU', async () => {
+    const rules: Omit<GenerateOptions, 'backbone' | 'text'>[] = [
+      {},
+      { cache: false },
+      { temperature: 0.9, topK: 20, topP: 0.9, seed: 3 },
+      { numBeams: 3, repetitionPenalty: 1.2 },
+    ]
+    const generated = async (device: string) => {
+      const backbone = await loadBackbone(fixture(name), { device, dtype: 'float32' })
+      const prompt = createPrompt(backbone, { length: 4, rank: 2 })
+      const all: (readonly number[])[] = []
+      for (const rule of rules) {
+        const options = { backbone, prompt, text: 'the dog', maxNewTokens: 6, ...rule }
+        for await (const event of generate(options))
+          if (event.type === 'done') all.push(event.tokens)
+      }
+      disposeAll(prompt, backbone)
+      return all
+    }
+    expect(await generated(DEVICE)).toEqual(await generated('cpu'))
+  })
+
+  test('is made fresh with the same weights as on the CPU', async () => {
+    const tokenizer = await loadTokenizer(fixture(name))
+    const config = { hiddenSize: 32, heads: 4, layers: 2 }
+    const made = async (device: string) =>
+      name === 'gpt2-plain'
+        ? await createBackbone(config, { seed: 5, tokenizer, device })
+        : await createBackbone(
+            { ...config, modelType: 't5' },
+            { seed: 5, tokenizer, device },
+          )
+    const [onCpu, there] = [await made('cpu'), await made(DEVICE)]
+    expect(there.fingerprint).toBe(onCpu.fingerprint)
+    for (const [key, own] of onCpu.parameters()) {
+      expect(distance(own, there.parameters().get(key) as Tensor), key).toBe(0)
+    }
+    disposeAll(onCpu, there)
+  })
+
+  test('gives its memory back', async () => {
+    // What cuBLAS takes at its first product stays: it is there before the count begins.
+    const first = await trained(name, DEVICE)
+    disposeAll(first.prompt, first.backbone)
+    await synchronize(DEVICE)
+    const before = deviceMemory(DEVICE).allocated
+    const { prompt, backbone } = await trained(name, DEVICE)
+    expect(deviceMemory(DEVICE).allocated).toBeGreaterThan(before)
+    disposeAll(prompt, backbone)
+    await synchronize(DEVICE)
+    expect(deviceMemory(DEVICE).allocated).toBe(before)
+  })
+})
