@@ -8,7 +8,7 @@ import {
   preparePrompt,
   textLimit,
 } from '../inference/index.js'
-import { Adam, AdamW, clipGradNorm, SGD, tidy } from '../torch/index.js'
+import { Adam, AdamW, clipGradNorm, SGD, type Tensor, tidy } from '../torch/index.js'
 import { batches } from './batches.js'
 import { evaluateEncoded, labelIndices } from './evaluate.js'
 import { type TrainingRow, trainingLoss } from './loss.js'
@@ -134,11 +134,12 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
         settings.learningRate * scheduleFactor(settings.schedule, step - 1, settings)
 
       const { loss, gradNorm } = await tidy(async () => {
-        let sum = 0
+        // Read once all is asked for: a value read between two parts would stall a GPU there.
+        const losses: { share: number; mean: Tensor }[] = []
         for (const part of parts(batch, settings.accumulate)) {
+          const share = part.length / batch.length
           // A scope of its own: a part's tensors are freed before the next part's are made.
-          sum += await tidy(async () => {
-            const share = part.length / batch.length
+          const mean = await tidy(async () => {
             const prepared = await preparePrompt(backbone, prompt, settings)
             const mean = await trainingLoss(
               settings.objective,
@@ -148,13 +149,18 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
               labels,
             )
             await mean.mul(share).backward()
-            return share * ((await mean.read())[0] as number)
+            return mean.detach()
           })
+          losses.push({ share, mean })
         }
         const norm = await clipGradNorm(
           Object.values(prompt.parameters),
           settings.clip || Number.POSITIVE_INFINITY,
         )
+        let sum = 0
+        for (const { share, mean } of losses) {
+          sum += share * ((await mean.read())[0] as number)
+        }
         return { loss: sum, gradNorm: (await norm.read())[0] as number }
       })
       if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
