@@ -3,6 +3,8 @@
 import { DEFAULT_LEARNING_RATES, METHOD_NAMES } from '../index.js'
 import { ACTIVATION_NAMES } from '../prompt/activation.js'
 import { PLACEMENTS } from '../prompt/index.js'
+import { METHODS } from '../prompt/methods/index.js'
+import type { MethodOption } from '../prompt/methods/method.js'
 import { OBJECTIVES } from '../train/loss.js'
 import { OPTIMIZERS } from '../train/options.js'
 import { SCHEDULES } from '../train/schedule.js'
@@ -44,6 +46,11 @@ const data = {
   ),
 }
 
+/** The methods that an option has a meaning with. */
+function methodsWith(option: MethodOption): string {
+  return METHOD_NAMES.filter((name) => METHODS[name].uses.includes(option)).join(', ')
+}
+
 const shape = {
   method: withDefault(
     '--method <name>',
@@ -52,11 +59,11 @@ const shape = {
     'lopt-1',
   ),
   length: withDefault('--length <n>', 'virtual tokens of the prompt', integer(1), 20),
-  rank: withDefault(
+  rank: optional(
     '--rank <n>',
-    'rank of the prompt, for lopt-1 and lopt-2',
+    `rank of the prompt, for ${methodsWith('rank')}`,
     integer(1),
-    4,
+    '4; dpt 10',
   ),
   activation: withDefault(
     '--activation <name>',
@@ -70,17 +77,35 @@ const shape = {
     notNegative,
     0.1,
   ),
+  bottleneck: optional(
+    '--bottleneck <n>',
+    `width of the network, for ${methodsWith('bottleneck')}`,
+    integer(1),
+    '400',
+  ),
+  textTokens: optional(
+    '--text-tokens <n>',
+    `tokens of a text that are shifted, for ${methodsWith('textTokens')}`,
+    integer(1),
+    '256, or what a text can have',
+  ),
+  alpha: optional(
+    '--alpha <x>',
+    `scale of the shift, for ${methodsWith('alpha')}`,
+    positive,
+    '8',
+  ),
   placement: withDefault(
     '--placement <where>',
     `where the prompt stands: ${PLACEMENTS.join(', ')}`,
     choice(PLACEMENTS),
     'prefix',
   ),
-  init: withDefault(
+  init: optional(
     '--init <how>',
     'start from: random, vocab, labels, text:WORDS, or a prompt file',
     text,
-    'vocab',
+    'vocab; dpt and prefix random',
   ),
 }
 

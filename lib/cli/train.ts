@@ -11,6 +11,7 @@ import {
   type Task,
   train,
 } from '../index.js'
+import { METHODS } from '../prompt/methods/index.js'
 import { asked, askedEvents, UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import { taskSource, withBackbone } from './model-options.js'
@@ -60,6 +61,9 @@ function createStart(values: Options, backbone: Backbone, task: Task): Prompt {
     rank: values.rank,
     activation: values.activation,
     activationThreshold: values.activationThreshold,
+    bottleneck: values.bottleneck,
+    textTokens: values.textTokens,
+    alpha: values.alpha,
     placement: values.placement,
     init: values.init,
     labels: Object.values(task.verbalizer),
@@ -130,8 +134,17 @@ function checkMeaning(values: Options, given: (name: keyof Options) => boolean):
     if (given(name)) throw new UsageError(`${flags} has no meaning with ${why}`)
   }
   const { method, activation } = values
-  if (method === 'full') refuse('rank', '--rank', '--method full')
-  if (method !== 'lopt-2') refuse('activation', '--activation', `--method ${method}`)
+  const flags = {
+    rank: '--rank',
+    activation: '--activation',
+    bottleneck: '--bottleneck',
+    textTokens: '--text-tokens',
+    alpha: '--alpha',
+  } as const
+  for (const name of Object.keys(flags) as (keyof typeof flags)[]) {
+    if (METHODS[method].uses.includes(name)) continue
+    refuse(name, flags[name], `--method ${method}`)
+  }
   if (activation !== 'soft-threshold') {
     refuse('activationThreshold', '--activation-threshold', `--activation ${activation}`)
   }

@@ -14,6 +14,8 @@ export interface Row {
 /** Where a prompt of P vectors stands in a batch's rows. */
 export interface BatchPlace {
   readonly P: number
+  /** Tokens of a text, its first, whose embeddings are shifted; default 0. */
+  readonly S?: number
   readonly placement: Placement
   /** The prompt stands before all rows, as keys and values that they share: the batch has text only. */
   readonly shared: boolean
@@ -27,6 +29,8 @@ export interface Inputs {
   readonly ids: Tensor
   /** int64 [B, Q]: which of [prompt | ids] stands where; null where that is the order already. */
   readonly order: Tensor | null
+  /** int64 [B, T]: by which of S shifts a token's embedding is moved, S for none; null where S is 0. */
+  readonly shifts: Tensor | null
 }
 
 /**
@@ -73,13 +77,19 @@ function longest(rows: readonly (readonly number[])[]): number {
  * own length, never behind padding.
  *
  * @param before tokens of each row that a suffix stands behind
+ * @param texts how many of each row's tokens are the text's: the rest is the label's
  */
 function makeInputs(
   tokens: readonly (readonly number[])[],
   before: readonly number[],
-  { P, placement, device }: BatchPlace,
+  texts: readonly number[],
+  { P, S = 0, placement, device }: BatchPlace,
 ): Inputs {
   const T = longest(tokens)
+  const shifts = () =>
+    texts.map((length) =>
+      Array.from({ length: T }, (_, j) => (j < length ? Math.min(j, S) : S)),
+    )
   const order = () =>
     tokens.map((ids, i) =>
       // What stands in padding is not attended to: any vector does.
@@ -90,6 +100,7 @@ function makeInputs(
     size: tokens.length,
     ids: int64(tokens.map((ids) => padded(ids, T, 0))),
     order: P === 0 || placement === 'prefix' ? null : int64(order()),
+    shifts: S === 0 ? null : int64(shifts()),
   }
 }
 
@@ -111,7 +122,7 @@ export function makeCausalBatch(rows: readonly Row[], place: BatchPlace): Causal
   const int64 = (values: number[] | number[][]) =>
     tensor(values, { dtype: 'int64', device })
   return {
-    ...makeInputs(tokens, texts, place),
+    ...makeInputs(tokens, texts, texts, place),
     positions: int64(pairs.map(() => Array.from({ length: Q }, (_, i) => before + i))),
     queries: int64(queries),
     asked: int64(pairs.flatMap(({ label }, i) => label.map((_, j) => i * K + j))),
@@ -160,6 +171,7 @@ export function makeEncoderDecoderBatch(
       ...makeInputs(
         ended,
         rows.map(({ text }) => text.length),
+        ended.map(({ length }) => length), // what ends a text is read with it
         place,
       ),
       mask: isPadded ? mask() : null,

@@ -118,6 +118,7 @@ function causalReader(
       const { hidden, present } = await backbone.run({
         x,
         positions: batch.positions,
+        past: prepared.past,
         queries: int64(rows.map(() => [last])),
       })
       return { hidden: hidden.select(1, 0), present }
@@ -142,16 +143,21 @@ async function encoderDecoderReader(
   given: readonly number[],
 ): Promise<Reader> {
   const ends = startAndEnd(backbone)
-  const cross = await noGrad(() =>
+  const { cross, before } = await noGrad(() =>
     tidy(async () => {
       const prepared = await preparePrompt(backbone, prompt)
       const rows = [{ text: given, labels: [[ends.end]] }]
       const { encoder } = makeEncoderDecoderBatch(rows, prepared.place, ends)
       const x = await assemble(backbone, prepared, encoder)
-      return await backbone.crossKeyValues(await backbone.encode({ x }))
+      const encoded = await backbone.encode({ x })
+      return {
+        cross: await backbone.crossKeyValues(encoded),
+        before: prepared.past,
+      }
     }),
   )
   const kept = cross.map(keep)
+  const first = before.map(keep)
   const decode = async (ids: number[][], past: readonly Tensor[]): Promise<Read> => {
     const x = await backbone.embed(
       tensor(ids, { dtype: 'int64', device: backbone.device }),
@@ -163,7 +169,7 @@ async function encoderDecoderReader(
     all: (made) =>
       decode(
         made.map((ids) => [ends.start, ...ids]),
-        [],
+        first,
       ),
     newest: (made, past) =>
       decode(
@@ -171,7 +177,7 @@ async function encoderDecoderReader(
         past,
       ),
     dispose() {
-      for (const tensor of kept) tensor.dispose()
+      for (const tensor of [...kept, ...first]) tensor.dispose()
     },
   }
 }

@@ -18,14 +18,25 @@ import {
 import { startAndEnd } from './encode.js'
 import type { PreparedPrompt } from './prepared-prompt.js'
 
+/** [B, T] -> [B, T, H], without a graph where the embeddings are frozen. */
+export async function embedTokens(backbone: Backbone, ids: Tensor): Promise<Tensor> {
+  const embed = () => backbone.embed(ids)
+  return await (backbone.tokenEmbedding.requiresGrad ? embed() : noGrad(embed))
+}
+
 /** What the backbone reads: prompt and token embeddings in the batch's order, [B, Q, H]. */
 export async function assemble(
   backbone: Backbone,
-  { inputs, place }: PreparedPrompt,
+  { inputs, embeddingDelta, place }: PreparedPrompt,
   batch: Inputs,
 ): Promise<Tensor> {
-  // The embeddings are frozen: no graph.
-  const tokens = await noGrad(() => backbone.embed(batch.ids)) // [B, T, H]
+  const plain = await embedTokens(backbone, batch.ids) // [B, T, H]
+  const tokens =
+    embeddingDelta === null || batch.shifts === null
+      ? plain
+      : plain.add(
+          embeddingDelta.indexSelect(0, batch.shifts.reshape([-1])).reshape(plain.shape),
+        )
   if (inputs === null || place.shared) return tokens
   const [P, H] = inputs.shape as [number, number]
   const x = cat([inputs.unsqueeze(0).expand([batch.size, P, H]), tokens], 1) // [B, P + T, H]
@@ -68,8 +79,9 @@ async function encoderDecoderHidden(
   const cross = await backbone.crossKeyValues(await backbone.encode({ x, mask }))
   const decoded: Tensor[] = []
   for (const ids of batch.decoder) {
-    const x = await noGrad(() => backbone.embed(ids))
-    const { hidden } = await backbone.decode({ x, cross, crossMask: mask })
+    const x = await embedTokens(backbone, ids)
+    const { past } = prepared
+    const { hidden } = await backbone.decode({ x, past, cross, crossMask: mask })
     decoded.push(hidden) // [B, K, H]
   }
   return { hidden: picked(decoded, batch.asked), targets: batch.targets }

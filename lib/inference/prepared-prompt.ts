@@ -2,15 +2,17 @@
 
 import type { Backbone, CausalBackbone } from '../backbone/index.js'
 import type { Prompt } from '../prompt/index.js'
-import { arange, type Tensor, tensor } from '../torch/index.js'
+import { arange, cat, type Tensor, tensor, zeros } from '../torch/index.js'
 import type { BatchPlace } from './batch.js'
 
 export interface PreparedPrompt {
-  /** The prompt's vectors in the backbone's dtype, [P, H]; null without a prompt. */
+  /** Vectors that stand in each row, in the backbone's dtype, [P, H]; null where there are none. */
   readonly inputs: Tensor | null
+  /** [S + 1, H]: what the text's embeddings are shifted by, its last row zero; null: by nothing. */
+  readonly embeddingDelta: Tensor | null
   /**
-   * Keys and values of the prompt's positions, k and v a layer, each [1, heads, P, H / heads]: the
-   * rows attend to them, and the prompt itself is not run again. Empty where it stands in each row.
+   * Keys and values before the rows', k and v a layer, each [1, heads, P, D]: all rows attend to
+   * them (in a T5 the decoder's). A prompt's own, or those of vectors that need not run again.
    */
   readonly past: readonly Tensor[]
   readonly place: BatchPlace
@@ -28,18 +30,39 @@ export async function preparePrompt(
   { fastPaths = true }: { fastPaths?: boolean | undefined } = {},
 ): Promise<PreparedPrompt> {
   const { device } = backbone
-  if (prompt === null) {
-    const place = { P: 0, placement: 'prefix', shared: false, device } as const
-    return { inputs: null, past: [], place }
+  const given = prompt?.contribution() ?? {}
+  const inputs = given.inputs?.to(backbone.dtype) ?? null
+  const embeddingDelta =
+    given.embeddingDelta === undefined
+      ? null
+      : withZeroRow(given.embeddingDelta.to(backbone.dtype))
+  const own = (given.past ?? []).map((tensor) => tensor.to(backbone.dtype))
+  const placement = prompt?.config.placement ?? 'prefix'
+  const S = given.embeddingDelta?.shape[0] ?? 0
+  const P = inputs?.shape[0] ?? 0
+  const isShareable = backbone.kind === 'causal' && placement === 'prefix'
+  if (inputs !== null && fastPaths && isShareable) {
+    const past = await prefixPast(backbone, inputs)
+    return {
+      inputs,
+      embeddingDelta,
+      past,
+      place: { P, S, placement, shared: true, device },
+    }
   }
-  const { length: P, placement } = prompt.config
-  const inputs = prompt.inputs().to(backbone.dtype)
-  const place = { P, placement, shared: false, device }
-  if (!fastPaths || backbone.kind !== 'causal' || placement !== 'prefix') {
-    return { inputs, past: [], place }
+  // Keys and values of the prompt's own take positions of a causal model; a T5's encoder knows none.
+  const before = backbone.kind === 'causal' ? (own[0]?.shape[2] ?? 0) : 0
+  return {
+    inputs,
+    embeddingDelta,
+    past: own,
+    place: { P: P + before, S, placement, shared: before > 0, device },
   }
-  const past = await prefixPast(backbone, inputs)
-  return { inputs, past, place: { ...place, shared: true } }
+}
+
+function withZeroRow(delta: Tensor): Tensor {
+  const [, H] = delta.shape as [number, number]
+  return cat([delta, zeros([1, H], { dtype: delta.dtype, device: delta.device })], 0)
 }
 
 /**

@@ -18,6 +18,18 @@ export interface PromptConfig {
   readonly activation: ActivationName
   /** Threshold of `soft-threshold`. */
   readonly activationThreshold: number
+  /** Width of `residual`'s network. */
+  readonly bottleneck?: number | undefined
+  /** S: tokens of a text that `dept` shifts. */
+  readonly textTokens?: number | undefined
+  /** α of `dept`. */
+  readonly alpha?: number | undefined
+  /** Layers that `prefix` has keys and values for: L, a T5's decoder's. */
+  readonly layers?: number | undefined
+  /** Attention heads of each, for `prefix`. */
+  readonly heads?: number | undefined
+  /** Size of a head, for `prefix`. */
+  readonly headSize?: number | undefined
   /** Fingerprint of the backbone it was made for; absent in files made elsewhere. */
   readonly backbone?: string | undefined
 }

@@ -3,13 +3,32 @@
 
 import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
-import { Generator, randn, randperm, type Tensor, tensor } from '../torch/index.js'
-import type { Start } from './methods/method.js'
-import { readPromptInputs } from './prompt-file.js'
+import { Generator, rand, randn, randperm, type Tensor, tensor } from '../torch/index.js'
+import type { PromptConfig } from './config.js'
+import { METHODS } from './methods/index.js'
+import type { Factors, Start } from './methods/method.js'
+import { readPromptFile, type StoredPrompt } from './prompt-file.js'
+import { settingsOf } from './settings.js'
 
 // Rows that the embeddings' standard deviation is measured on: enough for three digits, and a large
 // vocabulary's other pages stay on the disk.
 const MEASURED_ROWS = 5000
+
+/** What two prompts must have alike for the factors of one to be those of the other. */
+const DEFINING = [
+  'method',
+  'length',
+  'rank',
+  'hiddenSize',
+  'activation',
+  'activationThreshold',
+  'bottleneck',
+  'textTokens',
+  'alpha',
+  'layers',
+  'heads',
+  'headSize',
+] as const satisfies readonly (keyof PromptConfig)[]
 
 // Byte-pair merges come in the order of their frequency: the first ids are the common tokens, which
 // is where Lester et al. (2021, section 3.2) draw from as well.
@@ -30,9 +49,25 @@ export function embeddingStd(backbone: Backbone): number {
   return rows.to({ dtype: 'float64', device: 'cpu' }).std().item()
 }
 
-export function normalDraws(seed: number): Start['normal'] {
-  const generator = new Generator({ seed })
-  return (shape, std) => randn([...shape], { generator, dtype: 'float64' }).mul(std)
+export function draws(seed: number): Pick<Start, 'normal' | 'uniform'> {
+  const options = { generator: new Generator({ seed }), dtype: 'float64' } as const
+  return {
+    normal: (shape, std) => randn([...shape], options).mul(std),
+    uniform: (shape, bound) =>
+      rand([...shape], options)
+        .mul(2 * bound)
+        .sub(bound),
+  }
+}
+
+/**
+ * A prompt file's factors as they are, where it holds a prompt of the very method and shapes that is
+ * to be started, and its X goes through the same equation; else null.
+ */
+export function givenFactors(init: Init, config: PromptConfig): Factors | null {
+  if (!isPromptFile(init)) return null
+  const { config: stored, factors } = readPromptFile(init)
+  return DEFINING.every((key) => stored[key] === config[key]) ? factors : null
 }
 
 /**
@@ -76,7 +111,7 @@ export function givenInputs(
     if (ids.length === 0) throw new RangeError("Expected words after 'text:' in init")
     return tokenRows(backbone, idTensor(cycled(ids, length)))
   }
-  const X = readPromptInputs(init)
+  const X = storedInputs(init, readPromptFile(init))
   const [P, H] = X.shape
   if (P !== length || H !== config.hiddenSize) {
     throw new LoptError(
@@ -85,6 +120,20 @@ export function givenInputs(
     )
   }
   return X.to('float64')
+}
+
+/** The X [P, H], float32, that a prompt file's factors give. */
+function storedInputs(path: string, { config, factors }: StoredPrompt): Tensor {
+  const { inputs, ...more } = METHODS[config.method].contribution(
+    factors,
+    settingsOf(config),
+  )
+  if (inputs !== undefined && Object.keys(more).length === 0) return inputs
+  throw new LoptError(
+    'ERR_PROMPT_FILE',
+    `${path} holds a prompt of the method ${config.method}, which is more than vectors among the ` +
+      'tokens: only a prompt of the same method and shapes can start from it',
+  )
 }
 
 function idTensor(ids: readonly number[]): Tensor<'int64'> {

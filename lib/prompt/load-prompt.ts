@@ -4,7 +4,8 @@ import { resolve } from 'node:path'
 import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { tidy } from '../torch/index.js'
-import { checkPlacement, Prompt, placed } from './prompt.js'
+import type { PromptConfig } from './config.js'
+import { checkPlacement, keyValueShape, Prompt, placed } from './prompt.js'
 import { readPromptFile, writePromptFile } from './prompt-file.js'
 
 export interface LoadPromptOptions {
@@ -51,7 +52,8 @@ export function loadPrompt(
         `${path} holds ${config.length} virtual tokens; ${backbone.source} has only ${maxPositions} positions`,
       )
     }
-    checkPlacement(config.placement, backbone)
+    checkPlacement(config.placement, config.method, backbone)
+    checkKeyValues(path, config, backbone)
     if (config.backbone === undefined) {
       process.emitWarning(
         `${path} does not say which backbone it was trained on; it is used with ${backbone.source}`,
@@ -67,4 +69,23 @@ export function loadPrompt(
     const start = { file: resolve(path) }
     return new Prompt(config, placed(factors, backbone), { task, start })
   })
+}
+
+/** @throws LoptError `ERR_PROMPT_FILE` for keys and values that the backbone's layers do not take. */
+function checkKeyValues(path: string, config: PromptConfig, backbone: Backbone): void {
+  if (config.method !== 'prefix') return
+  const wanted = keyValueShape(backbone)
+  const { layers, heads, headSize } = config
+  if (
+    layers === wanted.layers &&
+    heads === wanted.heads &&
+    headSize === wanted.headSize
+  ) {
+    return
+  }
+  throw new LoptError(
+    'ERR_PROMPT_FILE',
+    `${path} has keys and values for ${layers} layers of ${heads} heads of ${headSize}; ` +
+      `${backbone.source} has ${wanted.layers} layers of ${wanted.heads} heads of ${wanted.headSize}`,
+  )
 }

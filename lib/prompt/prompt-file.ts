@@ -10,11 +10,12 @@ import {
   tidy,
   writeSafetensors,
 } from '../torch/index.js'
-import { ACTIVATION_NAMES, activationOf } from './activation.js'
+import { ACTIVATION_NAMES } from './activation.js'
 import type { PromptConfig, PromptTask } from './config.js'
 import { METHOD_NAMES, METHODS } from './methods/index.js'
 import type { Factors, MethodName } from './methods/method.js'
 import { PLACEMENTS } from './placement.js'
+import { maxRank, sizesOf } from './settings.js'
 
 const VERSION = '1'
 
@@ -33,6 +34,7 @@ const integer = z
 
 // Metadata are strings. Limits: no prompt is longer than the longest context in use, and a product
 // of sizes stays far inside 64 bits.
+const size = integer.pipe(z.number().min(1).max(1e6))
 const metadata = z.object({
   format: z.literal('lopt'),
   version: z.literal(VERSION, {
@@ -40,12 +42,18 @@ const metadata = z.object({
       `this lopt reads version ${VERSION} of the format, not ${String(input)}`,
   }),
   method: z.enum(METHOD_NAMES as [MethodName, ...MethodName[]]),
-  length: integer.pipe(z.number().min(1).max(1e6)),
+  length: size,
   rank: integer.default(0),
-  hidden_size: integer.pipe(z.number().min(1).max(1e6)),
+  hidden_size: size,
   placement: z.enum(PLACEMENTS).default('prefix'),
   activation: z.enum(ACTIVATION_NAMES).default('relu'),
   activation_threshold: z.coerce.number().min(0).default(0),
+  bottleneck: size.optional(),
+  text_tokens: size.optional(),
+  alpha: z.coerce.number().gt(0).optional(),
+  layers: size.optional(),
+  heads: size.optional(),
+  head_size: size.optional(),
   backbone: z.string().optional(),
   template: z.string().optional(),
   labels: z
@@ -86,6 +94,12 @@ export async function writePromptFile(
     placement: config.placement,
     activation: config.activation,
     activation_threshold: String(config.activationThreshold),
+    bottleneck: config.bottleneck?.toString(),
+    text_tokens: config.textTokens?.toString(),
+    alpha: config.alpha?.toString(),
+    layers: config.layers?.toString(),
+    heads: config.heads?.toString(),
+    head_size: config.headSize?.toString(),
     backbone: config.backbone,
     template: task?.template,
     labels: task && JSON.stringify(task.labels),
@@ -119,15 +133,6 @@ export function readPromptFile(path: string): StoredPrompt {
   }
 }
 
-/** The X [P, H], float32, that a prompt file's factors give. */
-export function readPromptInputs(path: string): Tensor {
-  return tidy(() => {
-    const { config, factors } = readPromptFile(path)
-    const σ = activationOf(config.activation, config.activationThreshold)
-    return METHODS[config.method].inputs(factors, σ)
-  })
-}
-
 function open(path: string): SafetensorsFile {
   try {
     return openSafetensors(path)
@@ -151,15 +156,29 @@ function storedPrompt(path: string, file: SafetensorsFile): StoredPrompt {
   }
   const { data } = read
   const method = METHODS[data.method]
-  if (
-    method.usesRank &&
-    (data.rank < 1 || data.rank > Math.min(data.length, data.hidden_size))
-  ) {
-    fail(
-      `metadata rank: expected 1..${Math.min(data.length, data.hidden_size)} but found ${data.rank}`,
-    )
+  const config: PromptConfig = {
+    method: data.method,
+    length: data.length,
+    rank: data.rank,
+    hiddenSize: data.hidden_size,
+    placement: data.placement,
+    activation: data.activation,
+    activationThreshold: data.activation_threshold,
+    bottleneck: data.bottleneck,
+    textTokens: data.text_tokens,
+    alpha: data.alpha,
+    layers: data.layers,
+    heads: data.heads,
+    headSize: data.head_size,
+    backbone: data.backbone,
   }
-  const sizes = { P: data.length, H: data.hidden_size, R: data.rank }
+  const sizes = sizesOf(config)
+  if (method.uses.includes('rank')) {
+    const highest = maxRank(data.method, sizes)
+    if (data.rank < 1 || data.rank > highest) {
+      fail(`metadata rank: expected 1..${highest} but found ${data.rank}`)
+    }
+  }
   const shapes = { ...method.trainable(sizes), ...method.fixed(sizes) }
   const names = Object.keys(shapes).sort().join(', ')
   if ([...file.names].sort().join(', ') !== names) {
@@ -186,16 +205,7 @@ function storedPrompt(path: string, file: SafetensorsFile): StoredPrompt {
     fail('metadata: template and labels go together, but only one of them is there')
   }
   return {
-    config: {
-      method: data.method,
-      length: data.length,
-      rank: data.rank,
-      hiddenSize: data.hidden_size,
-      placement: data.placement,
-      activation: data.activation,
-      activationThreshold: data.activation_threshold,
-      backbone: data.backbone,
-    },
+    config,
     factors,
     task:
       template !== undefined && labels !== undefined

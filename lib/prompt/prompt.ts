@@ -6,18 +6,20 @@ import { z } from 'zod'
 import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { keep, parameter, type Tensor, tidy } from '../torch/index.js'
-import { ACTIVATION_NAMES, type ActivationName, activationOf } from './activation.js'
+import { ACTIVATION_NAMES, type ActivationName } from './activation.js'
 import type { PromptConfig, PromptStart, PromptTask } from './config.js'
 import {
+  draws,
   embeddingStd,
+  givenFactors,
   givenInputs,
   type Init,
   isPromptFile,
-  normalDraws,
 } from './init.js'
 import { METHOD_NAMES, METHODS } from './methods/index.js'
-import type { Factors, MethodName } from './methods/method.js'
+import type { Contribution, Factors, MethodName, MethodOption } from './methods/method.js'
 import { PLACEMENTS, type Placement } from './placement.js'
+import { maxRank, settingsOf, sizesOf } from './settings.js'
 
 // Far beyond any use: a bound against a slip where the model has none.
 const MAX_LENGTH = 2 ** 16
@@ -41,7 +43,7 @@ export class Prompt {
     { task, start }: { task?: PromptTask | undefined; start?: PromptStart } = {},
   ) {
     const method = METHODS[config.method]
-    const sizes = { P: config.length, H: config.hiddenSize, R: config.rank }
+    const sizes = sizesOf(config)
     const pick = (names: object, make: (tensor: Tensor) => Tensor) =>
       Object.fromEntries(
         Object.keys(names).map((name) => [name, keep(make(factors[name] as Tensor))]),
@@ -58,11 +60,28 @@ export class Prompt {
     return Object.values(this.parameters).reduce((sum, { numel }) => sum + numel, 0)
   }
 
-  /** The soft prompt X [P, H], in the factors' dtype and on their device, with its graph. */
+  /** What it gives to a backbone's input, in the factors' dtype and on their device, with its graph. */
+  contribution(): Contribution {
+    const factors = { ...this.parameters, ...this.buffers }
+    return tidy(() =>
+      METHODS[this.config.method].contribution(factors, settingsOf(this.config)),
+    )
+  }
+
+  /**
+   * The soft prompt X [P, H], with its graph.
+   *
+   * @throws LoptError `ERR_UNSUPPORTED` for a method that puts no vectors among the tokens.
+   */
   inputs(): Tensor {
-    const { method, activation, activationThreshold } = this.config
-    const σ = activationOf(activation, activationThreshold)
-    return tidy(() => METHODS[method].inputs({ ...this.parameters, ...this.buffers }, σ))
+    return tidy(() => {
+      const { inputs } = this.contribution()
+      if (inputs !== undefined) return inputs
+      throw new LoptError(
+        'ERR_UNSUPPORTED',
+        `A prompt of the method ${this.config.method} has no vectors among the tokens`,
+      )
+    })
   }
 
   dispose(): void {
@@ -81,17 +100,27 @@ export interface CreatePromptOptions {
   method?: MethodName
   /** P, virtual tokens, default 20. */
   length?: number
-  /** R, in 1..min(P, H), default 4; not used by `full`. */
+  /**
+   * R, default 4 (`dpt`: 10), of the methods that have one: in 1..min(P, H); `ulpt` in 1..H, `dept` in
+   * 1..min(S, H).
+   */
   rank?: number
   /** σ of `lopt-2`, default `relu`. */
   activation?: ActivationName
   /** Threshold of `soft-threshold`, default 0.1. */
   activationThreshold?: number
+  /** Width of the network of `residual`, default 400. */
+  bottleneck?: number
+  /** S, tokens of a text that `dept` shifts, default 256 or what a text can have at most. */
+  textTokens?: number
+  /** α of `dept`, default 8: the shift is A B α/√R. */
+  alpha?: number
   /** Default `prefix`. */
   placement?: Placement
   /**
-   * `vocab` (default): embeddings of sampled common tokens; `random`; `labels`: the label words';
-   * `text:…`: a text's; or the path of a prompt file. Repeated where shorter than P.
+   * `vocab` (default; `random` for `dpt` and `prefix`): embeddings of sampled common tokens; `random`; `labels`: the label words';
+   * `text:…`: a text's; or the path of a prompt file. Repeated where shorter than P. A file of the same method and
+   * shapes is taken as it is; `prefix` starts from such a file or at random.
    */
   init?: Init
   /** Words of the labels, for `init: 'labels'`. */
@@ -103,11 +132,14 @@ export interface CreatePromptOptions {
 const options = z.strictObject({
   method: z.enum(METHOD_NAMES as [MethodName, ...MethodName[]]).default('lopt-1'),
   length: z.number().default(20),
-  rank: z.number().default(4),
+  rank: z.number().optional(),
   activation: z.enum(ACTIVATION_NAMES).default('relu'),
   activationThreshold: z.number().default(0.1),
+  bottleneck: z.number().optional(),
+  textTokens: z.number().optional(),
+  alpha: z.number().optional(),
   placement: z.enum(PLACEMENTS).default('prefix'),
-  init: z.string().default('vocab'),
+  init: z.string().optional(),
   labels: z.array(z.string()).optional(),
   seed: z.number().default(0),
 })
@@ -125,44 +157,57 @@ export function createPrompt(
 ): Prompt {
   const checked = options.safeParse(given)
   if (!checked.success) throw new TypeError(z.prettifyError(checked.error))
-  const { method: name, length, init, labels, seed, ...rest } = checked.data
-  const { hiddenSize } = backbone.config
+  const { data } = checked
+  const { method: name, length, labels, seed, placement } = data
   const method = METHODS[name]
+  const init = data.init ?? method.defaults?.init ?? 'vocab'
   // A token of text and one of the label stand beside it.
   checkRange('length', length, 1, Math.min(backbone.maxPositions - 2, MAX_LENGTH))
-  if (method.usesRank) checkRange('rank', rest.rank, 1, Math.min(length, hiddenSize))
   checkRange('seed', seed, 0, Number.MAX_SAFE_INTEGER)
-  if (!(rest.activationThreshold >= 0)) {
+  if (!(data.activationThreshold >= 0)) {
     throw new RangeError(
-      `Expected activationThreshold to be 0 or more but received ${rest.activationThreshold}`,
+      `Expected activationThreshold to be 0 or more but received ${data.activationThreshold}`,
     )
   }
-  checkPlacement(rest.placement, backbone)
+  checkPlacement(placement, name, backbone)
 
+  const own = methodConfig(backbone, data)
   const config: PromptConfig = {
-    ...rest,
     method: name,
     length,
-    rank: method.usesRank ? rest.rank : 0,
-    hiddenSize,
+    rank: 0,
+    hiddenSize: backbone.config.hiddenSize,
+    placement,
+    activation: data.activation,
+    activationThreshold: data.activationThreshold,
+    ...own,
     backbone: backbone.fingerprint,
   }
   // On `meta` embeddings have no values to start from; any start has the shapes.
   const isMeta = backbone.device === 'meta'
+  if (method.uses.includes('rank')) {
+    checkRange('rank', config.rank, 1, maxRank(name, sizesOf(config)))
+  }
   return tidy(() => {
     const start = {
-      sizes: { P: length, H: hiddenSize, R: config.rank },
-      activation: activationOf(config.activation, config.activationThreshold),
+      ...settingsOf(config),
       get std() {
-        return isMeta ? 1 : embeddingStd(backbone) // only a random start asks
+        return isMeta ? 1 : embeddingStd(backbone) // not every start asks
       },
-      normal: normalDraws(seed),
+      ...draws(seed),
     }
-    const factors =
-      init === 'random' || isMeta
-        ? method.random(start)
-        : method.from(givenInputs(init, { backbone, length, seed, labels }), start)
-    return new Prompt(config, placed(factors, backbone), {
+    const isRandom = init === 'random' || isMeta
+    const factors = isRandom ? method.random(start) : givenFactors(init, config)
+    const from = () => {
+      if (method.from !== undefined) {
+        return method.from(givenInputs(init, { backbone, length, seed, labels }), start)
+      }
+      throw new RangeError(
+        `Expected init to be random, or a file of a ${name} prompt of these shapes, but received ` +
+          `${init}: the method ${name} has no vectors among the tokens that could be given`,
+      )
+    }
+    return new Prompt(config, placed(factors ?? from(), backbone), {
       start: {
         init: isPromptFile(init) ? resolve(init) : init,
         seed,
@@ -170,6 +215,52 @@ export function createPrompt(
       },
     })
   })
+}
+
+/** What the method's own options give, and nothing of what it has no use for. */
+function methodConfig(
+  backbone: Backbone,
+  given: z.infer<typeof options>,
+): Partial<PromptConfig> {
+  const { method: name, length } = given
+  const { uses, defaults } = METHODS[name]
+  for (const option of ['bottleneck', 'textTokens', 'alpha'] as const) {
+    if (given[option] === undefined || uses.includes(option)) continue
+    throw new RangeError(`${option} has no meaning with the method ${name}`)
+  }
+  const used = <T>(option: MethodOption, value: () => T) =>
+    uses.includes(option) ? { [option]: value() } : {}
+  return {
+    ...used('rank', () => given.rank ?? defaults?.rank ?? 4),
+    ...used('bottleneck', () => {
+      const width = given.bottleneck ?? 400
+      checkRange('bottleneck', width, 1, MAX_LENGTH)
+      return width
+    }),
+    ...used('textTokens', () => {
+      const most = Math.min(backbone.maxPositions - length - 1, MAX_LENGTH)
+      const tokens = given.textTokens ?? Math.min(256, most)
+      checkRange('textTokens', tokens, 1, most)
+      return tokens
+    }),
+    ...used('alpha', () => {
+      const { alpha = 8 } = given
+      if (alpha > 0 && Number.isFinite(alpha)) return alpha
+      throw new RangeError(`Expected alpha to be above 0 but received ${alpha}`)
+    }),
+    ...(name === 'prefix' && keyValueShape(backbone)),
+  }
+}
+
+/** The keys and values that a backbone's layers take: a decoder's, where there is one. */
+export function keyValueShape({
+  kind,
+  config,
+}: Backbone): Required<Pick<PromptConfig, 'layers' | 'heads' | 'headSize'>> {
+  const { heads } = config
+  return kind === 'causal'
+    ? { layers: config.layers, heads, headSize: config.hiddenSize / heads }
+    : { layers: config.decoderLayers, heads, headSize: config.headSize }
 }
 
 /** Factors in the prompt's dtype, on the backbone's device, on storages of their own. */
@@ -184,8 +275,22 @@ export function placed(factors: Factors, backbone: Backbone): Factors {
   )
 }
 
-/** @throws LoptError `ERR_UNSUPPORTED` for `after-first-token` where no token comes first. */
-export function checkPlacement(placement: Placement, backbone: Backbone): void {
+/**
+ * @throws LoptError `ERR_UNSUPPORTED` where the method cannot stand there, and for
+ *   `after-first-token` where no token comes first.
+ */
+export function checkPlacement(
+  placement: Placement,
+  method: MethodName,
+  backbone: Backbone,
+): void {
+  const only = METHODS[method].placements
+  if (only && !only.allowed.includes(placement)) {
+    throw new LoptError(
+      'ERR_UNSUPPORTED',
+      `The method ${method} has no placement ${placement}: ${only.because}. Use ${only.allowed.join(', ')}`,
+    )
+  }
   if (placement !== 'after-first-token') return
   if (backbone.tokenizer.firstTokenId !== undefined) return
   throw new LoptError(

@@ -62,13 +62,23 @@ export interface TrainOptions {
 }
 
 /**
- * Those of 0.03, 0.1, 0.3 and 1 with the best accuracy on the dev rows of `topics` with models/nano-gpt2
+ * `lopt-1`, `lopt-2`, `full`: those of 0.03, 0.1, 0.3 and 1 with the best accuracy on the dev rows of `topics` with models/nano-gpt2
  * (20 virtual tokens, rank 4, 800 steps, linear schedule, one seed): docs/results.json has all of them.
+ *
+ * The others are provisional, from what was published, and have not been compared here: `dpt`
+ * (XYaoooo/DPT), `ulpt` (arXiv:2502.04501), `residual` (arXiv:2305.03937), `p-tuning` and `prefix` (PEFT's
+ * guides), `dept`'s prompt (arXiv:2309.05173).
  */
 export const DEFAULT_LEARNING_RATES: Readonly<Record<MethodName, number>> = {
   'lopt-1': 0.3,
   'lopt-2': 0.1,
   full: 0.1,
+  dpt: 0.3,
+  ulpt: 0.6,
+  residual: 0.3,
+  'p-tuning': 1e-3,
+  dept: 0.3,
+  prefix: 1e-2,
 }
 
 const positive = z.int().min(1)

@@ -4,12 +4,12 @@ import type { Method } from './method.js'
 
 export const full: Method<'X'> = {
   name: 'full',
-  usesRank: false,
+  uses: [],
   trainable: ({ P, H }) => ({ X: [P, H] }),
   fixed: () => ({}),
 
   // A view: who disposes of it does not dispose of the parameter.
-  inputs: ({ X }) => X.view([...X.shape]),
+  contribution: ({ X }) => ({ inputs: X.view([...X.shape]) }),
 
   random: ({ sizes: { P, H }, std, normal }) => ({ X: normal([P, H], std) }),
 

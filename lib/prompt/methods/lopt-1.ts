@@ -5,11 +5,11 @@ import type { Method } from './method.js'
 
 export const lopt1: Method<'U' | 'V'> = {
   name: 'lopt-1',
-  usesRank: true,
+  uses: ['rank'],
   trainable: ({ P, H, R }) => ({ U: [P, R], V: [R, H] }),
   fixed: () => ({}),
 
-  inputs: ({ U, V }) => U.matmul(V),
+  contribution: ({ U, V }) => ({ inputs: U.matmul(V) }),
 
   random({ sizes: { P, H, R }, std, normal }) {
     const U = normal([P, R], balancedStd(std, R))

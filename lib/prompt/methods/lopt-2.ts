@@ -11,11 +11,13 @@ import type { Method } from './method.js'
 
 export const lopt2: Method<'X0' | 'U' | 'V'> = {
   name: 'lopt-2',
-  usesRank: true,
+  uses: ['rank', 'activation', 'activationThreshold'],
   trainable: ({ H, R }) => ({ U: [H, R], V: [R, H] }),
   fixed: ({ P, H }) => ({ X0: [P, H] }),
 
-  inputs: ({ X0, U, V }, σ) => σ(X0.matmul(U)).matmul(V),
+  contribution: ({ X0, U, V }, { activation: σ }) => ({
+    inputs: σ(X0.matmul(U)).matmul(V),
+  }),
 
   // The source at hand does not say what X₀ is at a random start: here it is drawn at the scale of
   // the token embeddings.
