@@ -14,6 +14,7 @@ export {
 } from './inference/index.js'
 export {
   type ActivationName,
+  type Contribution,
   type CreatePromptOptions,
   createPrompt,
   type LoadPromptOptions,
@@ -42,15 +43,22 @@ export {
   type TaskSource,
 } from './task/index.js'
 export {
+  type ByName,
+  DEFAULT_GROUP_RATES,
   DEFAULT_LEARNING_RATES,
   type EvaluateOptions,
   type Evaluation,
   evaluate,
   evaluateMajority,
+  loadWeights,
   type Metrics,
   type Objective,
+  type OptimizerName,
   type Schedule,
+  saveWeights,
+  selectWeights,
   type TrainEvent,
   type TrainOptions,
   train,
+  type Weights,
 } from './train/index.js'

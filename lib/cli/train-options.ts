@@ -6,7 +6,7 @@ import { PLACEMENTS } from '../prompt/index.js'
 import { METHODS } from '../prompt/methods/index.js'
 import type { MethodOption } from '../prompt/methods/method.js'
 import { OBJECTIVES } from '../train/loss.js'
-import { OPTIMIZERS } from '../train/options.js'
+import { OPTIMIZERS } from '../train/optimizer.js'
 import { SCHEDULES } from '../train/schedule.js'
 import {
   backboneOptions,

@@ -1,5 +1,6 @@
 // Public exports of `lopt/torch`.
 
+export { Adafactor, type AdafactorOptions } from './adafactor.js'
 export {
   clipGradNorm,
   enableGrad,

@@ -7,6 +7,7 @@ import {
   native,
   type OptimizerHandle,
 } from '../native.js'
+import type { AdafactorGroupOptions } from './adafactor.js'
 import { checkAtLeast, checkInteger, kindOf, shapeText } from './check.js'
 import { binding } from './context.js'
 import { handleOf, handlesOf, isTensor, type Tensor, wrap } from './tensor.js'
@@ -46,11 +47,13 @@ export interface ParameterState {
   tensors: Record<string, Tensor>
 }
 
+type NativeKind = 'adam' | 'adamw' | 'sgd'
+
 /** Everything an optimizer needs to continue: tensors, and numbers that JSON can hold. */
 export interface OptimizerState {
-  kind: 'adam' | 'adamw' | 'sgd'
+  kind: NativeKind | 'adafactor'
   /** The options of each group as they are now, and how many parameters it has. */
-  groups: { options: NativeOptimizerOptions; size: number }[]
+  groups: { options: NativeOptimizerOptions | AdafactorGroupOptions; size: number }[]
   /** One entry a parameter in the order of the groups; null before its first step. */
   parameters: (ParameterState | null)[]
 }
@@ -61,12 +64,12 @@ interface Group {
 }
 
 abstract class Optimizer<O extends AdamOptions & SGDOptions> {
-  readonly #kind: OptimizerState['kind']
+  readonly #kind: NativeKind
   readonly #groups: Group[]
   readonly #handle: OptimizerHandle
 
   protected constructor(
-    kind: OptimizerState['kind'],
+    kind: NativeKind,
     params: readonly Tensor[] | readonly ParameterGroup<O>[],
     defaults: NativeOptimizerOptions,
     options: O,
@@ -135,12 +138,12 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
    * @throws RangeError that says what does not fit.
    */
   async loadState(state: OptimizerState): Promise<void> {
-    this.#checkState(state)
+    const options = this.#checkState(state)
     const parameters = state.parameters.map((entry) => entry && unwrapState(entry))
     await binding().optimizerLoadState(this.#handle, parameters)
     await Promise.all(
-      state.groups.map(({ options }, i) =>
-        this.#setOptions(i, checkOptions(merge(this.#group(i).options, options))),
+      options.map((own, i) =>
+        this.#setOptions(i, checkOptions(merge(this.#group(i).options, own))),
       ),
     )
   }
@@ -163,7 +166,8 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
     await binding().optimizerSetOptions(this.#handle, i, options)
   }
 
-  #checkState({ kind, groups, parameters }: OptimizerState): void {
+  /** @returns the options of each group */
+  #checkState({ kind, groups, parameters }: OptimizerState): NativeOptimizerOptions[] {
     if (kind !== this.#kind) {
       throw new RangeError(
         `Expected the state of ${this.#kind} but received that of ${kind}`,
@@ -177,8 +181,9 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
       )
     }
     // The options come with the state: the addon sees them only once the tensors are in place.
-    const amsgrad = groups.flatMap(({ options, size }) =>
-      Array<boolean>(size).fill(options.amsgrad),
+    const options = groups.map((group) => group.options as NativeOptimizerOptions)
+    const amsgrad = groups.flatMap(({ size }, i) =>
+      Array<boolean>(size).fill((options[i] as NativeOptimizerOptions).amsgrad),
     )
     for (const [i, entry] of parameters.entries()) {
       if (amsgrad[i] && entry && entry.tensors.max_exp_avg_sq === undefined) {
@@ -187,6 +192,7 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
         )
       }
     }
+    return options
   }
 }
 
@@ -267,7 +273,7 @@ function checkOptions(options: NativeOptimizerOptions): NativeOptimizerOptions {
   return options
 }
 
-function toGroups<O>(
+export function toGroups<O>(
   params: readonly Tensor[] | readonly ParameterGroup<O>[],
 ): readonly ParameterGroup<O>[] {
   if (!Array.isArray(params)) {
@@ -278,7 +284,7 @@ function toGroups<O>(
   return [{ params } as ParameterGroup<O>]
 }
 
-function checkParameters(params: readonly Tensor[]): void {
+export function checkParameters(params: readonly Tensor[]): void {
   if (params.length === 0) throw new RangeError('Expected at least one parameter')
   const seen = new Set<Tensor>()
   for (const [i, parameter] of params.entries()) {

@@ -8,6 +8,12 @@ export {
 } from './evaluate.js'
 export type { Objective } from './loss.js'
 export type { Metrics } from './metrics.js'
-export { DEFAULT_LEARNING_RATES, type TrainOptions } from './options.js'
+export type { ByName, OptimizerName } from './optimizer.js'
+export {
+  DEFAULT_GROUP_RATES,
+  DEFAULT_LEARNING_RATES,
+  type TrainOptions,
+} from './options.js'
 export type { Schedule } from './schedule.js'
 export { type TrainEvent, train } from './train.js'
+export { loadWeights, saveWeights, selectWeights, type Weights } from './weights.js'

@@ -5,14 +5,19 @@ import type { Backbone } from '../backbone/index.js'
 import type { MethodName, Prompt } from '../prompt/index.js'
 import type { Task } from '../task/index.js'
 import { OBJECTIVES, type Objective } from './loss.js'
+import { type ByName, OPTIMIZERS, type OptimizerName } from './optimizer.js'
 import { SCHEDULES, type Schedule } from './schedule.js'
-
-export const OPTIMIZERS = ['adam', 'adamw', 'sgd'] as const
+import type { Weights } from './weights.js'
 
 export interface TrainOptions {
   backbone: Backbone
   /** Trained in place; at the end it is the best one that evaluation saw. */
-  prompt: Prompt
+  prompt?: Prompt | undefined
+  /**
+   * Instead of a prompt: weights of the backbone itself (`selectWeights`), fine-tuned without one. The
+   * backbone keeps the best ones, and is frozen again. Beside Adam's state, two copies of them are held.
+   */
+  weights?: Weights | undefined
   task: Task
   /** Optimizer steps, default 1000. */
   steps?: number
@@ -23,11 +28,18 @@ export interface TrainOptions {
   /** `lm` (default): the label's tokens over the whole vocabulary; `verbalizer`: among the labels. */
   objective?: Objective
   /** Default `adam`. */
-  optimizer?: (typeof OPTIMIZERS)[number]
+  optimizer?: OptimizerName
   /** Default: the method's, see `DEFAULT_LEARNING_RATES`. */
   learningRate?: number
+  /**
+   * Learning rates of trained tensors that do not take `learningRate`, by name (`{ A: 5e-3 }`); in a name
+   * `*` stands for any text, and the last entry that fits counts. Default: see `DEFAULT_GROUP_RATES`.
+   */
+  learningRates?: ByName
   /** Default 0. */
   weightDecay?: number
+  /** Weight decays that differ from `weightDecay`, by name as `learningRates`. */
+  weightDecays?: ByName
   /** Greatest norm of all gradients together, default 1; 0: none. */
   clip?: number
   /** Default `constant`. */
@@ -81,6 +93,14 @@ export const DEFAULT_LEARNING_RATES: Readonly<Record<MethodName, number>> = {
   prefix: 1e-2,
 }
 
+/** For weights of the backbone; provisional: usual for fine-tuning, not compared here. */
+export const FINE_TUNING_RATE = 1e-4
+
+/** Where a method's tensors have learning rates of their own. `dept`: of its published grid. */
+export const DEFAULT_GROUP_RATES: Readonly<Partial<Record<MethodName, ByName>>> = {
+  dept: { A: 5e-3, B: 5e-3 },
+}
+
 const positive = z.int().min(1)
 const numbers = z.strictObject({
   steps: positive.default(1000),
@@ -89,7 +109,9 @@ const numbers = z.strictObject({
   objective: z.enum(OBJECTIVES).default('lm'),
   optimizer: z.enum(OPTIMIZERS).default('adam'),
   learningRate: z.number().gt(0).optional(),
+  learningRates: z.record(z.string().min(1), z.number().gt(0)).optional(),
   weightDecay: z.number().min(0).default(0),
+  weightDecays: z.record(z.string().min(1), z.number().min(0)).default({}),
   clip: z.number().min(0).default(1),
   schedule: z.enum(SCHEDULES).default('constant'),
   warmupSteps: z.int().min(0).default(0),
@@ -110,7 +132,13 @@ export type TrainSettings = Required<
 
 /** @throws RangeError naming every option that is wrong. */
 export function trainSettings(options: TrainOptions): TrainSettings {
-  const objects = ['backbone', 'prompt', 'task', 'signal']
+  if ((options.prompt === undefined) === (options.weights === undefined)) {
+    throw new TypeError('Give what is to be trained: either prompt or weights')
+  }
+  if (options.weights && options.weights.backbone !== options.backbone) {
+    throw new TypeError('Expected weights to be those of the backbone that is given')
+  }
+  const objects = ['backbone', 'prompt', 'weights', 'task', 'signal']
   const checked = numbers.safeParse(
     Object.fromEntries(
       Object.entries(options).filter(([name]) => !objects.includes(name)),
@@ -123,10 +151,12 @@ export function trainSettings(options: TrainOptions): TrainSettings {
       `Expected accumulate in 1..${data.batchSize}, the batch size, but received ${data.accumulate}`,
     )
   }
+  const method = options.prompt?.config.method
+  const rate = method ? DEFAULT_LEARNING_RATES[method] : FINE_TUNING_RATE
   return {
     ...data,
-    learningRate:
-      data.learningRate ?? DEFAULT_LEARNING_RATES[options.prompt.config.method],
+    learningRate: data.learningRate ?? rate,
+    learningRates: data.learningRates ?? (method && DEFAULT_GROUP_RATES[method]) ?? {},
     evalEvery: data.evalEvery ?? Math.max(1, Math.floor(data.steps / 10)),
   }
 }

@@ -8,7 +8,7 @@ import type { TrainOptions, TrainSettings } from './options.js'
 
 /** @param settings all of them, with the limit of the texts that the defaults gave */
 export function runConfig(
-  { backbone, prompt, task }: TrainOptions,
+  { backbone, prompt, weights, task }: TrainOptions,
   settings: TrainSettings,
 ): object {
   return {
@@ -19,15 +19,23 @@ export function runConfig(
     },
     backbone: {
       source: sourceOf(backbone),
-      fingerprint: backbone.fingerprint,
+      fingerprint: weights?.fingerprint ?? backbone.fingerprint,
       dtype: backbone.dtype,
       device: backbone.device,
     },
-    prompt: {
-      ...prompt.config,
-      start: prompt.start ?? null,
-      trainableParameters: prompt.trainableParameters,
-    },
+    prompt: prompt
+      ? {
+          ...prompt.config,
+          start: prompt.start ?? null,
+          trainableParameters: prompt.trainableParameters,
+        }
+      : null,
+    weights: weights
+      ? {
+          pattern: weights.pattern.source,
+          trainableParameters: weights.trainableParameters,
+        }
+      : null,
     task: {
       name: task.name,
       source: task.source ?? null,

@@ -4,7 +4,6 @@ import { appendFile, mkdir, readdir, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { writeFileAtomic } from '../atomic-file.js'
 import { LoptError } from '../errors.js'
-import { type Prompt, savePrompt } from '../prompt/index.js'
 
 export const PROMPT_FILE = 'prompt.lopt.safetensors'
 const CONFIG_FILE = 'config.json'
@@ -17,9 +16,9 @@ export class RunFolder {
     this.path = path
   }
 
-  /** Where the best prompt so far lies. */
-  get promptPath(): string {
-    return join(this.path, PROMPT_FILE)
+  /** Where a file of the run lies. */
+  pathOf(fileName: string): string {
+    return join(this.path, fileName)
   }
 
   /**
@@ -59,10 +58,6 @@ export class RunFolder {
       const reason = cause instanceof Error ? cause.message : String(cause)
       throw new LoptError('ERR_IO', `Cannot write ${file}: ${reason}`, { cause })
     }
-  }
-
-  async savePrompt(prompt: Prompt): Promise<void> {
-    await savePrompt(this.promptPath, prompt)
   }
 }
 

@@ -1,4 +1,4 @@
-// The training loop: rows -> loss -> gradients of the prompt's factors -> the optimizer's step.
+// The training loop: rows -> loss -> gradients of what is learned -> the optimizer's step.
 // Knows no terminal and no HTTP: they consume its events.
 
 import { LoptError } from '../errors.js'
@@ -8,10 +8,13 @@ import {
   preparePrompt,
   textLimit,
 } from '../inference/index.js'
-import { Adam, AdamW, clipGradNorm, SGD, type Tensor, tidy } from '../torch/index.js'
+import type { Prompt } from '../prompt/index.js'
+import { clipGradNorm, type Tensor, tidy } from '../torch/index.js'
 import { batches } from './batches.js'
 import { evaluateEncoded, labelIndices } from './evaluate.js'
+import { promptLearner, weightsLearner } from './learner.js'
 import { type TrainingRow, trainingLoss } from './loss.js'
+import { createOptimizer, parameterGroups } from './optimizer.js'
 import { type TrainOptions, type TrainSettings, trainSettings } from './options.js'
 import { runConfig } from './run-config.js'
 import { RunFolder } from './run-folder.js'
@@ -67,8 +70,8 @@ export type TrainEvent =
     }
 
 /**
- * Trains a prompt on a frozen backbone, and yields what happens. At the end the prompt is the best
- * that evaluation on dev saw: by the task's metric, then by the lower loss.
+ * Trains a prompt on a frozen backbone, or weights of the backbone itself, and yields what happens. At
+ * the end they are the best that evaluation on dev saw: by the task's metric, then by the lower loss.
  *
  * Leaving the loop early (`break`) ends the training and keeps the best prompt.
  *
@@ -78,7 +81,12 @@ export type TrainEvent =
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> {
   const settings = trainSettings(options)
-  const { backbone, prompt, task, signal } = options
+  const { backbone, task, signal } = options
+  const learner = options.weights
+    ? weightsLearner(options.weights)
+    : promptLearner(options.prompt as Prompt)
+  const { prompt, parameters } = learner
+  const groups = parameterGroups(parameters, settings)
   const labels = encodeLabels(backbone, task)
   const limit = textLimit(backbone, prompt, labels, settings)
   const encoded = await encodeTexts(backbone, task.template, task.train, limit)
@@ -88,12 +96,12 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
   const rows = encoded.map(({ ids }, i): TrainingRow => {
     return { text: ids, label: expected[i] as number }
   })
-  prompt.task = {
+  learner.setTask({
     template: task.template,
     labels: task.verbalizer,
     objective: settings.objective,
     maxLength: limit,
-  }
+  })
 
   const folder =
     settings.out === undefined
@@ -102,9 +110,11 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
           settings.out,
           runConfig(options, { ...settings, maxLength: limit }),
         )
-  const optimizer = createOptimizer(prompt, settings)
-  const lastGood = new Snapshot(prompt)
-  const best = new Snapshot(prompt)
+  const resultPath = folder?.pathOf(learner.fileName)
+  await learner.begin()
+  const { optimizer, scale } = createOptimizer(groups, settings.optimizer)
+  const lastGood = new Snapshot(parameters)
+  const best = new Snapshot(parameters)
   let bestStep = 0
   let bestFigures: { accuracy: number; macroF1: number; loss: number } | undefined
   const started = performance.now()
@@ -115,7 +125,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
     yield* report(folder, {
       type: 'start',
       steps: settings.steps,
-      trainableParameters: prompt.trainableParameters,
+      trainableParameters: learner.trainableParameters,
       trainRows: rows.length,
       devRows: dev.length,
       heldOut: task.heldOut,
@@ -130,8 +140,8 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
     for (let step = 1; step <= settings.steps; step += 1) {
       if (signal?.aborted) throw await aborted(step - 1)
       const batch = (order.next().value as number[]).map((i) => rows[i] as TrainingRow)
-      const learningRate =
-        settings.learningRate * scheduleFactor(settings.schedule, step - 1, settings)
+      const factor = scheduleFactor(settings.schedule, step - 1, settings)
+      const learningRate = settings.learningRate * factor
 
       const { loss, gradNorm } = await tidy(async () => {
         // Read once all is asked for: a value read between two parts would stall a GPU there.
@@ -154,7 +164,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
           losses.push({ share, mean })
         }
         const norm = await clipGradNorm(
-          Object.values(prompt.parameters),
+          Object.values(parameters),
           settings.clip || Number.POSITIVE_INFINITY,
         )
         let sum = 0
@@ -167,7 +177,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
         throw await notFinite(step, loss)
       }
       await lastGood.take()
-      await optimizer.setLearningRate(learningRate)
+      await scale(factor)
       await optimizer.step()
       await optimizer.zeroGrad()
       yield* report(folder, {
@@ -213,9 +223,9 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
           loss: devLoss,
           best: isBest,
         })
-        if (isBest && folder !== undefined) {
-          await folder.savePrompt(prompt)
-          yield* report(folder, { type: 'checkpoint', step, path: folder.promptPath })
+        if (isBest && resultPath !== undefined) {
+          await learner.save(resultPath)
+          yield* report(folder, { type: 'checkpoint', step, path: resultPath })
         }
       }
     }
@@ -223,7 +233,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
     settled = true
     if (bestFigures === undefined) bestStep = settings.steps
     else await best.restore()
-    if (folder !== undefined) await folder.savePrompt(prompt)
+    if (resultPath !== undefined) await learner.save(resultPath)
     yield* report(folder, {
       type: 'done',
       steps: settings.steps,
@@ -233,11 +243,13 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
         macroF1: bestFigures.macroF1,
       }),
       seconds: seconds(),
-      ...(folder && { path: folder.promptPath }),
+      ...(resultPath && { path: resultPath }),
     })
   } finally {
     // The consumer left the loop: what was best stays.
     if (!settled && bestFigures !== undefined) await best.restore()
+    await optimizer.zeroGrad()
+    await learner.end()
     optimizer.dispose()
     lastGood.dispose()
     best.dispose()
@@ -248,11 +260,11 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
     if (bestFigures !== undefined) await best.restore()
     const kept =
       bestFigures === undefined ? `of step ${step}` : `of step ${bestStep}, the best,`
-    if (folder !== undefined) await folder.savePrompt(prompt)
+    if (resultPath !== undefined) await learner.save(resultPath)
     return new LoptError(
       'ERR_ABORTED',
-      `Stopped after step ${step} of ${settings.steps}. The prompt ${kept} is ` +
-        (folder === undefined ? 'kept in memory' : `in ${folder.promptPath}`),
+      `Stopped after step ${step} of ${settings.steps}. The ${learner.name} ${kept} is ` +
+        (resultPath === undefined ? 'kept in memory' : `in ${resultPath}`),
       { cause: signal?.reason },
     )
   }
@@ -260,13 +272,12 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
   async function notFinite(step: number, loss: number): Promise<LoptError> {
     settled = true
     await (bestFigures === undefined ? lastGood : best).restore()
-    for (const tensor of Object.values(prompt.parameters)) await tensor.zeroGrad()
-    if (folder !== undefined) await folder.savePrompt(prompt)
+    if (resultPath !== undefined) await learner.save(resultPath)
     const what = Number.isFinite(loss) ? 'The gradient' : `The loss, ${loss},`
     return new LoptError(
       'ERR_NON_FINITE_LOSS',
-      `${what} of step ${step} is not finite. The last good prompt is ` +
-        `${folder === undefined ? 'kept in memory' : `in ${folder.promptPath}`}: lower the ` +
+      `${what} of step ${step} is not finite. The last good ${learner.name} is ` +
+        `${resultPath === undefined ? 'kept in memory' : `in ${resultPath}`}: lower the ` +
         'learning rate, or clip more',
     )
   }
@@ -278,12 +289,6 @@ async function* report(
 ): AsyncGenerator<TrainEvent> {
   await folder?.log(event)
   yield event
-}
-
-function createOptimizer(prompt: TrainOptions['prompt'], settings: TrainSettings) {
-  const { learningRate: lr, weightDecay } = settings
-  const Kind = { adam: Adam, adamw: AdamW, sgd: SGD }[settings.optimizer]
-  return new Kind(Object.values(prompt.parameters), { lr, weightDecay })
 }
 
 function parts<T>(batch: readonly T[], count: number): T[][] {
