@@ -301,7 +301,7 @@ test.each([
     ['--steps', '0'],
     "option '--steps <n>' argument '0' is invalid. Expected an integer of 1 or more.",
   ],
-  [['--method', 'lora'], 'Allowed choices are lopt-1, lopt-2, full.'],
+  [['--method', 'lora'], 'Allowed choices are lopt-1, lopt-2, full'],
   [['--rank', '6'], 'Expected --rank in 1..5 but received 6'],
   [['--length', '63'], 'Expected --length in 1..62 but received 63'],
   [
