@@ -54,6 +54,7 @@ export {
   type Metrics,
   type Objective,
   type OptimizerName,
+  openRun,
   type Schedule,
   saveWeights,
   selectWeights,

@@ -11,12 +11,16 @@ export interface Progress {
   stop(): void
 }
 
-/** Shows the progress of `total` steps. Notes go above the bar while it is there. */
-export function showProgress(output: Output, total: number): Progress {
-  return process.stderr.isTTY ? showBar(output, total) : showLines(output, total)
+/**
+ * Shows the progress of `total` steps, of which `done` were done before. Notes go above the bar while
+ * it is there.
+ */
+export function showProgress(output: Output, total: number, done = 0): Progress {
+  const show = process.stderr.isTTY ? showBar : showLines
+  return show(output, total, done)
 }
 
-function showBar(output: Output, total: number): Progress {
+function showBar(output: Output, total: number, done: number): Progress {
   const bars = new MultiBar({
     stream: process.stderr,
     format: '{bar} {value}/{total} · loss {loss} · {rate} · {left} left',
@@ -28,9 +32,9 @@ function showBar(output: Output, total: number): Progress {
     gracefulExit: false,
     autopadding: true,
   })
-  const bar = bars.create(total, 0, { loss: '…', rate: '…', left: '…' })
+  const bar = bars.create(total, done, { loss: '…', rate: '…', left: '…' })
   const giveNotesBack = output.divertNotes((line) => bars.log(`${line}\n`))
-  const pace = createPace(total)
+  const pace = createPace(total, { done })
   let stopped = false
   return {
     step(step, loss) {
@@ -54,15 +58,15 @@ function showBar(output: Output, total: number): Progress {
 // A line at least this often, so that a log shows that a long run is alive.
 const quietSeconds = 30
 
-function showLines(output: Output, total: number): Progress {
-  const pace = createPace(total)
+function showLines(output: Output, total: number, done: number): Progress {
+  const pace = createPace(total, { done })
   const every = Math.max(1, Math.ceil(total / 10))
   let lastLine = performance.now()
   return {
     step(step, loss) {
       const { rate, left } = pace(step)
       const now = performance.now()
-      const due = step === 1 || step === total || step % every === 0
+      const due = step === done + 1 || step === total || step % every === 0
       if (!due && now - lastLine < quietSeconds * 1000) return
       lastLine = now
       const time = step === total ? '' : `  ${duration(left)} left`
@@ -77,11 +81,11 @@ function showLines(output: Output, total: number): Progress {
 /** Steps a second over the last steps, and the seconds left at that rate. */
 export function createPace(
   total: number,
-  now: () => number = () => performance.now(),
+  { done = 0, now = () => performance.now() }: { done?: number; now?: () => number } = {},
 ): (step: number) => { rate: number; left: number } {
   // Enough steps to be steady, few enough to follow a change of the rows' length.
   const window = 50
-  const times: { step: number; at: number }[] = [{ step: 0, at: now() }]
+  const times: { step: number; at: number }[] = [{ step: done, at: now() }]
   return (step) => {
     const at = now()
     times.push({ step, at })

@@ -178,12 +178,36 @@ const training = {
 }
 
 const report = {
-  out: required('--out <dir>', 'run folder to write; new or empty', path),
+  out: required(
+    '--out <dir>',
+    'run folder to write; new or empty, or with --resume that of the run',
+    path,
+  ),
+  resume: flag(
+    '--resume',
+    'go on with the run in --out from its last checkpoint; its own configuration counts',
+  ),
+  checkpointEvery: optional(
+    '--checkpoint-every <n>',
+    'steps between checkpoints; 0: only when interrupted',
+    integer(0),
+    'as --eval-every',
+  ),
   json: jsonOption,
 }
 
+const model = {
+  ...backboneOptions,
+  // Of a run that goes on it is known.
+  backbone: optional(
+    '--backbone <source>',
+    `${backboneOptions.backbone.description} (required, but with --resume)`,
+    text,
+  ),
+}
+
 export const trainOptions = {
-  'Model:': backboneOptions,
+  'Model:': model,
   'Task:': data,
   'Prompt:': shape,
   'Training:': training,
@@ -191,7 +215,7 @@ export const trainOptions = {
 }
 
 export const allTrainOptions = {
-  ...backboneOptions,
+  ...model,
   ...data,
   ...shape,
   ...training,

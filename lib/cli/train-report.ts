@@ -2,11 +2,11 @@
 // `train` and no option.
 
 import {
-  type Backbone,
   evaluateMajority,
   type Prompt,
   type Task,
   type TrainEvent,
+  type TrainOptions,
 } from '../index.js'
 import {
   count,
@@ -23,21 +23,16 @@ type EventOf<Type extends TrainEvent['type']> = Extract<TrainEvent, { type: Type
 export function sayStart(
   output: Output,
   event: EventOf<'start'>,
-  backbone: Backbone,
-  prompt: Prompt,
-  task: Task,
-  seed: number,
+  { backbone, prompt, weights, task, seed = 0 }: TrainOptions,
 ): void {
-  const { length, rank, hiddenSize, method } = prompt.config
-  const shape =
-    rank > 0 ? `${length} x ${hiddenSize}, rank ${rank}` : `${length} x ${hiddenSize}`
   const { config, dtype, device } = backbone
   const held = event.heldOut === 0 ? '' : `, held out of --data by seed ${seed}`
+  const what = prompt ? shapeText(prompt) : `weights that match ${weights?.pattern}`
   const lines = [
     ['backbone', `${backbone.source} (${config.layers} layers, ${dtype}, ${device})`],
     [
-      'prompt',
-      `${method}, ${shape}: ${count(event.trainableParameters)} trainable parameters`,
+      prompt ? 'prompt' : 'model',
+      `${what}: ${count(event.trainableParameters)} trainable parameters`,
     ],
     ['labels', labelsText(task)],
     [
@@ -46,8 +41,17 @@ export function sayStart(
     ],
     ['eval rows', `${count(event.devRows)}${held}`],
     ['learning rate', String(event.learningRate)],
+    ...(event.resumedFrom === undefined
+      ? []
+      : [['goes on', `behind step ${event.resumedFrom} of ${event.steps}`]]),
   ]
   for (const line of table(lines).split('\n')) output.note(line)
+}
+
+function shapeText({ config }: Prompt): string {
+  const { length, rank, hiddenSize, method } = config
+  const shape = `${length} x ${hiddenSize}`
+  return rank > 0 ? `${method}, ${shape}, rank ${rank}` : `${method}, ${shape}`
 }
 
 function labelsText({ verbalizer }: Task): string {
@@ -75,17 +79,15 @@ export function evaluationLine({
 export function printResult(
   output: Output,
   event: EventOf<'done'>,
-  prompt: Prompt,
-  task: Task,
-  out: string,
+  { prompt, weights, task, out }: TrainOptions,
 ): void {
   const { accuracy, macroF1, bestStep, steps, seconds } = event
   const rows = [['', 'parameters', 'accuracy', 'macro-F1', 'step', 'time']]
   const evaluated = accuracy !== undefined && macroF1 !== undefined
   const majority = evaluated ? evaluateMajority(task, 'dev') : undefined
   rows.push([
-    prompt.config.method,
-    count(prompt.trainableParameters),
+    prompt?.config.method ?? 'fine-tune',
+    count(prompt?.trainableParameters ?? weights?.trainableParameters ?? 0),
     evaluated ? percent(accuracy) : 'not evaluated',
     evaluated ? percent(macroF1) : '',
     `${bestStep}/${steps}`,
@@ -98,5 +100,6 @@ export function printResult(
       `"always ${majority.label}" gives every row the most frequent label of the training rows`,
     )
   }
-  output.print(`\nprompt:     ${event.path}\nrun folder: ${out}`)
+  const name = prompt ? 'prompt:    ' : 'weights:   '
+  output.print(`\n${name} ${event.path}\nrun folder: ${out}`)
 }

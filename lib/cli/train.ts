@@ -7,11 +7,14 @@ import {
   createPrompt,
   LoptError,
   loadTask,
+  openRun,
   type Prompt,
   type Task,
+  type TrainOptions,
   train,
 } from '../index.js'
 import { METHODS } from '../prompt/methods/index.js'
+import { showDownload } from './download-progress.js'
 import { asked, askedEvents, UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import { taskSource, withBackbone } from './model-options.js'
@@ -25,12 +28,14 @@ import {
 import { evaluationLine, printResult, sayStart } from './train-report.js'
 
 const HELP = `
-Ctrl-C stops after the step at hand, saves the prompt and says where (exit code 130).
+Ctrl-C stops after the step at hand, saves the prompt and says where (exit code 130). Interrupted in
+this way or any other, --resume goes on with the run, to the same numbers as without the interruption.
 
 Examples:
   npx lopt train --backbone builtin:nano-gpt2 --task topics --out runs/topics
   npx lopt train --backbone ./gpt2 --data reviews.jsonl --template '{text} It was' \\
     --method lopt-2 --rank 8 --steps 3000 --out runs/reviews
+  npx lopt train --resume --out runs/reviews
 with lines such as {"text": "A delight.", "label": "great"} in reviews.jsonl.`
 
 export function addTrain(program: Command, context: Context): void {
@@ -41,17 +46,45 @@ export function addTrain(program: Command, context: Context): void {
   })
   command.action(async () => {
     const values = optionValues(command, allTrainOptions)
-    checkMeaning(values, (name) => command.getOptionValueSource(name) === 'cli')
-    const task = await openTrainingTask(values)
-    await withBackbone(values, context, async (backbone) => {
-      const prompt = await asked(() => createStart(values, backbone, task))
-      try {
-        await run(values, { backbone, prompt, task }, context)
-      } finally {
-        prompt.dispose()
-      }
-    })
+    const given = (name: keyof Options) => command.getOptionValueSource(name) === 'cli'
+    if (values.resume) {
+      checkResumed(command)
+      await resume(values, context)
+    } else {
+      checkMeaning(values, given)
+      await begin(values, context)
+    }
   })
+}
+
+async function begin(values: Options, context: Context): Promise<void> {
+  const { backbone: source } = values
+  if (source === undefined) {
+    throw new UsageError("required option '--backbone <source>' not specified")
+  }
+  const task = await openTrainingTask(values)
+  await withBackbone({ ...values, backbone: source }, context, async (backbone) => {
+    const prompt = await asked(() => createStart(values, backbone, task))
+    try {
+      await run({ ...settingsOf(values), backbone, prompt, task }, context)
+    } finally {
+      prompt.dispose()
+    }
+  })
+}
+
+async function resume({ out }: Options, context: Context): Promise<void> {
+  const download = showDownload(context.output)
+  const { signal } = context
+  const options = await openRun(out, { signal, onDownload: download.event }).finally(() =>
+    download.stop(),
+  )
+  try {
+    await run(options, context)
+  } finally {
+    options.prompt?.dispose()
+    options.backbone.dispose()
+  }
 }
 
 function createStart(values: Options, backbone: Backbone, task: Task): Prompt {
@@ -71,41 +104,41 @@ function createStart(values: Options, backbone: Backbone, task: Task): Prompt {
   })
 }
 
+function settingsOf(values: Options) {
+  return {
+    steps: values.steps,
+    batchSize: values.batchSize,
+    accumulate: values.accumulate,
+    objective: values.objective,
+    optimizer: values.optimizer,
+    learningRate: values.lr,
+    weightDecay: values.weightDecay,
+    clip: values.clip,
+    schedule: values.schedule,
+    warmupSteps: values.warmupSteps,
+    seed: values.seed,
+    shuffle: values.shuffle,
+    batchByLength: values.batchByLength,
+    fastPaths: values.fastPaths,
+    maxLength: values.maxLength,
+    evalEvery: values.evalEvery,
+    checkpointEvery: values.checkpointEvery,
+    out: values.out,
+  }
+}
+
 async function run(
-  values: Options,
-  { backbone, prompt, task }: { backbone: Backbone; prompt: Prompt; task: Task },
+  options: Omit<TrainOptions, 'signal'>,
   { output, signal }: Context,
 ): Promise<void> {
   let progress: Progress | undefined
   try {
-    const events = train({
-      backbone,
-      prompt,
-      task,
-      signal,
-      steps: values.steps,
-      batchSize: values.batchSize,
-      accumulate: values.accumulate,
-      objective: values.objective,
-      optimizer: values.optimizer,
-      learningRate: values.lr,
-      weightDecay: values.weightDecay,
-      clip: values.clip,
-      schedule: values.schedule,
-      warmupSteps: values.warmupSteps,
-      seed: values.seed,
-      shuffle: values.shuffle,
-      batchByLength: values.batchByLength,
-      fastPaths: values.fastPaths,
-      maxLength: values.maxLength,
-      evalEvery: values.evalEvery,
-      out: values.out,
-    })
+    const events = train({ ...options, signal })
     for await (const event of askedEvents(events)) {
       output.event({ ...event })
       if (event.type === 'start') {
-        sayStart(output, event, backbone, prompt, task, values.seed)
-        const shown = showProgress(output, event.steps)
+        sayStart(output, event, options)
+        const shown = showProgress(output, event.steps, event.resumedFrom)
         progress = shown
         // a second Ctrl-C kills: the terminal must have its cursor back by then
         signal.addEventListener('abort', () => shown.stop())
@@ -115,7 +148,7 @@ async function run(
         output.note(evaluationLine(event))
       } else if (event.type === 'done') {
         progress?.stop()
-        printResult(output, event, prompt, task, values.out)
+        printResult(output, event, options)
       }
     }
   } catch (error) {
@@ -123,9 +156,23 @@ async function run(
     if (error instanceof LoptError && error.code === 'ERR_ABORTED') {
       output.event({ type: 'error', code: error.code, message: error.message })
       output.note(error.message)
+      output.note(`To go on with it: npx lopt train --resume --out ${options.out}`)
     }
     throw error
   }
+}
+
+/** A run that goes on has its own options: to give others would be a misunderstanding. */
+function checkResumed(command: Command): void {
+  const other = command.options.find((option) => {
+    const name = option.attributeName()
+    const isOwn = ['resume', 'out', 'json'].includes(name)
+    return !isOwn && command.getOptionValueSource(name) === 'cli'
+  })
+  if (other === undefined) return
+  throw new UsageError(
+    `${other.long} has no meaning with --resume: the configuration of the run in --out counts`,
+  )
 }
 
 /** An option that would change nothing is a misunderstanding. */

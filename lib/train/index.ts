@@ -8,6 +8,7 @@ export {
 } from './evaluate.js'
 export type { Objective } from './loss.js'
 export type { Metrics } from './metrics.js'
+export { openRun } from './open-run.js'
 export type { ByName, OptimizerName } from './optimizer.js'
 export {
   DEFAULT_GROUP_RATES,

@@ -11,6 +11,8 @@ export interface Learner {
   readonly name: 'prompt' | 'model'
   /** The trained tensors. */
   readonly parameters: Readonly<Record<string, Tensor>>
+  /** Tensors that go with them and stay as they are. */
+  readonly fixed: Readonly<Record<string, Tensor>>
   readonly trainableParameters: number
   /** What rows are run with; null: the text alone. */
   readonly prompt: Prompt | null
@@ -33,6 +35,7 @@ export function promptLearner(prompt: Prompt): Learner {
   return {
     name: 'prompt',
     parameters: prompt.parameters,
+    fixed: prompt.buffers,
     trainableParameters: prompt.trainableParameters,
     prompt,
     fileName: PROMPT_FILE,
@@ -50,6 +53,7 @@ export function weightsLearner(weights: Weights): Learner {
   return {
     name: 'model',
     parameters: weights.parameters,
+    fixed: {},
     trainableParameters: weights.trainableParameters,
     prompt: null,
     fileName: WEIGHTS_FILE,

@@ -67,8 +67,18 @@ export interface TrainOptions {
    * `batchByLength`. false: neither.
    */
   fastPaths?: boolean
-  /** Run folder: configuration, events, the best prompt. It must be new or empty. */
+  /**
+   * Run folder: configuration, events, checkpoints, the best prompt. It must be new or empty, or hold
+   * this run with `resume`.
+   */
   out?: string
+  /**
+   * Go on with the run in `out` from its last checkpoint, to the same numbers as without the
+   * interruption (to the bit on a CPU); begin where there is none. Default false.
+   */
+  resume?: boolean
+  /** Steps between checkpoints in `out`, default `evalEvery` or a tenth of `steps`; 0: at aborts only. */
+  checkpointEvery?: number
   /** Stops between steps; what was learned is kept. */
   signal?: AbortSignal
 }
@@ -123,6 +133,8 @@ const numbers = z.strictObject({
   batchByLength: z.boolean().default(true),
   fastPaths: z.boolean().default(true),
   out: z.string().min(1).optional(),
+  resume: z.boolean().default(false),
+  checkpointEvery: z.int().min(0).optional(),
 })
 
 export type TrainSettings = Required<
@@ -151,12 +163,17 @@ export function trainSettings(options: TrainOptions): TrainSettings {
       `Expected accumulate in 1..${data.batchSize}, the batch size, but received ${data.accumulate}`,
     )
   }
+  if (data.resume && data.out === undefined) {
+    throw new RangeError('resume needs out, the folder of the run to go on with')
+  }
   const method = options.prompt?.config.method
+  const tenth = Math.max(1, Math.floor(data.steps / 10))
   const rate = method ? DEFAULT_LEARNING_RATES[method] : FINE_TUNING_RATE
   return {
     ...data,
     learningRate: data.learningRate ?? rate,
     learningRates: data.learningRates ?? (method && DEFAULT_GROUP_RATES[method]) ?? {},
-    evalEvery: data.evalEvery ?? Math.max(1, Math.floor(data.steps / 10)),
+    evalEvery: data.evalEvery ?? tenth,
+    checkpointEvery: data.checkpointEvery ?? (data.evalEvery || tenth),
   }
 }

@@ -5,12 +5,14 @@ import { resolve } from 'node:path'
 import type { Backbone } from '../backbone/index.js'
 import { native, packageVersion } from '../native.js'
 import type { TrainOptions, TrainSettings } from './options.js'
+import { rowsHash } from './same-run.js'
 
 /** @param settings all of them, with the limit of the texts that the defaults gave */
 export function runConfig(
   { backbone, prompt, weights, task }: TrainOptions,
   settings: TrainSettings,
 ): object {
+  const { resume, ...training } = settings
   return {
     versions: {
       lopt: packageVersion(),
@@ -47,9 +49,10 @@ export function runConfig(
         dev: task.dev.length,
         test: task.test.length,
         heldOut: task.heldOut,
+        sha256: rowsHash(task),
       },
     },
-    training: settings,
+    training,
   }
 }
 

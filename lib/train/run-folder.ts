@@ -1,19 +1,38 @@
 // What a training run leaves on the disk: docs/file-formats.md, "Run folder". Knows no training.
 
-import { appendFile, mkdir, readdir, stat } from 'node:fs/promises'
+import {
+  appendFile,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+} from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { writeFileAtomic } from '../atomic-file.js'
 import { LoptError } from '../errors.js'
+import { LOCK_FILE, lockRun } from './run-lock.js'
 
 export const PROMPT_FILE = 'prompt.lopt.safetensors'
 const CONFIG_FILE = 'config.json'
 const METRICS_FILE = 'metrics.jsonl'
+const CHECKPOINT_FOLDER = 'checkpoint'
+const CHECKPOINT_FILE = 'state.safetensors'
+
+export function checkpointPathOf(folder: string): string {
+  return join(folder, CHECKPOINT_FOLDER, CHECKPOINT_FILE)
+}
 
 export class RunFolder {
   readonly path: string
+  readonly #unlock: () => Promise<void>
+  #logBytes = 0
 
-  private constructor(path: string) {
+  private constructor(path: string, unlock: () => Promise<void>) {
     this.path = path
+    this.#unlock = unlock
   }
 
   /** Where a file of the run lies. */
@@ -21,21 +40,27 @@ export class RunFolder {
     return join(this.path, fileName)
   }
 
+  get checkpointPath(): string {
+    return checkpointPathOf(this.path)
+  }
+
+  /** Bytes of the log so far. */
+  get logBytes(): number {
+    return this.#logBytes
+  }
+
   /**
-   * Makes the folder and writes the run's configuration.
+   * Makes the folder, or takes one of a run that was begun, and locks it until `close`.
    *
-   * @throws LoptError `ERR_IO` when it cannot be written, or holds something already.
+   * @param options.resume take a folder that holds a run
+   * @throws LoptError `ERR_IO` when it cannot be written, or holds something that is not to be
+   *   touched; `ERR_LOCKED` while another process writes it.
    */
-  static async create(path: string, config: object): Promise<RunFolder> {
+  static async open(path: string, { resume }: { resume: boolean }): Promise<RunFolder> {
     try {
       await makeFolder(resolve(path))
-      const [held] = await readdir(path)
-      if (held !== undefined) {
-        throw new LoptError(
-          'ERR_IO',
-          `The run folder ${path} is not empty (it holds ${held}): name another, or remove it`,
-        )
-      }
+      // Before the lock is written: a folder that is refused stays as it is.
+      await checkContent(path, resume)
     } catch (cause) {
       if (cause instanceof LoptError) throw cause
       const reason = cause instanceof Error ? cause.message : String(cause)
@@ -43,21 +68,129 @@ export class RunFolder {
         cause,
       })
     }
-    const folder = new RunFolder(path)
-    const text = `${JSON.stringify(config, null, 2)}\n`
-    await writeFileAtomic(join(path, CONFIG_FILE), Buffer.from(text))
+    const unlock = await lockRun(path)
+    const folder = new RunFolder(path, unlock)
+    try {
+      await removeTemporaryFiles(path)
+      await makeFolder(join(path, CHECKPOINT_FOLDER))
+      await removeTemporaryFiles(join(path, CHECKPOINT_FOLDER))
+    } catch (error) {
+      await unlock()
+      throw error
+    }
     return folder
+  }
+
+  /** The configuration of the run that was begun here; undefined where none was. */
+  async config(): Promise<unknown> {
+    return await readConfigFile(this.path)
+  }
+
+  /** Written once there is a checkpoint: from then on the run counts as begun. */
+  async writeConfig(config: object): Promise<void> {
+    const text = `${JSON.stringify(config, null, 2)}\n`
+    await writeFileAtomic(join(this.path, CONFIG_FILE), Buffer.from(text))
   }
 
   /** Appends an event, one JSON object a line. */
   async log(event: object): Promise<void> {
+    const line = `${JSON.stringify(event)}\n`
+    await this.#onLog((file) => appendFile(file, line))
+    this.#logBytes += Buffer.byteLength(line)
+  }
+
+  /** Makes what was logged last through a power cut. */
+  async flushLog(): Promise<void> {
+    if (this.#logBytes === 0) return
+    await this.#onLog(async (path) => {
+      const file = await open(path, 'r')
+      try {
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+    })
+  }
+
+  /** The log's first `bytes`; what came later is dropped: it comes again. */
+  async cutLog(bytes: number): Promise<string> {
+    return await this.#onLog(async (path) => {
+      const whole = await readFile(path).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return Buffer.alloc(0)
+        throw error
+      })
+      if (whole.length < bytes) {
+        throw new Error(
+          `it has ${whole.length} bytes, and its checkpoint counts ${bytes}`,
+        )
+      }
+      if (whole.length > bytes) await truncate(path, bytes)
+      this.#logBytes = bytes
+      return whole.toString('utf8', 0, bytes)
+    })
+  }
+
+  /** Lets other processes have the folder. */
+  async close(): Promise<void> {
+    await this.#unlock()
+  }
+
+  async #onLog<T>(work: (path: string) => Promise<T>): Promise<T> {
     const file = join(this.path, METRICS_FILE)
     try {
-      await appendFile(file, `${JSON.stringify(event)}\n`)
+      return await work(file)
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause)
       throw new LoptError('ERR_IO', `Cannot write ${file}: ${reason}`, { cause })
     }
+  }
+}
+
+/**
+ * The content of a run folder's config.json; undefined where there is none.
+ *
+ * @throws LoptError `ERR_IO` for a file that cannot be read or is no JSON.
+ */
+export async function readConfigFile(path: string): Promise<unknown> {
+  const file = join(path, CONFIG_FILE)
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as unknown
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new LoptError('ERR_IO', `Cannot read ${file}: ${reason}`, { cause })
+  }
+}
+
+/** What a run that was killed before it had begun leaves is no content. */
+async function checkContent(path: string, resume: boolean): Promise<void> {
+  const held = (await readdir(path)).filter(
+    (name) => name !== LOCK_FILE && name !== CHECKPOINT_FOLDER && !isTemporary(name),
+  )
+  const [first] = held
+  if (first === undefined) return
+  if (!resume) {
+    const hint = held.includes(CONFIG_FILE) ? ', or go on with it (`resume`)' : ''
+    throw new LoptError(
+      'ERR_IO',
+      `The run folder ${path} is not empty (it holds ${first}): name another, or remove it${hint}`,
+    )
+  }
+  if (held.includes(CONFIG_FILE)) return
+  throw new LoptError(
+    'ERR_IO',
+    `${path} is no run folder: it holds ${first}, and no ${CONFIG_FILE}`,
+  )
+}
+
+/** What atomic writes leave when they are killed. */
+function isTemporary(name: string): boolean {
+  return /^\.lopt-[\da-f-]+\.tmp$/.test(name)
+}
+
+async function removeTemporaryFiles(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (isTemporary(name)) await rm(join(folder, name), { force: true })
   }
 }
 

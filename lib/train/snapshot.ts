@@ -2,27 +2,38 @@
 
 import { keep, noGrad, type Tensor } from '../torch/index.js'
 
-export class Snapshot {
-  readonly #copies: [current: Tensor, copy: Tensor][]
+type Named = Readonly<Record<string, Tensor>>
 
-  constructor(parameters: Readonly<Record<string, Tensor>>) {
-    this.#copies = Object.values(parameters).map((tensor) => [
-      tensor,
-      noGrad(() => keep(tensor.clone())),
-    ])
+export class Snapshot {
+  readonly #current: Named
+  /** What was taken last, by name. */
+  readonly copies: Named
+
+  constructor(parameters: Named) {
+    this.#current = parameters
+    this.copies = Object.fromEntries(
+      Object.entries(parameters).map(([name, tensor]) => [
+        name,
+        noGrad(() => keep(tensor.clone())),
+      ]),
+    )
   }
 
   /** Takes the tensors as they are now. */
   async take(): Promise<void> {
-    for (const [current, copy] of this.#copies) await copy.copy_(current)
+    for (const [name, copy] of Object.entries(this.copies)) {
+      await copy.copy_(this.#current[name] as Tensor)
+    }
   }
 
   /** Puts them back to what was taken last. */
   async restore(): Promise<void> {
-    for (const [current, copy] of this.#copies) await current.copy_(copy)
+    for (const [name, copy] of Object.entries(this.copies)) {
+      await (this.#current[name] as Tensor).copy_(copy)
+    }
   }
 
   dispose(): void {
-    for (const [, copy] of this.#copies) copy.dispose()
+    for (const copy of Object.values(this.copies)) copy.dispose()
   }
 }

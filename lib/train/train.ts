@@ -1,6 +1,7 @@
 // The training loop: rows -> loss -> gradients of what is learned -> the optimizer's step.
 // Knows no terminal and no HTTP: they consume its events.
 
+import { join } from 'node:path'
 import { LoptError } from '../errors.js'
 import {
   encodeLabels,
@@ -11,13 +12,14 @@ import {
 import type { Prompt } from '../prompt/index.js'
 import { clipGradNorm, type Tensor, tidy } from '../torch/index.js'
 import { batches } from './batches.js'
+import type { RunState } from './checkpoint.js'
 import { evaluateEncoded, labelIndices } from './evaluate.js'
 import { promptLearner, weightsLearner } from './learner.js'
 import { type TrainingRow, trainingLoss } from './loss.js'
 import { createOptimizer, parameterGroups } from './optimizer.js'
 import { type TrainOptions, type TrainSettings, trainSettings } from './options.js'
 import { runConfig } from './run-config.js'
-import { RunFolder } from './run-folder.js'
+import { RunRecord } from './run-record.js'
 import { scheduleFactor } from './schedule.js'
 import { Snapshot } from './snapshot.js'
 
@@ -33,6 +35,8 @@ export type TrainEvent =
       /** Training rows whose text was cut to fit. */
       readonly truncated: number
       readonly learningRate: number
+      /** The step of the checkpoint that the run goes on from. */
+      readonly resumedFrom?: number
     }
   | {
       readonly type: 'step'
@@ -52,9 +56,10 @@ export type TrainEvent =
       readonly accuracy: number
       readonly macroF1: number
       readonly loss: number
-      /** Whether it is the best so far. */
+      /** Whether it is the best so far: with `out` it is saved by now. */
       readonly best: boolean
     }
+  /** A checkpoint was written; not in the log. */
   | { readonly type: 'checkpoint'; readonly step: number; readonly path: string }
   | {
       readonly type: 'done'
@@ -68,6 +73,8 @@ export type TrainEvent =
       /** Where the prompt was saved, with `out`. */
       readonly path?: string
     }
+
+type Figures = NonNullable<RunState['best']>
 
 /**
  * Trains a prompt on a frozen backbone, or weights of the backbone itself, and yields what happens. At
@@ -103,26 +110,39 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
     maxLength: limit,
   })
 
-  const folder =
-    settings.out === undefined
-      ? undefined
-      : await RunFolder.create(
-          settings.out,
-          runConfig(options, { ...settings, maxLength: limit }),
-        )
-  const resultPath = folder?.pathOf(learner.fileName)
+  const resultPath = settings.out && join(settings.out, learner.fileName)
   await learner.begin()
   const { optimizer, scale } = createOptimizer(groups, settings.optimizer)
   const lastGood = new Snapshot(parameters)
   const best = new Snapshot(parameters)
+  const parts = {
+    now: parameters,
+    fixed: learner.fixed,
+    best: best.copies,
+    lastGood: lastGood.copies,
+    optimizer,
+  }
+  let done = 0
   let bestStep = 0
-  let bestFigures: { accuracy: number; macroF1: number; loss: number } | undefined
+  let bestFigures: Figures | undefined
+  let secondsBefore = 0
   const started = performance.now()
-  const seconds = () => (performance.now() - started) / 1000
+  const seconds = () => secondsBefore + (performance.now() - started) / 1000
   let settled = false
+  let record: RunRecord | undefined
 
   try {
-    yield* report(folder, {
+    if (settings.out !== undefined) {
+      const config = runConfig(options, { ...settings, maxLength: limit })
+      record = await RunRecord.open(settings.out, { resume: settings.resume, config })
+    }
+    await optimizer.zeroGrad() // whatever was there before
+    const resumed = await record?.begin(parts)
+    if (resumed !== undefined) {
+      const { state } = resumed
+      ;({ step: done, bestStep, best: bestFigures, seconds: secondsBefore } = state)
+    }
+    const start: TrainEvent = {
       type: 'start',
       steps: settings.steps,
       trainableParameters: learner.trainableParameters,
@@ -131,14 +151,28 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       heldOut: task.heldOut,
       truncated: encoded.filter(({ truncated }) => truncated > 0).length,
       learningRate: settings.learningRate,
-    })
+      ...(resumed && { resumedFrom: done }),
+    }
+    // The log of a run that goes on has it already.
+    if (resumed === undefined || resumed.state.logBytes === 0)
+      yield* report(record, start)
+    else yield start
+    if (resumed?.last?.type === 'done') {
+      settled = true
+      if (bestFigures !== undefined) await best.restore()
+      yield { ...resumed.last, ...(resultPath && { path: resultPath }) }
+      return
+    }
 
-    await optimizer.zeroGrad() // whatever was there before
     const lengths = rows.map(({ text }) => text.length)
     const byLength = settings.fastPaths && settings.batchByLength
     const order = batches(lengths, { ...settings, byLength })
-    for (let step = 1; step <= settings.steps; step += 1) {
-      if (signal?.aborted) throw await aborted(step - 1)
+    for (let step = 1; step <= done; step += 1) order.next() // the rows of the steps that were done
+    for (let step = done + 1; step <= settings.steps; step += 1) {
+      if (signal?.aborted) {
+        await record?.save(state(false), parts)
+        throw await aborted(step - 1)
+      }
       const batch = (order.next().value as number[]).map((i) => rows[i] as TrainingRow)
       const factor = scheduleFactor(settings.schedule, step - 1, settings)
       const learningRate = settings.learningRate * factor
@@ -146,7 +180,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       const { loss, gradNorm } = await tidy(async () => {
         // Read once all is asked for: a value read between two parts would stall a GPU there.
         const losses: { share: number; mean: Tensor }[] = []
-        for (const part of parts(batch, settings.accumulate)) {
+        for (const part of split(batch, settings.accumulate)) {
           const share = part.length / batch.length
           // A scope of its own: a part's tensors are freed before the next part's are made.
           const mean = await tidy(async () => {
@@ -180,7 +214,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       await scale(factor)
       await optimizer.step()
       await optimizer.zeroGrad()
-      yield* report(folder, {
+      yield* report(record, {
         type: 'step',
         step,
         loss,
@@ -209,12 +243,14 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
         const isBest =
           bestFigures === undefined || isBetter(found, bestFigures, task.metric)
         if (isBest) {
-          bestFigures = found
+          const { accuracy, macroF1, loss } = found
+          bestFigures = { accuracy, macroF1, loss }
           bestStep = step
           await best.take()
+          if (resultPath !== undefined) await learner.save(resultPath)
         }
         const { accuracy, macroF1, loss: devLoss } = found
-        yield* report(folder, {
+        yield* report(record, {
           type: 'eval',
           step,
           split: 'dev',
@@ -223,10 +259,12 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
           loss: devLoss,
           best: isBest,
         })
-        if (isBest && resultPath !== undefined) {
-          await learner.save(resultPath)
-          yield* report(folder, { type: 'checkpoint', step, path: resultPath })
-        }
+      }
+
+      done = step
+      if (record !== undefined && isCheckpointed(step, settings)) {
+        await record.save(state(false), parts)
+        yield { type: 'checkpoint', step, path: record.checkpointPath }
       }
     }
 
@@ -234,7 +272,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
     if (bestFigures === undefined) bestStep = settings.steps
     else await best.restore()
     if (resultPath !== undefined) await learner.save(resultPath)
-    yield* report(folder, {
+    const end: TrainEvent = {
       type: 'done',
       steps: settings.steps,
       bestStep,
@@ -244,7 +282,10 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       }),
       seconds: seconds(),
       ...(resultPath && { path: resultPath }),
-    })
+    }
+    await record?.log(end)
+    await record?.save(state(true), parts)
+    yield end
   } finally {
     // The consumer left the loop: what was best stays.
     if (!settled && bestFigures !== undefined) await best.restore()
@@ -253,6 +294,11 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
     optimizer.dispose()
     lastGood.dispose()
     best.dispose()
+    await record?.close()
+  }
+
+  function state(finished: boolean) {
+    return { step: done, seconds: seconds(), bestStep, best: bestFigures, finished }
   }
 
   async function aborted(step: number): Promise<LoptError> {
@@ -284,14 +330,14 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
 }
 
 async function* report(
-  folder: RunFolder | undefined,
+  record: RunRecord | undefined,
   event: TrainEvent,
 ): AsyncGenerator<TrainEvent> {
-  await folder?.log(event)
+  await record?.log(event)
   yield event
 }
 
-function parts<T>(batch: readonly T[], count: number): T[][] {
+function split<T>(batch: readonly T[], count: number): T[][] {
   const size = Math.ceil(batch.length / count)
   return Array.from({ length: Math.ceil(batch.length / size) }, (_, i) =>
     batch.slice(i * size, (i + 1) * size),
@@ -302,9 +348,16 @@ function isEvaluated(step: number, { evalEvery, steps }: TrainSettings): boolean
   return evalEvery > 0 && (step % evalEvery === 0 || step === steps)
 }
 
+function isCheckpointed(
+  step: number,
+  { checkpointEvery, steps }: TrainSettings,
+): boolean {
+  return checkpointEvery > 0 && step % checkpointEvery === 0 && step < steps
+}
+
 function isBetter(
-  found: { accuracy: number; macroF1: number; loss: number },
-  best: { accuracy: number; macroF1: number; loss: number },
+  found: Figures,
+  best: Figures,
   metric: TrainOptions['task']['metric'],
 ): boolean {
   const figure = metric === 'macro-f1' ? 'macroF1' : 'accuracy'

@@ -27,9 +27,10 @@ test.each([
     const steps = outcome.events.filter(({ type }) => type === 'step').length
     const message = `Stopped after step ${steps} of 100000. The prompt of step ${steps} is in ${path}`
     expect(outcome.events.at(-1)).toEqual({ type: 'error', code: 'ERR_ABORTED', message })
-    expect(outcome.stderr.trimEnd().split('\n').slice(-2)).toEqual([
+    expect(outcome.stderr.trimEnd().split('\n').slice(-3)).toEqual([
       'lopt: stopping; once more stops at once, without saving',
       message,
+      `To go on with it: npx lopt train --resume --out ${out}`,
     ])
     expect(openSafetensors(path).names.sort()).toEqual(['U', 'V'])
   },

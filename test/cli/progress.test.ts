@@ -48,7 +48,7 @@ test('shows a plain line at least every 30 seconds', () => {
 
 test('counts the rate over the last steps only', () => {
   let now = 0
-  const pace = createPace(1000, () => now)
+  const pace = createPace(1000, { now: () => now })
   let last = { rate: 0, left: 0 }
   for (let step = 1; step <= 100; step++) {
     now += step <= 40 ? 1000 : 100

@@ -27,7 +27,7 @@ test('refuses a folder that holds another run, before training', async () => {
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
   expect(stderr).toBe(
     `lopt: ERR_IO: The run folder ${out} is not empty (it holds config.json): name another, or ` +
-      'remove it\n',
+      'remove it, or go on with it (--resume)\n',
   )
   expect(readdirSync(out)).toEqual(['config.json'])
 })

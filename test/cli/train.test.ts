@@ -73,12 +73,14 @@ test('prints the events of a run as JSON lines', () => {
 
 test('writes configuration, events and prompt to the run folder', () => {
   expect(readdirSync(jsonOut).sort()).toEqual([
+    'checkpoint',
     'config.json',
+    expect.stringMatching(/^events\.out\.tfevents\./),
     'metrics.jsonl',
     PROMPT_FILE,
   ])
   expect(jsonLines(readFileSync(join(jsonOut, 'metrics.jsonl'), 'utf8'))).toEqual(
-    json.events,
+    json.events.filter(({ type }) => type !== 'checkpoint'),
   )
   expect(configOf(jsonOut)).toMatchObject({ training: { steps: 10, seed: 7 } })
   const { metadata } = openSafetensors(join(jsonOut, PROMPT_FILE))
@@ -238,10 +240,7 @@ test('takes the options of the method, the start and the optimizer', async () =>
   expect(configOf(out)).toMatchObject({ training: { shuffle: false, fastPaths: false } })
   expect(events.map(({ type }) => type)).toEqual([
     'start',
-    'step',
-    'step',
-    'step',
-    'step',
+    ...['step', 'checkpoint', 'step', 'checkpoint', 'step', 'checkpoint', 'step'],
     'done',
   ])
   const rates = events

@@ -1,0 +1,129 @@
+// A run from its folder alone: what `train` needs to go on with it. Trains nothing.
+
+import { z } from 'zod'
+import { type LoadBackboneOptions, loadBackbone } from '../backbone/index.js'
+import { LoptError } from '../errors.js'
+import { METHOD_NAMES, type MethodName, type PromptConfig } from '../prompt/index.js'
+import { Prompt, placed } from '../prompt/prompt.js'
+import { loadTask, type Task } from '../task/index.js'
+import { tidy } from '../torch/index.js'
+import { readCheckpoint } from './checkpoint.js'
+import type { TrainOptions } from './options.js'
+import { checkpointPathOf, readConfigFile } from './run-folder.js'
+import { selectWeights } from './weights.js'
+
+const stored = z.looseObject({
+  backbone: z.object({
+    source: z.string(),
+    dtype: z.enum(['float64', 'float32', 'float16', 'bfloat16']),
+    device: z.string(),
+  }),
+  prompt: z
+    .looseObject({
+      method: z.enum(METHOD_NAMES as [MethodName, ...MethodName[]]),
+      length: z.int().min(1),
+      start: z.unknown(),
+      trainableParameters: z.int(),
+    })
+    .nullable(),
+  weights: z.object({ pattern: z.string() }).nullable(),
+  task: z.object({
+    name: z.string(),
+    source: z
+      .looseObject({ task: z.string().optional(), data: z.string().optional() })
+      .nullable(),
+    template: z.string(),
+    labels: z.record(z.string(), z.string()),
+    metric: z.enum(['accuracy', 'macro-f1']),
+  }),
+  training: z.looseObject({}),
+})
+
+type Stored = z.infer<typeof stored>
+
+/**
+ * Opens the run in a folder: backbone, rows and what is learned, as its config.json says, with `resume`
+ * set: `for await (const event of train(await openRun('runs/x')))`. The caller disposes of the
+ * backbone and the prompt.
+ *
+ * @param options.backbone how to open the backbone where that differs: another `source` of the same
+ *   model, and what `loadBackbone` takes
+ * @throws LoptError `ERR_IO` for a folder that holds no run; `ERR_UNSUPPORTED` for a run on rows or a
+ *   backbone that were only in memory: `train` itself goes on with it; as `loadBackbone` and `loadTask`.
+ */
+export async function openRun(
+  folder: string,
+  options: LoadBackboneOptions & { source?: string | undefined } = {},
+): Promise<TrainOptions & { backbone: NonNullable<TrainOptions['backbone']> }> {
+  const config = await configOf(folder)
+  const task = await taskOf(folder, config)
+  const { source, ...loading } = options
+  if (config.backbone.source === 'created' && source === undefined) {
+    throw new LoptError(
+      'ERR_UNSUPPORTED',
+      `The backbone of the run in ${folder} was never in a file: give it to train, with resume`,
+    )
+  }
+  const backbone = await loadBackbone(source ?? config.backbone.source, {
+    device: config.backbone.device,
+    dtype: config.backbone.dtype,
+    ...loading,
+  })
+  try {
+    const learned = config.weights
+      ? { weights: selectWeights(backbone, new RegExp(config.weights.pattern)) }
+      : { prompt: tidy(() => promptOf(folder, config, backbone)) }
+    return { ...config.training, ...learned, backbone, task, out: folder, resume: true }
+  } catch (error) {
+    backbone.dispose()
+    throw error
+  }
+}
+
+async function configOf(folder: string): Promise<Stored> {
+  const raw = await readConfigFile(folder)
+  if (raw === undefined) {
+    throw new LoptError('ERR_IO', `${folder} holds no run: there is no config.json`)
+  }
+  const read = stored.safeParse(raw)
+  if (read.success) return read.data
+  throw new LoptError(
+    'ERR_IO',
+    `${folder}: config.json is not that of a run: ${z.prettifyError(read.error)}`,
+  )
+}
+
+async function taskOf(folder: string, { task }: Stored): Promise<Task> {
+  const { source, template, labels, metric } = task
+  const from = source?.task ?? source?.data
+  if (from === undefined) {
+    throw new LoptError(
+      'ERR_UNSUPPORTED',
+      `The rows of the run in ${folder} were never in a file: give them to train, with resume`,
+    )
+  }
+  const { task: _, data: __, ...how } = source ?? {}
+  return await loadTask(from, {
+    ...how,
+    template,
+    labels: Object.keys(labels),
+    verbalizer: labels,
+    metric,
+  })
+}
+
+/** With the factors of the checkpoint: how they were drawn at the start plays no part. */
+function promptOf(
+  folder: string,
+  { prompt }: Stored,
+  backbone: TrainOptions['backbone'],
+): Prompt {
+  if (prompt === null) {
+    throw new LoptError('ERR_IO', `${folder}: config.json says not what is learned`)
+  }
+  const { start, trainableParameters, ...config } = prompt
+  const { tensors } = readCheckpoint(checkpointPathOf(folder))
+  const factors = placed({ ...tensors.now, ...tensors.fixed }, backbone)
+  const from = start === null ? {} : { start: start as NonNullable<Prompt['start']> }
+  return new Prompt(config as unknown as PromptConfig, factors, from)
+}

@@ -1,0 +1,104 @@
+// Runs that are killed with SIGKILL, at moments that nobody chose, and go on. LOPT_KILLS=20 kills
+// more often.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { fixture } from '../backbone/golden.js'
+import { bundledPrograms } from '../programs.js'
+
+const KILLS = Number(process.env.LOPT_KILLS ?? 5)
+const STEPS = 40 * KILLS
+
+// A checkpoint a step: most kills fall into the writing of one.
+const { folder } = bundledPrograms({ lopt: 'index.ts', torch: 'torch/index.ts' }, '')
+const program = `
+  import { createPrompt, createTask, loadBackbone, train } from './lopt.mjs'
+  const backbone = await loadBackbone(${JSON.stringify(fixture('gpt2-plain'))})
+  const row = (i) => ({ text: 'the '.repeat(i % 7) + 'dog', label: i % 2 ? 'good' : 'bad' })
+  const task = createTask({ train: Array.from({ length: 20 }, (_, i) => row(i)) })
+  const prompt = createPrompt(backbone, { method: 'lopt-2', length: 6, rank: 2, seed: 3 })
+  const out = process.argv[2]
+  const options = { backbone, prompt, task, steps: ${STEPS}, batchSize: 4, seed: 5, evalEvery: 50 }
+  for await (const event of train({ ...options, out, resume: true, checkpointEvery: 1 })) {
+    if (event.type === 'step') console.log(event.step)
+  }
+`
+
+function start(out: string) {
+  const path = join(folder, 'killed.mjs')
+  writeFileSync(path, program)
+  const env = { ...process.env, OMP_NUM_THREADS: '1' }
+  return spawn(process.execPath, [path, out], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env,
+  })
+}
+
+/** Until a process has printed so many lines, a step each, or has ended. */
+function lines({ stdout }: ReturnType<typeof start>, count: number): Promise<void> {
+  let seen = 0
+  return new Promise((resolve) => {
+    stdout.on('end', resolve)
+    stdout.on('data', (chunk) => {
+      seen += String(chunk).split('\n').length - 1
+      if (seen >= count) resolve()
+    })
+  })
+}
+
+function left(out: string) {
+  const lines = readFileSync(join(out, 'metrics.jsonl'), 'utf8').trim().split('\n')
+  return {
+    events: lines.map((line) => {
+      const { seconds, path, ...event } = JSON.parse(line)
+      return event
+    }),
+    prompt: readFileSync(join(out, 'prompt.lopt.safetensors')).toString('base64'),
+  }
+}
+
+test(`killed ${KILLS} times, a run ends as one that was left alone`, {
+  timeout: 600_000,
+}, async () => {
+  const [whole, killed] = [join(folder, 'whole'), join(folder, 'killed')]
+  const began = performance.now()
+  const first = start(whole)
+  await lines(first, 1)
+  const begun = performance.now() - began
+  const [code] = await once(first, 'exit')
+  expect(code).toBe(0)
+
+  let kills = 0
+  let interrupted = 0
+  while (kills < KILLS) {
+    const child = start(killed)
+    const exited = once(child, 'exit')
+    // One in five while it starts, the others a small part of the way on and some milliseconds.
+    const moment =
+      Math.random() < 0.2
+        ? wait(begun * Math.random())
+        : lines(child, 1 + Math.floor((0.8 * Math.random() * STEPS) / KILLS)).then(() =>
+            wait(10 * Math.random()),
+          )
+    const ended = await Promise.race([exited, moment.then(() => undefined)])
+    if (ended !== undefined) break // done before it was killed
+    child.kill('SIGKILL')
+    await exited
+    kills += 1
+    if (existsSync(join(killed, 'config.json'))) interrupted += 1
+  }
+  const end = start(killed)
+  end.stdout.resume()
+  const [last] = await once(end, 'exit')
+  expect(last).toBe(0)
+  expect(kills).toBe(KILLS)
+  expect(interrupted).toBeGreaterThan(0)
+  expect(left(killed)).toEqual(left(whole))
+  const temporary = readdirSync(killed).filter((name) => name.endsWith('.tmp'))
+  expect(temporary).toEqual([])
+  console.log(`${kills} kills, ${interrupted} of them in a run that had begun`)
+})
