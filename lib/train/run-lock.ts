@@ -2,8 +2,8 @@
 // that is gone, however it ended, is taken over. Knows no run.
 
 import { randomUUID } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { constants, readFileSync } from 'node:fs'
+import { copyFile, link, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -61,6 +61,21 @@ export async function lockRun(folder: string): Promise<() => Promise<void>> {
 async function linked(draft: string, path: string): Promise<boolean> {
   try {
     await link(draft, path)
+    return true
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return false
+    if (NO_LINKS.includes(code)) return await copied(draft, path)
+    throw error
+  }
+}
+
+// What file systems say that have no hard links.
+const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']
+
+async function copied(draft: string, path: string): Promise<boolean> {
+  try {
+    await copyFile(draft, path, constants.COPYFILE_EXCL)
     return true
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
