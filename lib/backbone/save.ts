@@ -47,8 +47,14 @@ export async function saveBackbone(
   const { dtype: _, ...stored } = architecture.storedConfig(config)
   const texts: Record<string, string> = {
     ...tokenizer.files,
-    'config.json': json({ ...stored, ...special, torch_dtype: kind }),
-    'generation_config.json': json({ _from_model_config: true, ...special }),
+    'config.json': configJson({ ...stored, ...special, torch_dtype: kind }),
+    'generation_config.json': json({
+      _from_model_config: true,
+      ...special,
+      ...(config.modelType !== 'gpt2' && {
+        decoder_start_token_id: config.decoderStartTokenId,
+      }),
+    }),
   }
   texts['tokenizer_config.json'] ??= tokenizerSettings(backbone)
   for (const [name, text] of Object.entries(texts)) {
@@ -108,4 +114,15 @@ function tokenizerSettings({ config, tokenizer }: Backbone): string {
 
 function json(value: Record<string, unknown>): string {
   return `${JSON.stringify(value, null, 2)}\n`
+}
+
+/**
+ * transformers refuses an integer where a float belongs, and JavaScript writes 1.0 as 1: what config.json
+ * calls a factor, a range, an epsilon or a dropout gets its point back.
+ */
+function configJson(value: Record<string, unknown>): string {
+  return json(value).replace(
+    /^( *"\w*(?:factor|range|epsilon|pdrop|dropout|dropout_rate)": -?\d+)(,?)$/gm,
+    '$1.0$2',
+  )
 }

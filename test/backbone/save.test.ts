@@ -4,13 +4,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   type CausalBackbone,
   createBackbone,
+  loadBackbone,
   loadTokenizer,
   saveBackbone,
   type Tokenizer,
 } from '../../lib/backbone/index.js'
 import { openSafetensors } from '../../lib/torch/index.js'
 import { CHECKPOINTS, distance, fixture, loadCausal, logitsOf } from './golden.js'
-import { copyOf, temporaryFolder } from './temporary.js'
+import { copyOf, editJson, temporaryFolder } from './temporary.js'
 
 const SIZES = { hiddenSize: 48, layers: 4, heads: 3, positions: 32 }
 const IDS = [5, 300, 17, 2, 2]
@@ -166,6 +167,23 @@ describe('a saved backbone', () => {
     expect(saved).toBe(
       readFileSync(join(fixture('gpt2-plain'), 'tokenizer.json'), 'utf8'),
     )
+  })
+
+  test('writes floats of config.json as floats, which transformers insists on', async () => {
+    const folder = copyOf('t5-plain')
+    const dropout = { dropout_rate: 0, classifier_dropout: 1, initializer_factor: 1 }
+    editJson(folder, 'config.json', dropout)
+    const backbone = await loadBackbone(folder)
+    const out = temporaryFolder()
+    await saveBackbone(out, backbone)
+    const text = readFileSync(join(out, 'config.json'), 'utf8')
+    for (const name of Object.keys(dropout)) {
+      expect(text).toMatch(new RegExp(`"${name}": \\d\\.0,?\n`))
+    }
+    expect(text).toMatch(/"d_model": \d+,?\n/)
+    const generation = readFileSync(join(out, 'generation_config.json'), 'utf8')
+    expect(JSON.parse(generation)).toMatchObject({ decoder_start_token_id: 0 })
+    backbone.dispose()
   })
 
   test('stores a separate output matrix without prefix', async () => {
