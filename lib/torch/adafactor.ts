@@ -140,7 +140,12 @@ export class Adafactor {
     }
     const sizes = this.#groups.map(({ params }) => params.length)
     const received = groups.map(({ size }) => size)
-    if (sizes.join() !== received.join() || parameters.length !== this.#states.length) {
+    if (parameters.length !== this.#states.length) {
+      throw new RangeError(
+        `Expected the state of ${this.#states.length} parameters but received ${parameters.length}`,
+      )
+    }
+    if (sizes.join() !== received.join()) {
       throw new RangeError(
         `Expected groups of [${sizes.join(', ')}] parameters but received [${received.join(', ')}]`,
       )
