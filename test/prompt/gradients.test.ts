@@ -2,7 +2,13 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
-import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
+import {
+  type ActivationName,
+  createPrompt,
+  METHOD_NAMES,
+  type MethodName,
+  type Prompt,
+} from '../../lib/prompt/index.js'
 import {
   Generator,
   noGrad,
@@ -21,14 +27,16 @@ afterAll(() => backbone.dispose())
 
 const STEP = 1e-6
 
-/** A smooth function of X that weighs every element otherwise. */
+/** A smooth function of all that the prompt contributes, which weighs every element otherwise. */
 function objective(prompt: Prompt): Tensor {
-  const X = prompt.inputs()
-  const weights = randn(X.shape, {
-    generator: new Generator({ seed: 3 }),
-    dtype: 'float64',
+  const { inputs, embeddingDelta, past = [] } = prompt.contribution()
+  const given = [inputs, embeddingDelta, ...past].filter((X) => X !== undefined)
+  const terms = given.map((X, seed) => {
+    const generator = new Generator({ seed: seed + 3 })
+    const weights = randn(X.shape, { generator, dtype: 'float64' })
+    return X.mul(weights).sum().add(X.square().sum())
   })
-  return X.mul(weights).sum().add(X.square().sum())
+  return terms.reduce((sum, term) => sum.add(term))
 }
 
 async function centralDifference(
@@ -58,8 +66,8 @@ describe('the gradient is the slope of', () => {
     ['lopt-2', 'tanh'],
     ['lopt-2', 'gelu'],
     ['lopt-2', 'identity'],
-    ['full', 'relu'],
-  ] as const)('%s with σ %s', async (method, activation) => {
+    ...METHOD_NAMES.filter((name) => name !== 'lopt-2').map((name) => [name, 'relu']),
+  ] as [MethodName, ActivationName][])('%s with σ %s', async (method, activation) => {
     await tidy(async () => {
       const prompt = createPrompt(backbone, {
         method,
@@ -69,6 +77,8 @@ describe('the gradient is the slope of', () => {
         init: 'random',
         activationThreshold: 0.01,
       })
+      // DePT's B starts at zero, where A has no slope.
+      if (method === 'dept') await prompt.parameters.B?.add_(0.1)
       await objective(prompt).backward()
       for (const [name, parameter] of Object.entries(prompt.parameters)) {
         const gradient = ((await parameter.grad()) as Tensor).reshape([-1])
