@@ -2,7 +2,7 @@
 // `evaluate`.
 
 import type { Command } from 'commander'
-import { type Evaluation, evaluate, evaluateMajority } from '../index.js'
+import { type Evaluation, evaluate, evaluateMajority, loadWeights } from '../index.js'
 import { UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import {
@@ -41,6 +41,11 @@ const options = {
   ...backboneOptions,
   ...promptOptions,
   prompt: optional('--prompt <file>', 'prompt file to evaluate', path),
+  weights: optional(
+    '--weights <file>',
+    'weights that `lopt train --method fine-tune` wrote, to evaluate without a prompt',
+    path,
+  ),
   hard: flag(
     '--hard',
     "evaluate the hard prompt: the template's own words, no prompt file",
@@ -91,16 +96,20 @@ async function run(
   context: Context,
 ): Promise<void> {
   const { output, signal } = context
-  if (values.hard === (values.prompt !== undefined)) {
+  const given = [values.hard, values.prompt !== undefined, values.weights !== undefined]
+  if (given.filter(Boolean).length !== 1) {
     throw new UsageError(
-      'Give either --prompt FILE, or --hard for the template alone without a prompt',
+      'Give either --prompt FILE, or --weights FILE of a fine-tuned model, or --hard for the template ' +
+        'alone without a prompt',
     )
   }
   const { source, bundled } = taskSource(values)
   await withModel(values, context, async (backbone, prompt) => {
     // all rows of a data file are its test split, and where its labels come from
     const rows = bundled ? {} : { testData: source, devFraction: 0 }
-    const task = await openTask(source, prompt, values, rows)
+    const weights =
+      values.weights === undefined ? null : await loadWeights(values.weights, backbone)
+    const task = await openTask(source, prompt ?? weights, values, rows)
     await checkFormat(backbone, prompt, task)
     const split = bundled ? values.split : 'test'
     const { batchSize, fastPaths } = values
@@ -110,6 +119,7 @@ async function run(
       prompt,
       task,
       split,
+      maxLength: weights?.task?.maxLength,
       batchSize,
       fastPaths,
       signal,
@@ -117,8 +127,8 @@ async function run(
     print(output, {
       task: task.name,
       split: bundled ? split : null,
-      method: prompt?.config.method ?? 'hard prompt',
-      parameters: prompt?.trainableParameters ?? 0,
+      method: prompt?.config.method ?? (weights ? 'fine-tune' : 'hard prompt'),
+      parameters: (prompt ?? weights)?.trainableParameters ?? 0,
       evaluation,
       majority: {
         ...evaluateMajority(task, split),

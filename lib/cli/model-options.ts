@@ -205,10 +205,13 @@ export function taskSource(options: {
   return { source: task, bundled: true }
 }
 
+/** Something that says what it was trained for: a prompt, or fine-tuned weights. */
+type Trained = Pick<Prompt, 'task'>
+
 /** Loads it, with what the prompt was trained for where the command line does not say. */
 export async function openTask(
   source: string,
-  prompt: Prompt | null,
+  prompt: Trained | null,
   given: Pick<LoadTaskOptions, 'template' | 'labels'>,
   more: LoadTaskOptions = {},
 ): Promise<Task> {
@@ -220,7 +223,7 @@ export async function openTask(
 /** Labels from the command line stand for themselves; a prompt file has its labels' words. */
 export function labelsAndWords(
   given: readonly string[] | undefined,
-  prompt: Prompt | null,
+  prompt: Trained | null,
 ): Pick<LoadTaskOptions, 'labels' | 'verbalizer'> {
   const verbalizer = prompt?.task?.labels
   if (given !== undefined) {

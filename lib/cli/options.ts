@@ -120,7 +120,10 @@ export function optionValues<Table extends OptionTable>(
 }
 
 // Options that the library calls otherwise.
-const OTHER_NAMES: Readonly<Record<string, string>> = { learningRate: 'lr' }
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  learningRate: 'lr',
+  learningRates: 'lrs',
+}
 
 /**
  * A message of the library, which names its own options (`Expected maxLength in 1..58`), with the
@@ -209,6 +212,29 @@ export const list = z
     (names) => names.every((name) => name !== ''),
     'Expected names with commas between them.',
   )
+
+/** A regular expression. */
+export const pattern = z.string().transform((value, context) => {
+  try {
+    return new RegExp(value)
+  } catch {
+    context.addIssue('Expected a regular expression.')
+    return z.NEVER
+  }
+})
+
+/** Numbers above 0 by name: `A=0.005,B=0.1`. */
+export const numbersByName = z.string().transform((value, context) => {
+  const entries = value.split(',').map((part) => {
+    const [name = '', text = ''] = part.split('=').map((half) => half.trim())
+    return [name, text === '' ? Number.NaN : Number(text)] as const
+  })
+  if (entries.every(([name, number]) => name !== '' && number > 0 && number < Infinity)) {
+    return Object.fromEntries(entries)
+  }
+  context.addIssue('Expected names with numbers above 0, such as A=0.005,B=0.1.')
+  return z.NEVER
+})
 
 /** `--json`, which every command has. */
 export const jsonOption = flag('--json', 'one JSON object a line on stdout')

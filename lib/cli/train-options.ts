@@ -1,12 +1,13 @@
 // The options of `lopt train`, as tables by heading. Knows no training.
 
-import { DEFAULT_LEARNING_RATES, METHOD_NAMES } from '../index.js'
+import { DEFAULT_LEARNING_RATES, METHOD_NAMES, type MethodName } from '../index.js'
 import { ACTIVATION_NAMES } from '../prompt/activation.js'
 import { PLACEMENTS } from '../prompt/index.js'
 import { METHODS } from '../prompt/methods/index.js'
 import type { MethodOption } from '../prompt/methods/method.js'
 import { OBJECTIVES } from '../train/loss.js'
 import { OPTIMIZERS } from '../train/optimizer.js'
+import { FINE_TUNING_RATE } from '../train/options.js'
 import { SCHEDULES } from '../train/schedule.js'
 import {
   backboneOptions,
@@ -20,9 +21,11 @@ import {
   integer,
   jsonOption,
   notNegative,
+  numbersByName,
   type OptionValues,
   optional,
   path,
+  pattern,
   positive,
   required,
   text,
@@ -46,6 +49,9 @@ const data = {
   ),
 }
 
+/** Fine-tuning stands among the methods, so that it is compared with them. */
+export const FINE_TUNE = 'fine-tune'
+
 /** The methods that an option has a meaning with. */
 function methodsWith(option: MethodOption): string {
   return METHOD_NAMES.filter((name) => METHODS[name].uses.includes(option)).join(', ')
@@ -54,9 +60,16 @@ function methodsWith(option: MethodOption): string {
 const shape = {
   method: withDefault(
     '--method <name>',
-    `how the prompt is parametrised: ${METHOD_NAMES.join(', ')}`,
-    choice(METHOD_NAMES),
+    `how the prompt is parametrised: ${METHOD_NAMES.join(', ')}; or ${FINE_TUNE}: no prompt, the ` +
+      "model's own weights",
+    choice<MethodName | typeof FINE_TUNE>([...METHOD_NAMES, FINE_TUNE]),
     'lopt-1',
+  ),
+  trainable: withDefault(
+    '--trainable <pattern>',
+    `parameters that ${FINE_TUNE} trains, by a regular expression: bias$ is BitFit`,
+    pattern,
+    /./,
   ),
   length: withDefault('--length <n>', 'virtual tokens of the prompt', integer(1), 20),
   rank: optional(
@@ -128,9 +141,15 @@ const training = {
     '--lr <rate>',
     'learning rate',
     positive,
-    Object.entries(DEFAULT_LEARNING_RATES)
+    [...Object.entries(DEFAULT_LEARNING_RATES), [FINE_TUNE, FINE_TUNING_RATE]]
       .map(([method, rate]) => `${method} ${rate}`)
       .join(', '),
+  ),
+  lrs: optional(
+    '--lrs <names>',
+    'learning rates of trained tensors by name, such as A=0.005,B=0.005',
+    numbersByName,
+    'dept: A and B 0.005',
   ),
   weightDecay: withDefault('--weight-decay <x>', 'weight decay', notNegative, 0),
   clip: withDefault(

@@ -1,5 +1,5 @@
-// `lopt train`: trains a prompt and writes a run folder. Parses, prints, and leaves the rest to
-// `train`.
+// `lopt train`: trains a prompt, or the model's own weights, and writes a run folder. Parses, prints,
+// and leaves the rest to `train`.
 
 import type { Command } from 'commander'
 import {
@@ -7,8 +7,10 @@ import {
   createPrompt,
   LoptError,
   loadTask,
+  type MethodName,
   openRun,
   type Prompt,
+  selectWeights,
   type Task,
   type TrainOptions,
   train,
@@ -22,6 +24,7 @@ import { addCommand, optionValues } from './options.js'
 import { type Progress, showProgress } from './progress.js'
 import {
   allTrainOptions,
+  FINE_TUNE,
   type TrainOptionValues as Options,
   trainOptions,
 } from './train-options.js'
@@ -36,11 +39,15 @@ Examples:
   npx lopt train --backbone ./gpt2 --data reviews.jsonl --template '{text} It was' \\
     --method lopt-2 --rank 8 --steps 3000 --out runs/reviews
   npx lopt train --resume --out runs/reviews
-with lines such as {"text": "A delight.", "label": "great"} in reviews.jsonl.`
+with lines such as {"text": "A delight.", "label": "great"} in reviews.jsonl, and
+  npx lopt train --backbone ./gpt2 --task topics --method fine-tune --trainable 'bias$' \\
+    --out runs/bitfit
+The template alone needs no training: npx lopt eval --hard.`
 
 export function addTrain(program: Command, context: Context): void {
   const command = addCommand(program, 'train', {
-    description: 'Trains a prompt on a frozen model and writes a run folder.',
+    description:
+      "Trains a prompt on a frozen model, or the model's own weights, and writes a run folder.",
     help: HELP,
     options: trainOptions,
   })
@@ -64,7 +71,13 @@ async function begin(values: Options, context: Context): Promise<void> {
   }
   const task = await openTrainingTask(values)
   await withBackbone({ ...values, backbone: source }, context, async (backbone) => {
-    const prompt = await asked(() => createStart(values, backbone, task))
+    const { method, trainable = /./ } = values
+    if (method === FINE_TUNE) {
+      const weights = await asked(() => selectWeights(backbone, trainable))
+      await run({ ...settingsOf(values), backbone, weights, task }, context)
+      return
+    }
+    const prompt = await asked(() => createStart({ ...values, method }, backbone, task))
     try {
       await run({ ...settingsOf(values), backbone, prompt, task }, context)
     } finally {
@@ -87,7 +100,11 @@ async function resume({ out }: Options, context: Context): Promise<void> {
   }
 }
 
-function createStart(values: Options, backbone: Backbone, task: Task): Prompt {
+function createStart(
+  values: Options & { method: MethodName },
+  backbone: Backbone,
+  task: Task,
+): Prompt {
   return createPrompt(backbone, {
     method: values.method,
     length: values.length,
@@ -112,6 +129,7 @@ function settingsOf(values: Options) {
     objective: values.objective,
     optimizer: values.optimizer,
     learningRate: values.lr,
+    learningRates: values.lrs,
     weightDecay: values.weightDecay,
     clip: values.clip,
     schedule: values.schedule,
@@ -188,12 +206,20 @@ function checkMeaning(values: Options, given: (name: keyof Options) => boolean):
     textTokens: '--text-tokens',
     alpha: '--alpha',
   } as const
+  const used = method === FINE_TUNE ? [] : METHODS[method].uses
   for (const name of Object.keys(flags) as (keyof typeof flags)[]) {
-    if (METHODS[method].uses.includes(name)) continue
+    if (used.includes(name)) continue
     refuse(name, flags[name], `--method ${method}`)
   }
   if (activation !== 'soft-threshold') {
     refuse('activationThreshold', '--activation-threshold', `--activation ${activation}`)
+  }
+  if (method === FINE_TUNE) {
+    refuse('length', '--length', `--method ${FINE_TUNE}`)
+    refuse('placement', '--placement', `--method ${FINE_TUNE}`)
+    refuse('init', '--init', `--method ${FINE_TUNE}`)
+  } else {
+    refuse('trainable', '--trainable', `--method ${method}`)
   }
   if (values.data === undefined) refuse('evalData', '--eval-data', '--task')
 }

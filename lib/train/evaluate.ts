@@ -24,7 +24,7 @@ export interface EvaluateOptions {
   /** Only the split's first rows. */
   limit?: number
   /** Tokens of text at most; default: what the prompt was trained with, or what fits. */
-  maxLength?: number
+  maxLength?: number | undefined
   /** Default 16. */
   batchSize?: number
   /** false: nothing is skipped or shared that the frozen model would allow; default true. */

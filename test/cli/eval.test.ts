@@ -111,8 +111,8 @@ test('exits 2 where the words of the template leave no room for a text', async (
 })
 
 test.each([
-  [[], 'Give either --prompt FILE, or --hard'],
-  [['--hard', '--prompt', 'x'], 'Give either --prompt FILE, or --hard'],
+  [[], 'Give either --prompt FILE, or --weights FILE'],
+  [['--hard', '--prompt', 'x'], 'Give either --prompt FILE, or --weights FILE'],
   [
     ['--hard', '--data', 'x.jsonl', '--split', 'dev'],
     '--split has no meaning with --data',

@@ -314,6 +314,11 @@ test.each([
     'Expected a device: cpu, cuda, cuda:N, mps or meta, but received gpu',
   ],
   [['--method', 'full'], '--rank has no meaning with --method full'],
+  [['--alpha', '2'], '--alpha has no meaning with --method lopt-1'],
+  [['--trainable', 'bias$'], '--trainable has no meaning with --method lopt-1'],
+  [['--method', 'fine-tune', '--trainable', '('], 'Expected a regular expression.'],
+  [['--lrs', 'U'], 'Expected names with numbers above 0, such as A=0.005,B=0.1.'],
+  [['--lrs', 'W=1'], 'Expected --lrs to name trained tensors (U, V) but received W'],
   [['--activation', 'tanh'], '--activation has no meaning with --method lopt-1'],
   [
     ['--activation-threshold', '1', '--method', 'lopt-2'],

@@ -27,6 +27,13 @@ export const golden = JSON.parse(readFileSync(path('json'), 'utf8')) as {
   >
   cases: { key: string; backbone: string; method: MethodName; placement: Placement }[]
   traces: { key: string; backbone: string; method: MethodName }[]
+  fineTunings: {
+    key: string
+    backbone: string
+    pattern: 'all' | 'bias' | 'embedding'
+    /** Norm of each gradient, and its product with the weights. */
+    gradients: Record<string, [number, number]>
+  }[]
 }
 
 const file = openSafetensors(path('safetensors'))
