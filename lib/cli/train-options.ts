@@ -65,11 +65,11 @@ const shape = {
     choice<MethodName | typeof FINE_TUNE>([...METHOD_NAMES, FINE_TUNE]),
     'lopt-1',
   ),
-  trainable: withDefault(
+  trainable: optional(
     '--trainable <pattern>',
     `parameters that ${FINE_TUNE} trains, by a regular expression: bias$ is BitFit`,
     pattern,
-    /./,
+    'all',
   ),
   length: withDefault('--length <n>', 'virtual tokens of the prompt', integer(1), 20),
   rank: optional(

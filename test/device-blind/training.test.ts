@@ -82,7 +82,7 @@ describe.each(BACKBONE_NAMES)('on meta, %s', (name) => {
   test('trains with every way that fewer things are shared, and evaluates', async () => {
     for (const placement of PLACEMENTS) {
       const prompt = createPrompt(backbone, { placement, length: 4, rank: 2 })
-      for (const optimizer of ['adam', 'adamw', 'sgd'] as const) {
+      for (const optimizer of ['adam', 'adamw', 'sgd', 'adafactor'] as const) {
         const settings = {
           accumulate: 2,
           weightDecay: 0.1,

@@ -12,6 +12,7 @@ import { createPrompt, METHOD_NAMES, Prompt } from '../../lib/prompt/index.js'
 import {
   arange,
   Generator,
+  memory,
   noGrad,
   randn,
   setNumThreads,
@@ -112,6 +113,20 @@ describe.each(names)('on %s', (name) => {
       prompt.dispose()
     },
   )
+})
+
+describe.each(names)('tensors stay flat on %s', (name) => {
+  test.each(METHOD_NAMES)('with %s', async (method) => {
+    const backbone = backbones[name] as Backbone
+    const prompt = await moved(backbone, method)
+    const before = memory().tensors
+    for (const numBeams of [1, 2]) {
+      await tokens({ backbone, prompt, text: 'It was', maxNewTokens: 3, numBeams })
+    }
+    await score({ backbone, prompt, task, texts })
+    expect(memory().tensors).toBe(before)
+    prompt.dispose()
+  })
 })
 
 describe('dept', () => {
