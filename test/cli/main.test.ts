@@ -39,7 +39,7 @@ test.each([
   [['frobnicate'], "lopt: unknown command 'frobnicate'\nSee `npx lopt --help`."],
   [
     ['train'],
-    "lopt: required option '--backbone <source>' not specified\nSee `npx lopt train --help`.",
+    "lopt: required option '--out <dir>' not specified\nSee `npx lopt train --help`.",
   ],
   [['doctor', '--jso'], "lopt: unknown option '--jso'\n(Did you mean --json?)"],
   [['generate', '--backbone'], "lopt: option '--backbone <source>' argument missing"],
@@ -53,7 +53,7 @@ test.each([
 test('prints bad usage as JSON too', async () => {
   const { code, events } = await lopt(['train', '--json'])
   expect(code).toBe(2)
-  const message = "required option '--backbone <source>' not specified"
+  const message = "required option '--out <dir>' not specified"
   expect(events).toEqual([{ type: 'error', code: 'ERR_USAGE', message }])
 })
 
