@@ -1,6 +1,7 @@
 // What a run folder's config.json says: docs/file-formats.md, "Run folder". Everything that is needed
-// to run it again; reads and writes nothing.
+// to run it again; writes nothing.
 
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Backbone } from '../backbone/index.js'
 import { native, packageVersion } from '../native.js'
@@ -56,8 +57,7 @@ export function runConfig(
   }
 }
 
-/** A folder as an absolute path: the run may be read from elsewhere. */
+/** A folder or file as an absolute path: the run may be read from elsewhere. A model id as it is. */
 function sourceOf({ source }: Backbone): string {
-  const isFolder = source !== 'created' && !source.startsWith('builtin:')
-  return isFolder ? resolve(source) : source
+  return existsSync(source) ? resolve(source) : source
 }

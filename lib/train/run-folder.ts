@@ -13,7 +13,7 @@ import {
 import { dirname, join, resolve } from 'node:path'
 import { writeFileAtomic } from '../atomic-file.js'
 import { LoptError } from '../errors.js'
-import { LOCK_FILE, lockRun } from './run-lock.js'
+import { isLockFile, lockRun } from './run-lock.js'
 
 export const PROMPT_FILE = 'prompt.lopt.safetensors'
 const CONFIG_FILE = 'config.json'
@@ -165,7 +165,7 @@ export async function readConfigFile(path: string): Promise<unknown> {
 /** What a run that was killed before it had begun leaves is no content. */
 async function checkContent(path: string, resume: boolean): Promise<void> {
   const held = (await readdir(path)).filter(
-    (name) => name !== LOCK_FILE && name !== CHECKPOINT_FOLDER && !isTemporary(name),
+    (name) => !isLockFile(name) && name !== CHECKPOINT_FOLDER && !isTemporary(name),
   )
   const [first] = held
   if (first === undefined) return

@@ -1,117 +1,111 @@
-// One process at a time writes a run folder: a lock file that says who holds it. The lock of a process
-// that is gone, however it ended, is taken over. Knows no run.
+// One process at a time writes a run folder: lock files that say who holds it. The lock of a process
+// that is gone, however it ended, does not count. Knows no run.
 
 import { randomUUID } from 'node:crypto'
-import { constants, readFileSync } from 'node:fs'
-import { copyFile, link, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFileSync, readlinkSync } from 'node:fs'
+import { readdir, readFile, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
+import { writeFileAtomic } from '../atomic-file.js'
 import { LoptError } from '../errors.js'
 
-export const LOCK_FILE = 'lock.json'
+// Two that come at the same moment both step back; one of them is first another time.
+const ATTEMPTS = 5
+const LONGEST_WAIT_MS = 100
 
 const holderSchema = z.object({
   host: z.string(),
   pid: z.int().min(1),
-  /** When the process began, in the kernel's ticks: its number may be given to another. */
+  /** The pid counts among these processes only: the kernel's PID namespace; null where there is none. */
+  processes: z.string().nullable(),
+  /** When the process began, as the kernel says it: its number may be given to another. */
   began: z.string().nullable(),
   since: z.string(),
-  /** Tells a holder's lock from any other. */
-  id: z.string(),
 })
 
 type Holder = z.infer<typeof holderSchema>
 
+/** Whether a file in a run folder is a lock. */
+export function isLockFile(name: string): boolean {
+  return /^lock-[\da-f-]{36}\.json$/.test(name)
+}
+
 /**
  * Takes the lock of a folder that exists.
+ *
+ * Each process writes a lock under a name of its own, then looks for others: of two, the one that
+ * wrote last sees the other. No name is used twice, so that removing a lock whose holder is gone can
+ * never remove a living one's.
  *
  * @returns what gives it back
  * @throws LoptError `ERR_LOCKED` naming the holder; `ERR_IO` where no file can be written.
  */
 export async function lockRun(folder: string): Promise<() => Promise<void>> {
-  const path = join(folder, LOCK_FILE)
-  const own: Holder = {
-    host: hostname(),
-    pid: process.pid,
-    began: beginOf(process.pid),
-    since: new Date().toISOString(),
-    id: randomUUID(),
-  }
-  // Linked under its name when it is whole: nobody reads half of one, and only one link succeeds.
-  const draft = join(folder, `.lopt-${own.id}.tmp`)
-  try {
-    await writeFile(draft, `${JSON.stringify(own)}\n`, { flag: 'wx' })
-    while (!(await linked(draft, path))) await dropStale(folder, path)
-  } catch (cause) {
-    if (cause instanceof LoptError) throw cause
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new LoptError('ERR_IO', `Cannot lock the run folder ${folder}: ${reason}`, {
-      cause,
-    })
-  } finally {
-    await rm(draft, { force: true })
-  }
-  return async () => {
-    const holder = await holderOf(path)
-    if (holder?.id === own.id) await rm(path, { force: true })
+  const text = `${JSON.stringify(ownHolder())}\n`
+  for (let attempt = 1; ; attempt += 1) {
+    const name = `lock-${randomUUID()}.json`
+    const path = join(folder, name)
+    const giveBack = () => rm(path, { force: true })
+    try {
+      await writeFileAtomic(path, Buffer.from(text))
+    } catch (error) {
+      // A holder sweeps away what killed writes left, and may take this one's for such.
+      if (attempt === ATTEMPTS || !isSweptAway(error)) throw error
+      continue
+    }
+    try {
+      const other = await otherHolder(folder, name)
+      if (other === undefined) return giveBack
+      if (attempt === ATTEMPTS) throw locked(folder, other)
+    } catch (error) {
+      await giveBack()
+      throw error
+    }
+    await giveBack()
+    await wait(Math.random() * LONGEST_WAIT_MS)
   }
 }
 
-async function linked(draft: string, path: string): Promise<boolean> {
-  try {
-    await link(draft, path)
-    return true
-  } catch (error) {
-    const { code = '' } = error as NodeJS.ErrnoException
-    if (code === 'EEXIST') return false
-    if (NO_LINKS.includes(code)) return await copied(draft, path)
-    throw error
-  }
+function isSweptAway(error: unknown): boolean {
+  const cause = error instanceof LoptError ? error.cause : undefined
+  return (cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT'
 }
 
-// What file systems say that have no hard links.
-const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']
-
-async function copied(draft: string, path: string): Promise<boolean> {
-  try {
-    await copyFile(draft, path, constants.COPYFILE_EXCL)
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
-    throw error
-  }
+function locked(folder: string, { file, holder }: Found): LoptError {
+  const { pid, host, since } = holder
+  return new LoptError(
+    'ERR_LOCKED',
+    `Another process writes the run folder ${folder}: process ${pid} on ${host}, since ${since}. Wait ` +
+      `for it, name another folder, or remove ${join(folder, file)} if there is no such process`,
+  )
 }
 
-/** @throws LoptError `ERR_LOCKED` unless the holder is gone. */
-async function dropStale(folder: string, path: string): Promise<void> {
-  const holder = await holderOf(path)
-  if (holder === undefined) return // given back meanwhile
-  if (isAlive(holder)) {
-    throw new LoptError(
-      'ERR_LOCKED',
-      `Another process writes the run folder ${folder}: process ${holder.pid} on ${holder.host}, since ` +
-        `${holder.since}. Wait for it, name another folder, or remove ${path} if there is no such process`,
-    )
-  }
-  // Moved away first: of several processes that find it stale, one moves it. If what was moved is
-  // another's lock by now, it goes back.
-  const moved = join(folder, `.lopt-${randomUUID()}.tmp`)
-  try {
-    await rename(path, moved)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
-    throw error
-  }
-  const found = await holderOf(moved)
-  if (found?.id !== holder.id) await linked(moved, path)
-  await rm(moved, { force: true })
+interface Found {
+  readonly file: string
+  readonly holder: Holder
 }
 
+/** The first living holder beside `own`; the locks of those that are gone are removed. */
+async function otherHolder(folder: string, own: string): Promise<Found | undefined> {
+  for (const file of await readdir(folder)) {
+    if (file === own || !isLockFile(file)) continue
+    const holder = await holderOf(join(folder, file))
+    if (holder === undefined) continue
+    if (isAlive(holder)) return { file, holder }
+    await rm(join(folder, file), { force: true })
+  }
+  return undefined
+}
+
+/** Undefined where the lock was given back meanwhile. */
 async function holderOf(path: string): Promise<Holder | undefined> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
-    throw error
+    throw new LoptError('ERR_IO', `Cannot read ${path}: ${error.message}`, {
+      cause: error,
+    })
   })
   if (text === undefined) return undefined
   try {
@@ -125,22 +119,48 @@ async function holderOf(path: string): Promise<Holder | undefined> {
   }
 }
 
-/** Of a process on another host nothing is known: it counts as alive. */
-function isAlive({ host, pid, began }: Holder): boolean {
-  if (host !== hostname()) return true
+function ownHolder(): Holder {
+  return {
+    host: hostname(),
+    pid: process.pid,
+    processes: namespaceOfProcesses(),
+    began: beginOf(process.pid),
+    since: new Date().toISOString(),
+  }
+}
+
+/** Of a process on another host, or in another container, nothing is known: it counts as alive. */
+function isAlive({ host, pid, processes, began }: Holder): boolean {
+  if (host !== hostname() || processes !== namespaceOfProcesses()) return true
   try {
     process.kill(pid, 0) // sends nothing
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM' // there, and another user's
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
+    // there, and another user's: who it is can be read all the same
   }
   return began === beginOf(pid)
 }
 
-/** Field 22 of /proc/PID/stat, behind the name, which may hold anything; null where there is none. */
+function namespaceOfProcesses(): string | null {
+  try {
+    return readlinkSync('/proc/self/ns/pid')
+  } catch {
+    return null
+  }
+}
+
+/**
+ * Start of a process (field 22 of /proc/PID/stat, in ticks, with the id of the boot they count from);
+ * `ended` for one that its parent has yet to reap. Null where there is no /proc.
+ */
 function beginOf(pid: number): string | null {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null
+    // behind the name, which may hold anything
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    if (fields[0] === 'Z' || fields[0] === 'X') return 'ended'
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+    return `${boot} ${fields[19]}`
   } catch {
     return null
   }

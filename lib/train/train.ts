@@ -35,7 +35,7 @@ export type TrainEvent =
       /** Training rows whose text was cut to fit. */
       readonly truncated: number
       readonly learningRate: number
-      /** The step of the checkpoint that the run goes on from. */
+      /** The step of the checkpoint that the run goes on from; not in the log. */
       readonly resumedFrom?: number
     }
   | {
@@ -151,12 +151,10 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       heldOut: task.heldOut,
       truncated: encoded.filter(({ truncated }) => truncated > 0).length,
       learningRate: settings.learningRate,
-      ...(resumed && { resumedFrom: done }),
     }
-    // The log of a run that goes on has it already.
-    if (resumed === undefined || resumed.state.logBytes === 0)
-      yield* report(record, start)
-    else yield start
+    // The log of a run that goes on has it already, unless there is no checkpoint but the first.
+    if (resumed === undefined || resumed.state.logBytes === 0) await record?.log(start)
+    yield { ...start, ...(resumed && { resumedFrom: done }) }
     if (resumed?.last?.type === 'done') {
       settled = true
       if (bestFigures !== undefined) await best.restore()
