@@ -26,7 +26,7 @@ const stored = z.looseObject({
       trainableParameters: z.int(),
     })
     .nullable(),
-  weights: z.object({ pattern: z.string() }).nullable(),
+  weights: z.object({ pattern: z.string(), flags: z.string() }).nullable(),
   task: z.object({
     name: z.string(),
     source: z
@@ -71,13 +71,17 @@ export async function openRun(
   })
   try {
     const learned = config.weights
-      ? { weights: selectWeights(backbone, new RegExp(config.weights.pattern)) }
+      ? { weights: selectWeights(backbone, patternOf(config.weights)) }
       : { prompt: tidy(() => promptOf(folder, config, backbone)) }
     return { ...config.training, ...learned, backbone, task, out: folder, resume: true }
   } catch (error) {
     backbone.dispose()
     throw error
   }
+}
+
+function patternOf({ pattern, flags }: NonNullable<Stored['weights']>): RegExp {
+  return new RegExp(pattern, flags)
 }
 
 async function configOf(folder: string): Promise<Stored> {

@@ -36,6 +36,7 @@ export function runConfig(
     weights: weights
       ? {
           pattern: weights.pattern.source,
+          flags: weights.pattern.flags,
           trainableParameters: weights.trainableParameters,
         }
       : null,

@@ -286,13 +286,16 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
     yield end
   } finally {
     // The consumer left the loop: what was best stays.
-    if (!settled && bestFigures !== undefined) await best.restore()
-    await optimizer.zeroGrad()
-    await learner.end()
-    optimizer.dispose()
-    lastGood.dispose()
-    best.dispose()
-    await record?.close()
+    try {
+      if (!settled && bestFigures !== undefined) await best.restore()
+      await optimizer.zeroGrad()
+      await learner.end()
+    } finally {
+      optimizer.dispose()
+      lastGood.dispose()
+      best.dispose()
+      await record?.close()
+    }
   }
 
   function state(finished: boolean) {
