@@ -114,9 +114,10 @@ export function givenInputs(
   const X = storedInputs(init, readPromptFile(init))
   const [P, H] = X.shape
   if (P !== length || H !== config.hiddenSize) {
+    const remedy = H === config.hiddenSize ? `: give \`length\` ${P}` : ''
     throw new LoptError(
       'ERR_PROMPT_FILE',
-      `${init} holds a prompt [${P}, ${H}] but [${length}, ${config.hiddenSize}] is to be started`,
+      `${init} holds a prompt [${P}, ${H}] but [${length}, ${config.hiddenSize}] is to be started${remedy}`,
     )
   }
   return X.to('float64')

@@ -112,13 +112,13 @@ describe('a start from given vectors', () => {
     }
   })
 
-  test('refuses a prompt file of another length, with both shapes', async () => {
+  test('refuses a prompt file of another length, with both shapes and the length to give', async () => {
     const path = join(folder, 'eight.safetensors')
     await savePrompt(path, start({}).prompt)
     expect(() => createPrompt(backbone, { length: 9, init: path })).toThrow(
       expect.objectContaining({
         code: 'ERR_PROMPT_FILE',
-        message: expect.stringMatching(/\[8, 32\].*\[9, 32\]/),
+        message: expect.stringMatching(/\[8, 32\].*\[9, 32\].*give `length` 8$/),
       }),
     )
   })
