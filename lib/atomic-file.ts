@@ -2,7 +2,7 @@
 // folder, flush, rename. Knows nothing of formats.
 
 import { randomUUID } from 'node:crypto'
-import { open, rename, rm } from 'node:fs/promises'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { LoptError } from './errors.js'
 
@@ -51,6 +51,22 @@ export async function replaceFile(
   }
   // Makes the rename itself last through a power cut; some file systems cannot, and lose nothing else.
   await flush(folder).catch(() => {})
+}
+
+/**
+ * Makes a folder and those that it lies in; one that is there stays as it is.
+ *
+ * @throws LoptError `ERR_IO` naming the folder.
+ */
+export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true })
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new LoptError('ERR_IO', `Cannot make the folder ${folder}: ${reason}`, {
+      cause,
+    })
+  }
 }
 
 async function flush(path: string): Promise<void> {

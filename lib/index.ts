@@ -14,9 +14,16 @@ export {
 } from './inference/index.js'
 export {
   type ActivationName,
+  type CompressOptions,
   type Contribution,
   type CreatePromptOptions,
+  compressionError,
+  compressPrompt,
   createPrompt,
+  type ExportPeftOptions,
+  exportPeft,
+  type ImportPeftOptions,
+  importPeft,
   type LoadPromptOptions,
   loadPrompt,
   METHOD_NAMES,

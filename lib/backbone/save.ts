@@ -1,9 +1,8 @@
 // Writes a backbone as a Hugging Face checkpoint folder, which Python's transformers opens. Knows no
 // module.
 
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { writeFileAtomic } from '../atomic-file.js'
+import { makeFolder, writeFileAtomic } from '../atomic-file.js'
 import { LoptError } from '../errors.js'
 import { binding } from '../torch/context.js'
 import { type Tensor, tidy, writeSafetensors } from '../torch/index.js'
@@ -27,14 +26,7 @@ export async function saveBackbone(
   { dtype = backbone.dtype }: { dtype?: BackboneDType | undefined } = {},
 ): Promise<void> {
   const kind = checkBackboneDType(dtype)
-  try {
-    await mkdir(folder, { recursive: true })
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new LoptError('ERR_IO', `Cannot make the folder ${folder}: ${reason}`, {
-      cause,
-    })
-  }
+  await makeFolder(folder)
   const { config, tokenizer } = backbone
   const architecture = architectureOf(config)
   const parameters = namedAsStored(backbone)

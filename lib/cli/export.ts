@@ -3,20 +3,41 @@
 
 import { stat } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { exportBackbone } from '../index.js'
+import { exportBackbone, exportPeft, loadPrompt } from '../index.js'
 import type { Context } from './interrupt.js'
 import {
+  backboneOptions,
   deviceOption,
   dtypeOption,
+  otherBackboneOption,
   revisionOption,
   withBackbone,
 } from './model-options.js'
-import { addOptions, jsonOption, type OptionValues, optionValues } from './options.js'
+import {
+  addOptions,
+  jsonOption,
+  type OptionValues,
+  optional,
+  optionValues,
+  text,
+} from './options.js'
 
 const options = {
   revision: revisionOption,
   device: deviceOption,
   dtype: dtypeOption,
+  json: jsonOption,
+}
+
+const peftOptions = {
+  ...backboneOptions,
+  allowOtherBackbone: otherBackboneOption,
+  baseModel: optional(
+    '--base-model <name>',
+    'folder or model id that PEFT notes as the base model',
+    text,
+    '--backbone, where transformers opens it',
+  ),
   json: jsonOption,
 }
 
@@ -27,6 +48,13 @@ prompts of the one fit the other.
 
 Example:
   npx lopt export backbone ./gpt2 gpt2.pt`
+
+const PEFT_HELP = `
+FOLDER is what Python's PeftModel.from_pretrained(model, FOLDER) opens, and \`lopt import peft\`. Only
+prompts that are vectors before the text can be exported.
+
+Example:
+  npx lopt export peft runs/topics/prompt.lopt.safetensors topics-adapter --backbone ./gpt2`
 
 export function addExport(program: Command, context: Context): void {
   const group = program
@@ -43,6 +71,36 @@ export function addExport(program: Command, context: Context): void {
   command.action((source: string, file: string) =>
     run(source, file, optionValues(command, options), context),
   )
+  const peft = group
+    .command('peft')
+    .argument('<prompt>', 'prompt file')
+    .argument('<folder>', 'adapter folder to write')
+    .description("Writes a prompt as an adapter folder of Python's PEFT.")
+    .addHelpText('after', PEFT_HELP)
+  addOptions(peft, peftOptions)
+  peft.action((file: string, folder: string) =>
+    runPeft(file, folder, optionValues(peft, peftOptions), context),
+  )
+}
+
+async function runPeft(
+  file: string,
+  folder: string,
+  values: OptionValues<typeof peftOptions>,
+  context: Context,
+): Promise<void> {
+  await withBackbone(values, context, async (backbone) => {
+    const { baseModel, allowOtherBackbone } = values
+    const prompt = loadPrompt(file, backbone, { allowOtherBackbone })
+    try {
+      await exportPeft(folder, prompt, backbone, { baseModel })
+      const { method, length, hiddenSize } = prompt.config
+      context.output.event({ type: 'result', path: folder, method, length, hiddenSize })
+      context.output.note(`${folder}: ${length} virtual tokens of ${hiddenSize} numbers`)
+    } finally {
+      prompt.dispose()
+    }
+  })
 }
 
 async function run(

@@ -4,11 +4,13 @@
 import { Command } from 'commander'
 import { LoptError } from '../errors.js'
 import { packageVersion } from '../native.js'
+import { addCompress } from './compress.js'
 import { runDoctor } from './doctor.js'
 import { addEval } from './eval.js'
 import { addExport } from './export.js'
 import { EXIT, reportFailure } from './failure.js'
 import { addGenerate } from './generate.js'
+import { addImport } from './import.js'
 import { type Context, listenForInterrupts } from './interrupt.js'
 import { addOptions, jsonOption, optionValues, withFlags } from './options.js'
 import { createOutput } from './output.js'
@@ -21,7 +23,7 @@ With --json, stdout has one JSON object a line; what people read goes to stderr.
 LOPT_DEBUG=1 adds the stack to a failure.`
 
 async function main(argv: readonly string[]): Promise<number> {
-  const [, , name = ''] = argv
+  const [, , name = '', sub = ''] = argv
   const output = createOutput(argv.includes('--json'))
   const interrupt = listenForInterrupts((line) => output.note(line))
   showWarnings((line) => output.note(line))
@@ -42,6 +44,8 @@ async function main(argv: readonly string[]): Promise<number> {
   addScore(program, context)
   addGenerate(program, context)
   addExport(program, context)
+  addImport(program, context)
+  addCompress(program, context)
   addDoctor(program, async (json) => {
     exitCode = await runDoctor({ json })
   })
@@ -49,16 +53,22 @@ async function main(argv: readonly string[]): Promise<number> {
   try {
     await program.parseAsync(argv)
   } catch (error) {
-    const command = program.commands.find((command) => command.name() === name)
+    const group = namedIn(program, name)
+    const command = group && namedIn(group, sub)
+    const path = [group, command].flatMap((known) => (known ? [`${known.name()} `] : []))
     const failed = {
-      hint: `See \`npx lopt ${command ? `${name} ` : ''}--help\`.`,
-      reworded: (message: string) => withFlags(message, command ?? program),
+      hint: `See \`npx lopt ${path.join('')}--help\`.`,
+      reworded: (message: string) => withFlags(message, command ?? group ?? program),
     }
     // what was told to stop has not failed
     const aborted = error instanceof LoptError && error.code === 'ERR_ABORTED'
     if (!aborted) exitCode = reportFailure(error, output, failed)
   }
   return interrupt.exitCode() ?? exitCode
+}
+
+function namedIn(group: Command, name: string): Command | undefined {
+  return group.commands.find((command) => command.name() === name)
 }
 
 function addDoctor(program: Command, run: (json: boolean) => Promise<void>): void {

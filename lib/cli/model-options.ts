@@ -74,12 +74,14 @@ export const backboneOptions = {
   dtype: dtypeOption,
 }
 
+export const otherBackboneOption = flag(
+  '--allow-other-backbone',
+  'take a prompt that was trained on another model of the same hidden size',
+)
+
 export const promptOptions = {
   prompt: optional('--prompt <file>', 'prompt file', path, 'none: the text alone'),
-  allowOtherBackbone: flag(
-    '--allow-other-backbone',
-    'take a prompt that was trained on another model of the same hidden size',
-  ),
+  allowOtherBackbone: otherBackboneOption,
 }
 
 export const dataOptions = {

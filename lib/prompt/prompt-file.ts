@@ -125,7 +125,7 @@ export async function writePromptFile(
  * @throws LoptError `ERR_PROMPT_FILE` naming the file and what is wrong with it.
  */
 export function readPromptFile(path: string): StoredPrompt {
-  const file = open(path)
+  const file = openTensors(path)
   try {
     return storedPrompt(path, file)
   } finally {
@@ -133,7 +133,8 @@ export function readPromptFile(path: string): StoredPrompt {
   }
 }
 
-function open(path: string): SafetensorsFile {
+/** @throws LoptError `ERR_PROMPT_FILE` for a file that lies; `ERR_IO`. */
+export function openTensors(path: string): SafetensorsFile {
   try {
     return openSafetensors(path)
   } catch (cause) {

@@ -33,6 +33,13 @@ export function leadingSvd(X: Tensor, R: number): { A: Tensor; S: Tensor; Bt: Te
   return { A: A.slice(1, 0, R), S: S.slice(0, 0, R), Bt: Bt.slice(0, 0, R) }
 }
 
+/** U [P, R] and V [R, H] with U V nearest to X [P, H]: X ≈ A S Bᵀ, U = A √S, V = √S Bᵀ. */
+export function balancedFactors(X: Tensor, R: number): { U: Tensor; V: Tensor } {
+  const { A, S, Bt } = leadingSvd(X, R)
+  const root = S.sqrt() // [R]
+  return { U: A.mul(root), V: Bt.mul(root.unsqueeze(1)) }
+}
+
 /** The V that minimises |Z V - X|. */
 export function leastSquares(Z: Tensor, X: Tensor): Tensor {
   return wrap(binding().ops.lstsq(handleOf(Z), handleOf(X)))

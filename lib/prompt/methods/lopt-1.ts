@@ -1,6 +1,6 @@
 // LoPT-1 (Guo, Damani and Chang 2024, arXiv:2406.19486): X = U V.
 
-import { balancedStd, leadingSvd, rescaled } from './factorise.js'
+import { balancedFactors, balancedStd, rescaled } from './factorise.js'
 import type { Method } from './method.js'
 
 export const lopt1: Method<'U' | 'V'> = {
@@ -17,10 +17,5 @@ export const lopt1: Method<'U' | 'V'> = {
     return { U, V: rescaled(V, U.matmul(V), std) }
   },
 
-  // X ≈ A S Bᵀ: U = A √S, V = √S Bᵀ.
-  from(X, { sizes: { R } }) {
-    const { A, S, Bt } = leadingSvd(X, R)
-    const root = S.sqrt() // [R]
-    return { U: A.mul(root), V: Bt.mul(root.unsqueeze(1)) }
-  },
+  from: (X, { sizes: { R } }) => balancedFactors(X, R),
 }

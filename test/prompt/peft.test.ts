@@ -1,0 +1,250 @@
+// Golden values: test/fixtures/peft. make_peft.py wrote the adapter folders by PEFT 0.21.0 itself and
+// noted what PEFT generates and scores with them and with those of `exportPeft` (peft/exported).
+
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
+import { generate, score } from '../../lib/inference/index.js'
+import {
+  createPrompt,
+  exportPeft,
+  importPeft,
+  loadPrompt,
+  type Prompt,
+} from '../../lib/prompt/index.js'
+import { memory, openSafetensors, svd, tidy } from '../../lib/torch/index.js'
+import { fixture } from '../backbone/golden.js'
+
+interface Case {
+  folder: string
+  backbone: string
+  rows: {
+    text: string
+    newIds: number[]
+    stopped: boolean
+    scores: Record<string, number>
+  }[]
+}
+
+const peft = (name: string) => fixture(`peft/${name}`)
+const { cases, maxNewTokens }: { cases: Case[]; maxNewTokens: number } = JSON.parse(
+  readFileSync(peft('expected.json'), 'utf8'),
+)
+const names = ['gpt2-plain', 't5-plain'] as const
+const backbones = new Map<string, Backbone>()
+const on = (name: string) => backbones.get(name) as Backbone
+const folder = mkdtempSync(join(tmpdir(), 'lopt-peft-'))
+
+beforeAll(async () => {
+  for (const name of names) backbones.set(name, await loadBackbone(fixture(name)))
+  // folders that PEFT wrote do not say which weights they are for
+  vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+})
+afterAll(() => {
+  vi.restoreAllMocks()
+  for (const backbone of backbones.values()) backbone.dispose()
+  rmSync(folder, { recursive: true })
+})
+
+const values = (prompt: Prompt) => tidy(() => prompt.inputs().detach().toArray())
+
+test('the golden folders are those that PEFT wrote and those that lopt exported', () => {
+  expect(cases.map((one) => one.folder)).toEqual([
+    'gpt2-plain',
+    't5-plain',
+    't5-plain-one',
+    'exported/gpt2-plain',
+    'exported/t5-plain',
+  ])
+})
+
+describe.each(cases)('$folder, imported for $backbone', ({ folder: name, ...wanted }) => {
+  test('generates the tokens that PEFT generates', async () => {
+    const backbone = on(wanted.backbone)
+    const prompt = await importPeft(peft(name), backbone)
+    for (const { text, newIds, stopped } of wanted.rows) {
+      for await (const event of generate({ backbone, prompt, text, maxNewTokens })) {
+        if (event.type !== 'done') continue
+        expect(event.tokens, text).toEqual(newIds)
+        expect(event.finishReason).toBe(stopped ? 'stop' : 'length')
+      }
+    }
+    prompt.dispose()
+  })
+
+  test('gives the scores that PEFT gives, within 1e-4', async () => {
+    const backbone = on(wanted.backbone)
+    const prompt = await importPeft(peft(name), backbone)
+    const labels = Object.keys(wanted.rows[0]?.scores ?? {})
+    expect(labels.length).toBe(3)
+    const verbalizer = Object.fromEntries(labels.map((label) => [label, label]))
+    const task = { template: '{text}', labels, verbalizer }
+    const texts = wanted.rows.map(({ text }) => text)
+    const found = await score({ backbone, prompt, task, texts })
+    for (const [i, { scores }] of wanted.rows.entries()) {
+      for (const label of labels) {
+        const difference = (found[i]?.scores[label] ?? 0) - (scores[label] ?? 0)
+        expect(Math.abs(difference), label).toBeLessThan(1e-4)
+      }
+    }
+    prompt.dispose()
+  })
+})
+
+describe('an exported prompt', () => {
+  test.each(names)('of %s is, to the byte, the folder that PEFT opened', async (name) => {
+    const backbone = on(name)
+    const prompt = loadPrompt(peft(`prompts/${name}.lopt.safetensors`), backbone)
+    const out = join(folder, name)
+    await exportPeft(out, prompt, backbone, { baseModel: name })
+    const [read, golden] = [out, peft(`exported/${name}`)].map(
+      (at) => (file: string) => readFileSync(join(at, file)),
+    ) as [(file: string) => Buffer, (file: string) => Buffer]
+    const files = ['adapter_config.json', 'adapter_model.safetensors']
+    expect(readdirSync(out).sort()).toEqual([...files, 'lopt.json'])
+    for (const file of files) expect(read(file).equals(golden(file)), file).toBe(true)
+    const [own, theirs] = [read, golden].map((of) => JSON.parse(String(of('lopt.json'))))
+    const created_with = expect.stringMatching(/^lopt \d/)
+    expect(own).toEqual({ ...theirs, created_with })
+    prompt.dispose()
+  })
+
+  test.each(names)('of %s has the fields that PEFT itself writes', (name) => {
+    const config = (at: string) =>
+      readFileSync(join(peft(at), 'adapter_config.json'), 'utf8')
+    const theirs = JSON.parse(config(name))
+    const own = JSON.parse(config(`exported/${name}`))
+    expect(own).toEqual({
+      ...theirs,
+      num_virtual_tokens: 5,
+      num_transformer_submodules: 1,
+    })
+    // the same text, character by character, where the values are the same
+    expect(JSON.stringify(own, null, 2)).toBe(config(`exported/${name}`))
+    expect(Object.keys(own)).toEqual(Object.keys(theirs))
+  })
+
+  test.each(['full', 'lopt-1', 'lopt-2', 'ulpt', 'residual', 'p-tuning', 'dpt'] as const)(
+    'of %s comes back with the bits of its X, and with its task',
+    async (method) => {
+      const backbone = on('gpt2-plain')
+      const prompt = createPrompt(backbone, {
+        method,
+        length: 6,
+        rank: 2,
+        init: 'random',
+      })
+      prompt.task = {
+        template: '{text} It was',
+        labels: { 10: 'ten', a: 'b "c"' },
+        objective: 'verbalizer',
+        maxLength: 31,
+      }
+      const out = join(folder, method)
+      await exportPeft(out, prompt, backbone)
+      const again = await importPeft(out, backbone)
+      expect(values(again)).toEqual(values(prompt))
+      expect(again.task).toEqual(prompt.task)
+      expect(again.config).toMatchObject({
+        method: 'full',
+        length: 6,
+        placement: 'prefix',
+        backbone: backbone.fingerprint,
+      })
+      expect(again.start).toEqual({ file: out })
+      expect(again.parameters.X?.requiresGrad).toBe(true)
+      prompt.dispose()
+      again.dispose()
+    },
+  )
+
+  test('can come back as the LoPT-1 prompt nearest to it', async () => {
+    const backbone = on('gpt2-plain')
+    const X = await importPeft(peft('gpt2-plain'), backbone)
+    const near = await importPeft(peft('gpt2-plain'), backbone, {
+      method: 'lopt-1',
+      rank: 2,
+    })
+    expect(near.config).toMatchObject({ method: 'lopt-1', rank: 2, length: 4 })
+    const left = tidy(() => X.inputs().detach().sub(near.inputs().detach()).norm().item())
+    const { S } = await svd(X.inputs().detach())
+    // Eckart and Young: what is left are the singular values that were cut off
+    expect(left).toBeCloseTo(Math.hypot(...(S.toArray() as number[]).slice(2)), 5)
+    X.dispose()
+    near.dispose()
+  })
+
+  test('leaves no tensor behind, nor does its import', async () => {
+    const backbone = on('gpt2-plain')
+    const prompt = createPrompt(backbone, { method: 'lopt-2', length: 6, rank: 2 })
+    const run = async () => {
+      await exportPeft(join(folder, 'often'), prompt, backbone)
+      for (const method of ['full', 'lopt-1'] as const) {
+        ;(await importPeft(join(folder, 'often'), backbone, { method })).dispose()
+      }
+    }
+    await run()
+    const before = memory().tensors
+    for (let i = 0; i < 4; i++) await run()
+    expect(memory().tensors).toBeLessThanOrEqual(before)
+    prompt.dispose()
+  })
+
+  test('has no base model where transformers opens none', async () => {
+    const backbone = { ...on('gpt2-plain'), source: 'builtin:nano' } as Backbone
+    const prompt = createPrompt(on('gpt2-plain'), { method: 'full', length: 3 })
+    await exportPeft(join(folder, 'builtin'), prompt, backbone)
+    const text = readFileSync(join(folder, 'builtin/adapter_config.json'), 'utf8')
+    expect(JSON.parse(text).base_model_name_or_path).toBeNull()
+    prompt.dispose()
+  })
+})
+
+describe('export refuses', () => {
+  test.each([
+    [{ placement: 'suffix' as const }, /placement is suffix: only prefix/],
+    [{ method: 'dept' as const, rank: 2, textTokens: 8 }, /method dept is more than/],
+    [{ method: 'prefix' as const }, /method prefix is more than/],
+  ])('%j, and writes nothing', async (options, message) => {
+    const backbone = on('gpt2-plain')
+    const prompt = createPrompt(backbone, { length: 4, rank: 2, ...options })
+    const out = join(folder, 'refused')
+    const refused = expect.objectContaining({
+      code: 'ERR_UNSUPPORTED',
+      message: expect.stringMatching(message),
+    })
+    await expect(exportPeft(out, prompt, backbone)).rejects.toThrow(refused)
+    expect(readdirSync(folder)).not.toContain('refused')
+    prompt.dispose()
+  })
+
+  test('a backbone of another hidden size, with both named', async () => {
+    const prompt = createPrompt(on('gpt2-plain'), { length: 4, rank: 2 })
+    await expect(
+      exportPeft(join(folder, 'refused'), prompt, on('t5-plain')),
+    ).rejects.toThrow(/hidden size 32; .*t5-plain has 24/)
+    prompt.dispose()
+  })
+
+  test('a folder that cannot be made', async () => {
+    const prompt = createPrompt(on('gpt2-plain'), { length: 4, rank: 2 })
+    const file = join(peft('gpt2-plain'), 'adapter_config.json', 'below')
+    await expect(exportPeft(file, prompt, on('gpt2-plain'))).rejects.toThrow(
+      expect.objectContaining({ code: 'ERR_IO' }),
+    )
+    prompt.dispose()
+  })
+})
+
+test('of the rows of two submodules the first P are taken', async () => {
+  const prompt = await importPeft(peft('t5-plain'), on('t5-plain'))
+  const rows = openSafetensors(join(peft('t5-plain'), 'adapter_model.safetensors'))
+  expect(values(prompt)).toEqual(
+    tidy(() => rows.tensor('prompt_embeddings').slice(0, 0, 4).toArray()),
+  )
+  expect(prompt.start).toEqual({ file: peft('t5-plain') })
+  rows.dispose()
+  prompt.dispose()
+})
