@@ -36,6 +36,20 @@ export {
   savePrompt,
 } from './prompt/index.js'
 export {
+  type CellResult,
+  type CellStatus,
+  type ReportOptions,
+  type ReportSummary,
+  type RunMethod,
+  type RunSettings,
+  report,
+  type Selection,
+  type SweepConfig,
+  type SweepEvent,
+  type SweepOptions,
+  sweep,
+} from './study/index.js'
+export {
   bundledTaskNames,
   type CreateTaskOptions,
   createTask,

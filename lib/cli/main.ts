@@ -14,7 +14,9 @@ import { addImport } from './import.js'
 import { type Context, listenForInterrupts } from './interrupt.js'
 import { addOptions, jsonOption, optionValues, withFlags } from './options.js'
 import { createOutput } from './output.js'
+import { addReport } from './report.js'
 import { addScore } from './score.js'
+import { addSweep } from './sweep.js'
 import { addTrain } from './train.js'
 
 const COMMON_HELP = `
@@ -43,6 +45,10 @@ async function main(argv: readonly string[]): Promise<number> {
   addEval(program, context)
   addScore(program, context)
   addGenerate(program, context)
+  addSweep(program, context, () => {
+    exitCode = EXIT.failed
+  })
+  addReport(program, context)
   addExport(program, context)
   addImport(program, context)
   addCompress(program, context)

@@ -197,6 +197,11 @@ const training = {
 }
 
 const report = {
+  config: optional(
+    '--config <file>',
+    "options as YAML or JSON: a recipe, or a run folder's config.json; typed ones win",
+    path,
+  ),
   out: required(
     '--out <dir>',
     'run folder to write; new or empty, or with --resume that of the run',

@@ -22,6 +22,7 @@ import type { Context } from './interrupt.js'
 import { taskSource, withBackbone } from './model-options.js'
 import { addCommand, optionValues } from './options.js'
 import { type Progress, showProgress } from './progress.js'
+import { type FileSettings, takeConfig } from './train-config.js'
 import {
   allTrainOptions,
   FINE_TUNE,
@@ -51,7 +52,10 @@ export function addTrain(program: Command, context: Context): void {
     help: HELP,
     options: trainOptions,
   })
+  const applyConfig = takeConfig(command)
   command.action(async () => {
+    const isResumed = optionValues(command, allTrainOptions).resume
+    const inFile = isResumed ? {} : applyConfig()
     const values = optionValues(command, allTrainOptions)
     const given = (name: keyof Options) => command.getOptionValueSource(name) === 'cli'
     if (values.resume) {
@@ -59,12 +63,16 @@ export function addTrain(program: Command, context: Context): void {
       await resume(values, context)
     } else {
       checkMeaning(values, given)
-      await begin(values, context)
+      await begin(values, inFile, context)
     }
   })
 }
 
-async function begin(values: Options, context: Context): Promise<void> {
+async function begin(
+  values: Options,
+  inFile: FileSettings,
+  context: Context,
+): Promise<void> {
   const { backbone: source } = values
   if (source === undefined) {
     throw new UsageError("required option '--backbone <source>' not specified")
@@ -79,7 +87,8 @@ async function begin(values: Options, context: Context): Promise<void> {
     }
     const prompt = await asked(() => createStart({ ...values, method }, backbone, task))
     try {
-      await run({ ...settingsOf(values), backbone, prompt, task }, context)
+      const options = { ...inFile, ...settingsOf(values), backbone, prompt, task }
+      await run(options, context)
     } finally {
       prompt.dispose()
     }

@@ -1,4 +1,4 @@
-// One process at a time downloads a file. A lock file that its holder keeps fresh: the lock of a
+// One process at a time downloads a file, or runs a cell of a sweep. A lock file that its holder keeps fresh: the lock of a
 // process that was killed goes stale by itself. Knows no network.
 
 import { open, rm, stat, utimes } from 'node:fs/promises'
@@ -15,17 +15,27 @@ export async function withLock<T>(
   signal: AbortSignal | undefined,
   work: () => Promise<T>,
 ): Promise<T> {
-  while (!(await take(path))) {
+  let release = await tryLock(path)
+  while (release === undefined) {
     checkAborted(signal)
     await wait(LOOK_AGAIN_MS)
+    release = await tryLock(path)
   }
+  try {
+    return await work()
+  } finally {
+    await release()
+  }
+}
+
+/** Takes `path` and gives what releases it again; undefined while another process holds it. */
+export async function tryLock(path: string): Promise<(() => Promise<void>) | undefined> {
+  if (!(await take(path))) return undefined
   const freshen = setInterval(() => {
     const now = new Date()
     utimes(path, now, now).catch(() => {}) // it was removed: the next look will tell
   }, FRESHEN_MS)
-  try {
-    return await work()
-  } finally {
+  return async () => {
     clearInterval(freshen)
     await rm(path, { force: true })
   }

@@ -129,7 +129,7 @@ export interface CreatePromptOptions {
   seed?: number
 }
 
-const options = z.strictObject({
+export const promptFields = z.strictObject({
   method: z.enum(METHOD_NAMES as [MethodName, ...MethodName[]]).default('lopt-1'),
   length: z.number().default(20),
   rank: z.number().optional(),
@@ -155,7 +155,7 @@ export function createPrompt(
   backbone: Backbone,
   given: CreatePromptOptions = {},
 ): Prompt {
-  const checked = options.safeParse(given)
+  const checked = promptFields.safeParse(given)
   if (!checked.success) throw new TypeError(z.prettifyError(checked.error))
   const { data } = checked
   const { method: name, length, labels, seed, placement } = data
@@ -220,7 +220,7 @@ export function createPrompt(
 /** What the method's own options give, and nothing of what it has no use for. */
 function methodConfig(
   backbone: Backbone,
-  given: z.infer<typeof options>,
+  given: z.infer<typeof promptFields>,
 ): Partial<PromptConfig> {
   const { method: name, length } = given
   const { uses, defaults } = METHODS[name]

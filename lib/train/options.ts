@@ -112,7 +112,7 @@ export const DEFAULT_GROUP_RATES: Readonly<Partial<Record<MethodName, ByName>>> 
 }
 
 const positive = z.int().min(1)
-const numbers = z.strictObject({
+export const trainFields = z.strictObject({
   steps: positive.default(1000),
   batchSize: positive.default(16),
   accumulate: positive.default(1),
@@ -138,9 +138,9 @@ const numbers = z.strictObject({
 })
 
 export type TrainSettings = Required<
-  Omit<z.infer<typeof numbers>, 'maxLength' | 'evalLimit' | 'out'>
+  Omit<z.infer<typeof trainFields>, 'maxLength' | 'evalLimit' | 'out'>
 > &
-  Pick<z.infer<typeof numbers>, 'maxLength' | 'evalLimit' | 'out'>
+  Pick<z.infer<typeof trainFields>, 'maxLength' | 'evalLimit' | 'out'>
 
 /** @throws RangeError naming every option that is wrong. */
 export function trainSettings(options: TrainOptions): TrainSettings {
@@ -151,7 +151,7 @@ export function trainSettings(options: TrainOptions): TrainSettings {
     throw new TypeError('Expected weights to be those of the backbone that is given')
   }
   const objects = ['backbone', 'prompt', 'weights', 'task', 'signal']
-  const checked = numbers.safeParse(
+  const checked = trainFields.safeParse(
     Object.fromEntries(
       Object.entries(options).filter(([name]) => !objects.includes(name)),
     ),

@@ -1,0 +1,311 @@
+// Runs one cell: trains, evaluates the best prompt on test, and gives its result. Knows no grid and no
+// other cell.
+
+import { mkdir, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Backbone, loadBackbone } from '../backbone/index.js'
+import { LoptError } from '../errors.js'
+import { encodeLabels, textLimit } from '../inference/index.js'
+import { native, packageVersion } from '../native.js'
+import { createPrompt, type Prompt } from '../prompt/index.js'
+import { loadTask, type Task } from '../task/index.js'
+import {
+  type EvaluateOptions,
+  evaluate,
+  evaluateMajority,
+  selectWeights,
+  type TrainEvent,
+  type TrainOptions,
+  train,
+} from '../train/index.js'
+import { trainFields } from '../train/options.js'
+import { type CellResult, RESULT_FILE } from './result-file.js'
+import type { RunSettings } from './settings.js'
+
+/** What a run works on, open already. */
+export interface Opened {
+  readonly backbone: Backbone
+  readonly task: Task
+}
+
+type Figures = Pick<
+  CellResult,
+  | 'dev'
+  | 'test'
+  | 'right'
+  | 'seconds'
+  | 'learningRate'
+  | 'bestStep'
+  | 'trainableParameters'
+>
+
+/** Opens a task; all runs of a sweep have the same rows held out, whatever their seed. */
+export async function openTask(settings: RunSettings): Promise<Task> {
+  const { task, data, evalData, testData, template } = settings
+  return await loadTask((task ?? data) as string, {
+    ...(evalData === undefined ? {} : { evalData }),
+    ...(testData === undefined ? {} : { testData }),
+    ...(template === undefined ? {} : { template }),
+  })
+}
+
+export async function openBackbone(
+  { backbone, device, dtype, revision }: RunSettings,
+  signal: AbortSignal | undefined,
+): Promise<Backbone> {
+  return await loadBackbone(backbone as string, { device, dtype, revision, signal })
+}
+
+/** Why a run cannot be; undefined where nothing speaks against it. */
+export function whyImpossible(settings: RunSettings, opened: Opened): string | undefined {
+  const { method } = settings
+  if (method === 'majority') return undefined
+  let prompt: Prompt | undefined
+  try {
+    const { backbone, task } = opened
+    if (method === 'fine-tune') selectWeights(backbone, pattern(settings))
+    else if (method !== 'hard') prompt = promptOf(settings, opened)
+    const labels = encodeLabels(backbone, task)
+    textLimit(backbone, prompt ?? null, labels, { maxLength: settings.maxLength })
+  } catch (error) {
+    if (error instanceof RangeError) return error.message
+    if (!(error instanceof LoptError)) throw error
+    // Anything else than what is not there at all, such as a damaged file, fails when it is run.
+    return error.code === 'ERR_UNSUPPORTED' ? error.message : undefined
+  } finally {
+    prompt?.dispose()
+  }
+  return undefined
+}
+
+/**
+ * @param out the run folder of the cell; a run that was interrupted there goes on
+ * @throws LoptError `ERR_ABORTED`, `ERR_LOCKED`; what else goes wrong is the result's `error`.
+ */
+export async function* runCell(
+  settings: RunSettings,
+  opened: Opened,
+  { out, hash, signal }: { out: string; hash: string; signal?: AbortSignal | undefined },
+): AsyncGenerator<TrainEvent, CellResult> {
+  await mkdir(out, { recursive: true })
+  await rm(join(out, RESULT_FILE), { force: true }) // of a run that failed
+  let isLeft = (await readdir(out)).length > 0
+  const { backbone, task } = opened
+  const { dev, test, train: trainRows } = task
+  const around = {
+    version: 1 as const,
+    hash,
+    settings,
+    backbone: { source: backbone.source, fingerprint: backbone.fingerprint },
+    task: {
+      name: task.name,
+      metric: metricName(task.metric),
+      rows: { train: trainRows.length, dev: dev.length, test: test.length },
+    },
+    versions: {
+      lopt: packageVersion(),
+      torch: native().torchVersion,
+      node: process.versions.node,
+    },
+  }
+  const finished = () => ({ finishedAt: new Date().toISOString() })
+  for (;;) {
+    const where = { out, signal, begun: false }
+    try {
+      const found = yield* figuresOf(settings, opened, where)
+      return { ...around, status: 'done', ...found, ...finished() }
+    } catch (error) {
+      const code = error instanceof LoptError ? error.code : 'ERR_UNEXPECTED'
+      if (code === 'ERR_ABORTED' || code === 'ERR_LOCKED') throw error
+      if (isLeft && !where.begun) {
+        // It is not this run that was interrupted: its settings, rows or versions were others.
+        await rm(out, { recursive: true, force: true })
+        await mkdir(out)
+        isLeft = false
+        continue
+      }
+      const message = error instanceof Error ? error.message : String(error)
+      return {
+        ...around,
+        status: code === 'ERR_NON_FINITE_LOSS' ? 'diverged' : 'failed',
+        trainableParameters: 0,
+        seconds: { train: 0, test: 0 },
+        error: { code, message },
+        ...finished(),
+      }
+    }
+  }
+}
+
+/** Where a run is, and whether it has begun. */
+interface Where {
+  readonly out: string
+  readonly signal: AbortSignal | undefined
+  begun: boolean
+}
+
+async function* figuresOf(
+  settings: RunSettings,
+  opened: Opened,
+  where: Where,
+): AsyncGenerator<TrainEvent, Figures> {
+  const { task } = opened
+  switch (settings.method) {
+    case 'majority': {
+      const of = (split: 'dev' | 'test') =>
+        task[split].length > 0
+          ? { [split]: numbersOf(evaluateMajority(task, split)) }
+          : {}
+      return { ...of('dev'), ...of('test'), ...untrained(0) }
+    }
+    case 'hard': {
+      const dev = await splitFigures('dev', settings, { ...opened, prompt: null }, where)
+      const test = await splitFigures(
+        'test',
+        settings,
+        { ...opened, prompt: null },
+        where,
+      )
+      return {
+        dev: dev.figures,
+        test: test.figures,
+        right: test.right,
+        ...untrained(test.seconds),
+      }
+    }
+    case 'fine-tune': {
+      // Training changes the model: it is opened once more, for this run alone.
+      const backbone = await openBackbone(settings, where.signal)
+      try {
+        const weights = selectWeights(backbone, pattern(settings))
+        const options = { backbone, task, weights }
+        return yield* trained(
+          settings,
+          options,
+          { ...opened, backbone, prompt: null },
+          where,
+        )
+      } finally {
+        backbone.dispose()
+      }
+    }
+    default: {
+      const prompt = promptOf(settings, opened)
+      try {
+        return yield* trained(
+          settings,
+          { ...opened, prompt },
+          { ...opened, prompt },
+          where,
+        )
+      } finally {
+        prompt.dispose()
+      }
+    }
+  }
+}
+
+async function* trained(
+  settings: RunSettings,
+  what: Pick<TrainOptions, 'backbone' | 'task' | 'prompt' | 'weights'>,
+  evaluated: Opened & { prompt: Prompt | null },
+  where: Where,
+): AsyncGenerator<TrainEvent, Figures> {
+  const { out, signal } = where
+  let trainableParameters = 0
+  let learningRate: number | undefined
+  let done: Extract<TrainEvent, { type: 'done' }> | undefined
+  const options = { ...trainingOf(settings), ...what, out, resume: true, signal }
+  for await (const event of train(options as TrainOptions)) {
+    where.begun = true
+    yield event
+    if (event.type === 'start') ({ trainableParameters, learningRate } = event)
+    if (event.type === 'done') done = event
+  }
+  const test = await splitFigures('test', settings, evaluated, { signal })
+  const { bestStep = 0, seconds = 0, ...rest } = done ?? {}
+  const dev = numbersOf(rest)
+  delete dev.steps
+  return {
+    trainableParameters,
+    ...(learningRate === undefined ? {} : { learningRate }),
+    bestStep,
+    ...(Object.keys(dev).length > 0 ? { dev } : {}),
+    ...(test.figures ? { test: test.figures, right: test.right } : {}),
+    seconds: { train: seconds, test: test.seconds },
+  }
+}
+
+const untrained = (seconds: number) => ({
+  trainableParameters: 0,
+  seconds: { train: 0, test: seconds },
+})
+
+async function splitFigures(
+  split: 'dev' | 'test',
+  settings: RunSettings,
+  { backbone, task, prompt }: Opened & { prompt: Prompt | null },
+  { signal }: { signal: AbortSignal | undefined },
+): Promise<{
+  figures?: Record<string, number> | undefined
+  right?: string | undefined
+  seconds: number
+}> {
+  if (task[split].length === 0) return { seconds: 0 }
+  const started = performance.now()
+  const { maxLength, batchSize, fastPaths } = settings
+  const options = {
+    backbone,
+    prompt,
+    task,
+    split,
+    maxLength,
+    batchSize,
+    fastPaths,
+    signal,
+  }
+  const found = await evaluate(options as EvaluateOptions)
+  const { examples: _examples, truncated: _truncated, ...figures } = numbersOf(found)
+  const right = found.predictions.map((label, i) =>
+    label === task[split][i]?.label ? '1' : '0',
+  )
+  const seconds = (performance.now() - started) / 1000
+  return { figures, right: right.join(''), seconds }
+}
+
+function promptOf(settings: RunSettings, { backbone, task }: Opened): Prompt {
+  const trainOnly = new Set(Object.keys(trainFields.shape).filter((n) => n !== 'seed'))
+  const none = new Set(
+    'backbone revision device dtype task data evalData testData template trainable'.split(
+      ' ',
+    ),
+  )
+  const own = Object.entries(settings).filter(
+    ([name]) => !trainOnly.has(name) && !none.has(name),
+  )
+  return createPrompt(backbone, {
+    ...Object.fromEntries(own),
+    labels: Object.values(task.verbalizer),
+  })
+}
+
+function trainingOf(settings: RunSettings): Record<string, unknown> {
+  const names = new Set(Object.keys(trainFields.shape))
+  return Object.fromEntries(Object.entries(settings).filter(([name]) => names.has(name)))
+}
+
+function pattern({ trainable = '.' }: RunSettings): RegExp {
+  return new RegExp(trainable)
+}
+
+/** The figures of an evaluation or an event, whatever the task has. */
+function numbersOf(found: object): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(found).filter((entry) => typeof entry[1] === 'number'),
+  )
+}
+
+/** A task's metric as its figure is called. */
+export function metricName(metric: string): string {
+  return metric.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())
+}

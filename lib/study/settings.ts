@@ -1,0 +1,152 @@
+// The settings of one run: what `createPrompt`, `train`, `loadTask` and `loadBackbone` take, as plain
+// values that a file can hold. Derived from their own tables; runs nothing.
+
+import { z } from 'zod'
+import type { BackboneDType } from '../backbone/index.js'
+import {
+  type CreatePromptOptions,
+  METHOD_NAMES,
+  type MethodName,
+} from '../prompt/index.js'
+import { METHODS } from '../prompt/methods/index.js'
+import { promptFields } from '../prompt/prompt.js'
+import type { TrainOptions } from '../train/index.js'
+import { trainFields } from '../train/options.js'
+
+/** What needs no prompt: the template alone, the most frequent label, the backbone's own weights. */
+const BASELINES = ['hard', 'majority', 'fine-tune'] as const
+
+export type RunMethod = MethodName | (typeof BASELINES)[number]
+
+export const RUN_METHODS: readonly RunMethod[] = [...METHOD_NAMES, ...BASELINES]
+
+/** Every setting may be left out where it is written; a run needs `backbone`, and `task` or `data`. */
+export interface RunSettings
+  extends Omit<CreatePromptOptions, 'method' | 'labels'>,
+    Omit<
+      TrainOptions,
+      'backbone' | 'prompt' | 'weights' | 'task' | 'out' | 'resume' | 'signal'
+    > {
+  /** As `loadBackbone` takes it. */
+  backbone?: string
+  /** Of a model id. */
+  revision?: string
+  device?: string
+  dtype?: BackboneDType
+  /** A task by name; or else `data`. */
+  task?: string
+  /** Data files, relative to the file that names them. */
+  data?: string
+  evalData?: string
+  testData?: string
+  template?: string
+  /** `hard`: the template alone; `majority`: the most frequent label of the training rows. */
+  method?: RunMethod
+  /** For `fine-tune`: a regular expression of the names of the weights to train, default all. */
+  trainable?: string
+}
+
+export type SettingName = keyof RunSettings & string
+
+const text = z.string().min(1)
+const count = z.int().min(1)
+const { method: _method, labels: _labels, seed: _seed, ...prompt } = promptFields.shape
+const { out: _out, resume: _resume, ...training } = trainFields.shape
+
+/** What each setting may be. */
+export const SETTING_FIELDS = {
+  backbone: text,
+  revision: text,
+  device: text,
+  dtype: z.enum(['float64', 'float32', 'float16', 'bfloat16']),
+  task: text,
+  data: text,
+  evalData: text,
+  testData: text,
+  template: text,
+  method: z.enum(RUN_METHODS as [RunMethod, ...RunMethod[]]),
+  ...withoutDefaults(prompt),
+  length: count,
+  rank: count,
+  bottleneck: count,
+  textTokens: count,
+  trainable: text.refine(isPattern, { error: 'Expected a regular expression' }),
+  ...withoutDefaults(training),
+} as unknown as Readonly<Record<SettingName, z.ZodType>>
+
+export const SETTING_NAMES = Object.keys(SETTING_FIELDS) as SettingName[]
+
+/** One value each for some of the settings. */
+export const settingsSchema = z.strictObject(
+  Object.fromEntries(
+    SETTING_NAMES.map((name) => [name, SETTING_FIELDS[name].optional()]),
+  ),
+) as unknown as z.ZodType<RunSettings>
+
+/** Left to the functions that have them: what is not written stays unsaid. */
+function withoutDefaults(shape: z.ZodRawShape): Record<string, z.core.$ZodType> {
+  return Object.fromEntries(
+    Object.entries(shape).map(([name, field]) => [
+      name,
+      field instanceof z.ZodDefault || field instanceof z.ZodOptional
+        ? field.unwrap()
+        : field,
+    ]),
+  )
+}
+
+function isPattern(source: string): boolean {
+  try {
+    new RegExp(source)
+    return true
+  } catch {
+    return false
+  }
+}
+
+// What decides about rows, and about how they are evaluated: all that counts without training.
+const OF_EVALUATION: readonly SettingName[] = [
+  'backbone',
+  'revision',
+  'device',
+  'dtype',
+  'task',
+  'data',
+  'evalData',
+  'testData',
+  'template',
+  'method',
+  'maxLength',
+  'batchSize',
+  'fastPaths',
+  'evalLimit',
+]
+const OF_PROMPTS = Object.keys(prompt) as SettingName[]
+
+/** Settings without those that change nothing with their method, so that equal runs are equal. */
+export function meaningful(settings: RunSettings): RunSettings {
+  const { method = 'lopt-1' } = settings
+  const kept = Object.entries(settings).filter(([key, value]) => {
+    if (value === undefined) return false
+    return hasMeaning(key as SettingName, method, settings)
+  })
+  return { ...(Object.fromEntries(kept) as RunSettings), method }
+}
+
+/** Whether a setting changes anything with a method. */
+export function hasMeaning(
+  name: SettingName,
+  method: RunMethod,
+  { activation }: RunSettings,
+): boolean {
+  if (method === 'hard' || method === 'majority') return OF_EVALUATION.includes(name)
+  if (method === 'fine-tune') return !OF_PROMPTS.includes(name)
+  if (name === 'trainable') return false
+  if (name === 'activationThreshold' && activation !== 'soft-threshold') return false
+  const isOwn = METHOD_NAMES.some((other) => usesOf(other).includes(name))
+  return !isOwn || usesOf(method).includes(name)
+}
+
+function usesOf(method: MethodName): readonly string[] {
+  return METHODS[method].uses
+}
