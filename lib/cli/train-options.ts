@@ -1,6 +1,7 @@
 // The options of `lopt train`, as tables by heading. Knows no training.
 
 import { DEFAULT_LEARNING_RATES, METHOD_NAMES, type MethodName } from '../index.js'
+import { REUSE_BUDGET_BYTES } from '../inference/index.js'
 import { ACTIVATION_NAMES } from '../prompt/activation.js'
 import { PLACEMENTS } from '../prompt/index.js'
 import { METHODS } from '../prompt/methods/index.js'
@@ -131,6 +132,12 @@ const training = {
   ),
   steps: withDefault('--steps <n>', 'optimizer steps', integer(1), 1000),
   batchSize: withDefault('--batch-size <n>', 'rows a step', integer(1), 16),
+  batchTokens: optional(
+    '--batch-tokens <n>',
+    'rows a step by their length: the longest times their count is at most this',
+    integer(1),
+    'not used',
+  ),
   accumulate: withDefault(
     '--accumulate <n>',
     'parts that a batch is computed in, one after the other',
@@ -188,6 +195,19 @@ const training = {
     'batches of any rows, not of rows of like length: where length tells the label',
   ),
   fastPaths: fastPathsOption,
+  reuseBudget: withDefault(
+    '--reuse-budget <mib>',
+    'MiB for the keys and values of texts before a suffix prompt; 0: none are kept',
+    integer(0),
+    REUSE_BUDGET_BYTES / 2 ** 20,
+  ),
+  reuseHalf: flag('--reuse-half', 'keep them in float16: half the memory, not exact'),
+  checkpointLayers: optional(
+    '--checkpoint-layers <n>',
+    'layers whose activations are held at once: less memory, more time',
+    integer(1),
+    'all',
+  ),
   evalEvery: optional(
     '--eval-every <n>',
     'steps between evaluations; the best prompt is kept; 0: the last one is',

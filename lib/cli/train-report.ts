@@ -4,6 +4,7 @@
 import {
   evaluateMajority,
   type Prompt,
+  type Reuse,
   type Task,
   type TrainEvent,
   type TrainOptions,
@@ -44,8 +45,14 @@ export function sayStart(
     ...(event.resumedFrom === undefined
       ? []
       : [['goes on', `behind step ${event.resumedFrom} of ${event.steps}`]]),
+    ...(event.reuse ? [['kept texts', reuseText(event.reuse)]] : []),
   ]
   for (const line of table(lines).split('\n')) output.note(line)
+}
+
+function reuseText({ hitRate, bytes }: Reuse): string {
+  const size = `${count(Math.ceil(bytes / 2 ** 20))} MiB of keys and values`
+  return `${percent(hitRate)} of the train rows are computed once, ${size}`
 }
 
 function shapeText({ config }: Prompt): string {

@@ -134,6 +134,7 @@ function settingsOf(values: Options) {
   return {
     steps: values.steps,
     batchSize: values.batchSize,
+    ...(values.batchTokens !== undefined && { batchTokens: values.batchTokens }),
     accumulate: values.accumulate,
     objective: values.objective,
     optimizer: values.optimizer,
@@ -147,6 +148,13 @@ function settingsOf(values: Options) {
     shuffle: values.shuffle,
     batchByLength: values.batchByLength,
     fastPaths: values.fastPaths,
+    reuse: {
+      budgetBytes: values.reuseBudget * 2 ** 20,
+      halfPrecision: values.reuseHalf,
+    },
+    ...(values.checkpointLayers !== undefined && {
+      checkpointLayers: values.checkpointLayers,
+    }),
     maxLength: values.maxLength,
     evalEvery: values.evalEvery,
     checkpointEvery: values.checkpointEvery,
@@ -207,7 +215,7 @@ function checkMeaning(values: Options, given: (name: keyof Options) => boolean):
   const refuse = (name: keyof Options, flags: string, why: string) => {
     if (given(name)) throw new UsageError(`${flags} has no meaning with ${why}`)
   }
-  const { method, activation } = values
+  const { method, activation, placement } = values
   const flags = {
     rank: '--rank',
     activation: '--activation',
@@ -229,6 +237,10 @@ function checkMeaning(values: Options, given: (name: keyof Options) => boolean):
     refuse('init', '--init', `--method ${FINE_TUNE}`)
   } else {
     refuse('trainable', '--trainable', `--method ${method}`)
+  }
+  if (placement !== 'suffix') {
+    refuse('reuseBudget', '--reuse-budget', `--placement ${placement}`)
+    refuse('reuseHalf', '--reuse-half', `--placement ${placement}`)
   }
   if (values.data === undefined) refuse('evalData', '--eval-data', '--task')
 }

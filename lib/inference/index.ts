@@ -21,7 +21,13 @@ export {
   generate,
 } from './generate.js'
 export { labelLogProbabilities } from './label-logits.js'
-export { type PreparedPrompt, preparePrompt } from './prepared-prompt.js'
+export { labelLogProbabilitiesOfMany } from './many-prompts.js'
+export {
+  backward,
+  isVectorsAlone,
+  type PreparedPrompt,
+  preparePrompt,
+} from './prepared-prompt.js'
 export {
   argmax,
   labelScores,
@@ -31,3 +37,4 @@ export {
   scoreTexts,
   verbalizerLogits,
 } from './score.js'
+export { REUSE_BUDGET_BYTES, type ReuseOptions, TextStore } from './text-store.js'

@@ -5,6 +5,7 @@ import type {
   Backbone,
   CausalBackbone,
   EncoderDecoderBackbone,
+  RunOptions,
 } from '../backbone/index.js'
 import { binding } from '../torch/context.js'
 import { cat, noGrad, type Tensor } from '../torch/index.js'
@@ -17,6 +18,8 @@ import {
 } from './batch.js'
 import { startAndEnd } from './encode.js'
 import type { PreparedPrompt } from './prepared-prompt.js'
+import { makeSuffixBatch } from './suffix-batch.js'
+import type { TextStore } from './text-store.js'
 
 /** [B, T] -> [B, T, H], without a graph where the embeddings are frozen. */
 export async function embedTokens(backbone: Backbone, ids: Tensor): Promise<Tensor> {
@@ -57,11 +60,48 @@ async function causalHidden(
   prepared: PreparedPrompt,
   rows: readonly Row[],
 ): Promise<LabelHidden> {
+  if (prepared.textStore !== null) return await suffixHidden(backbone, prepared, rows)
   const batch = makeCausalBatch(rows, prepared.place)
-  const { hidden } = await backbone.run({
+  const hidden = await runLayers(backbone, prepared, {
     x: await assemble(backbone, prepared, batch),
     positions: batch.positions,
     past: prepared.past,
+    queries: batch.queries,
+  }) // [B, K, H]
+  return { hidden: picked([hidden], batch.asked), targets: batch.targets }
+}
+
+async function runLayers(
+  backbone: CausalBackbone,
+  { checkpoints }: PreparedPrompt,
+  options: RunOptions & { past: readonly Tensor[] },
+): Promise<Tensor> {
+  if (checkpoints === null) return (await backbone.run(options)).hidden
+  const { layers } = backbone.config
+  return await checkpoints.run(layers, options, async (x, { first, last, past }) => {
+    const queries = last === layers ? options.queries : undefined
+    return (await backbone.run({ ...options, x, past, first, last, queries })).hidden
+  })
+}
+
+/** The prompt and what is read of the labels run; the texts before them are keys and values only. */
+async function suffixHidden(
+  backbone: CausalBackbone,
+  prepared: PreparedPrompt,
+  rows: readonly Row[],
+): Promise<LabelHidden> {
+  const { inputs, textStore } = prepared
+  const prompt = inputs as Tensor
+  const [P, H] = prompt.shape as [number, number]
+  const batch = makeSuffixBatch(rows, { P, device: backbone.device })
+  const past = await (textStore as TextStore).past(batch.texts)
+  const { ids } = batch
+  const before = prompt.unsqueeze(0).expand([batch.texts.length, P, H])
+  const hidden = await runLayers(backbone, prepared, {
+    x: ids === null ? before : cat([before, await embedTokens(backbone, ids)], 1),
+    positions: batch.positions,
+    mask: batch.mask ?? undefined,
+    past,
     queries: batch.queries,
   }) // [B, K, H]
   return { hidden: picked([hidden], batch.asked), targets: batch.targets }
@@ -76,7 +116,13 @@ async function encoderDecoderHidden(
   const batch = makeEncoderDecoderBatch(rows, prepared.place, startAndEnd(backbone))
   const mask = batch.encoder.mask ?? undefined
   const x = await assemble(backbone, prepared, batch.encoder)
-  const cross = await backbone.crossKeyValues(await backbone.encode({ x, mask }))
+  const encode = (x: Tensor, range?: { first: number; last: number }) =>
+    backbone.encode({ x, mask, first: range?.first, last: range?.last })
+  const encoded =
+    prepared.checkpoints === null
+      ? await encode(x)
+      : await prepared.checkpoints.run(backbone.config.layers, { x, past: [] }, encode)
+  const cross = await backbone.crossKeyValues(encoded)
   const decoded: Tensor[] = []
   for (const ids of batch.decoder) {
     const x = await embedTokens(backbone, ids)
@@ -135,6 +181,15 @@ export async function labelLogProbabilities(
   rows: readonly Row[],
 ): Promise<Tensor> {
   const { hidden, targets } = await labelHidden(backbone, prepared, rows)
+  return await labelLogProbabilitiesOf(backbone, hidden, targets)
+}
+
+/** Log-probability of each of `targets` [M], predicted from [M, H]. */
+export async function labelLogProbabilitiesOf(
+  backbone: Backbone,
+  hidden: Tensor,
+  targets: Tensor,
+): Promise<Tensor> {
   const logits = await logitsOf(backbone, hidden)
   const { jobs } = binding()
   const target = handleOf(targets)

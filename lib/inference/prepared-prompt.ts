@@ -1,9 +1,11 @@
 // What a prompt gives to every row alike, made once a step or once an evaluation. Knows no row.
 
 import type { Backbone, CausalBackbone } from '../backbone/index.js'
-import type { Prompt } from '../prompt/index.js'
+import type { Contribution, Prompt } from '../prompt/index.js'
 import { arange, cat, type Tensor, tensor, zeros } from '../torch/index.js'
 import type { BatchPlace } from './batch.js'
+import { LayerCheckpoints } from './layer-checkpoints.js'
+import type { TextStore } from './text-store.js'
 
 export interface PreparedPrompt {
   /** Vectors that stand in each row, in the backbone's dtype, [P, H]; null where there are none. */
@@ -15,6 +17,10 @@ export interface PreparedPrompt {
    * them (in a T5 the decoder's). A prompt's own, or those of vectors that need not run again.
    */
   readonly past: readonly Tensor[]
+  /** Where the texts' keys and values come from; null where the texts run with the prompt. */
+  readonly textStore: TextStore | null
+  /** Runs the layers a few at a time; null where they run at once. */
+  readonly checkpoints: LayerCheckpoints | null
   readonly place: BatchPlace
 }
 
@@ -23,13 +29,26 @@ export interface PreparedPrompt {
  * share, and sum there.
  *
  * @param options.fastPaths false: the prompt runs in every row, as written down in the papers
+ * @param options.checkpointLayers layers whose activations are held at once; `backward` then takes the
+ *   place of the loss's own
+ * @param options.textStore for a suffix in a causal model: keeps the texts' keys and values
  */
 export async function preparePrompt(
   backbone: Backbone,
   prompt: Prompt | null,
-  { fastPaths = true }: { fastPaths?: boolean | undefined } = {},
+  {
+    fastPaths = true,
+    textStore = null,
+    checkpointLayers,
+  }: {
+    fastPaths?: boolean | undefined
+    textStore?: TextStore | null | undefined
+    checkpointLayers?: number | undefined
+  } = {},
 ): Promise<PreparedPrompt> {
   const { device } = backbone
+  const checkpoints =
+    checkpointLayers === undefined ? null : new LayerCheckpoints(checkpointLayers)
   const given = prompt?.contribution() ?? {}
   const inputs = given.inputs?.to(backbone.dtype) ?? null
   const embeddingDelta =
@@ -47,17 +66,32 @@ export async function preparePrompt(
       inputs,
       embeddingDelta,
       past,
+      textStore: null,
+      checkpoints,
       place: { P, S, placement, shared: true, device },
     }
   }
+  // With vectors behind the text alone the text does not depend on them.
+  const isTextApart =
+    fastPaths &&
+    backbone.kind === 'causal' &&
+    placement === 'suffix' &&
+    isVectorsAlone(given)
   // Keys and values of the prompt's own take positions of a causal model; a T5's encoder knows none.
   const before = backbone.kind === 'causal' ? (own[0]?.shape[2] ?? 0) : 0
   return {
     inputs,
     embeddingDelta,
     past: own,
+    textStore: isTextApart ? textStore : null,
+    checkpoints,
     place: { P: P + before, S, placement, shared: before > 0, device },
   }
+}
+
+/** Whether a prompt changes nothing of the text's own vectors, keys and values. */
+export function isVectorsAlone({ inputs, embeddingDelta, past }: Contribution): boolean {
+  return inputs !== undefined && embeddingDelta === undefined && past === undefined
 }
 
 function withZeroRow(delta: Tensor): Tensor {
@@ -78,4 +112,10 @@ async function prefixPast(backbone: CausalBackbone, inputs: Tensor): Promise<Ten
     queries: tensor([[P - 1]], { dtype: 'int64', device }),
   })
   return present
+}
+
+/** Gradients of a loss that was computed with `prepared`, down to the prompt's factors. */
+export async function backward(prepared: PreparedPrompt, loss: Tensor): Promise<void> {
+  await loss.backward()
+  await prepared.checkpoints?.backward()
 }

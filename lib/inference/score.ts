@@ -18,6 +18,7 @@ import {
 } from './encode.js'
 import { labelLogits } from './label-logits.js'
 import { type PreparedPrompt, preparePrompt } from './prepared-prompt.js'
+import type { TextStore } from './text-store.js'
 
 export interface ScoreOptions {
   backbone: Backbone
@@ -103,6 +104,8 @@ export function argmax(values: readonly number[]): number {
 /**
  * A score a label for each encoded text, in the texts' order. Texts of like length share a batch,
  * so that little padding is computed.
+ *
+ * @param options.textStore see `preparePrompt`
  */
 export async function scoreTexts({
   backbone,
@@ -111,6 +114,7 @@ export async function scoreTexts({
   encoded,
   batchSize = 16,
   fastPaths,
+  textStore,
   signal,
 }: {
   backbone: Backbone
@@ -119,6 +123,7 @@ export async function scoreTexts({
   encoded: readonly EncodedText[]
   batchSize?: number | undefined
   fastPaths?: boolean | undefined
+  textStore?: TextStore | null | undefined
   signal?: AbortSignal | undefined
 }): Promise<number[][]> {
   checkCount(batchSize, 'batchSize')
@@ -128,7 +133,7 @@ export async function scoreTexts({
   const result = new Array<number[]>(encoded.length)
   await noGrad(() =>
     tidy(async () => {
-      const prepared = await preparePrompt(backbone, prompt, { fastPaths })
+      const prepared = await preparePrompt(backbone, prompt, { fastPaths, textStore })
       for (let from = 0; from < order.length; from += batchSize) {
         checkAborted(signal)
         const chosen = order.slice(from, from + batchSize)

@@ -8,6 +8,8 @@ const POOL_BATCHES = 50
 
 export interface BatchOptions {
   batchSize: number
+  /** Instead of a count of rows: a batch's longest text times its rows is at most this. */
+  batchTokens?: number | undefined
   shuffle: boolean
   seed: number
   /** Batch rows of like length, so that little padding is computed; shuffled epochs only. */
@@ -22,29 +24,35 @@ export interface BatchOptions {
  * length and cut into batches, and the epoch's batches shuffled again. Every row is still seen once
  * an epoch.
  *
+ * With `batchTokens` no row is left for the next epoch: its last batches are smaller. A text longer than that
+ * is a batch of its own.
+ *
  * @param lengths of each row, in tokens
  */
 export function* batches(
   lengths: readonly number[],
-  { batchSize, shuffle, seed, byLength }: BatchOptions,
+  { batchSize, batchTokens, shuffle, seed, byLength }: BatchOptions,
 ): IterableIterator<number[]> {
+  const length = (row: number) => lengths[row] as number
   const generator = shuffle ? new Generator({ seed }) : null
   let left: number[] = []
   for (;;) {
     const rows = [...left, ...order(lengths.length, generator)]
-    const whole = rows.length - (rows.length % batchSize)
+    const whole =
+      batchTokens === undefined ? rows.length - (rows.length % batchSize) : rows.length
     left = rows.slice(whole)
     const epoch = rows.slice(0, whole)
+    const cut = (some: readonly number[]) =>
+      batchTokens === undefined
+        ? chunks(some, batchSize)
+        : withinTokens(some, length, batchTokens)
     if (generator === null || !byLength) {
-      yield* chunks(epoch, batchSize)
+      yield* cut(epoch)
       continue
     }
-    const length = (row: number) => lengths[row] as number
-    const sorted = chunks(epoch, POOL_BATCHES * batchSize).flatMap((pool) =>
-      chunks(
-        pool.sort((a, b) => length(a) - length(b)),
-        batchSize,
-      ),
+    const pools = chunks(cut(epoch), POOL_BATCHES).map((some) => some.flat())
+    const sorted = pools.flatMap((pool) =>
+      cut(pool.sort((a, b) => length(a) - length(b))),
     )
     for (const i of order(sorted.length, generator)) yield sorted[i] as number[]
   }
@@ -54,6 +62,27 @@ export function* batches(
 function order(count: number, generator: Generator | null): number[] {
   if (generator === null) return Array.from({ length: count }, (_, i) => i)
   return tidy(() => Array.from(randperm(count, { generator }).data(), Number))
+}
+
+/** Rows in their order, as many together as the longest of them times their count allows. */
+function withinTokens(
+  rows: readonly number[],
+  length: (row: number) => number,
+  tokens: number,
+): number[][] {
+  const cut: number[][] = []
+  let batch: number[] = []
+  let longest = 0
+  for (const row of rows) {
+    longest = Math.max(longest, length(row))
+    if (batch.length > 0 && longest * (batch.length + 1) > tokens) {
+      cut.push(batch)
+      batch = []
+      longest = length(row)
+    }
+    batch.push(row)
+  }
+  return batch.length === 0 ? cut : [...cut, batch]
 }
 
 function chunks<T>(values: readonly T[], size: number): T[][] {

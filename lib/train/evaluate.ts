@@ -8,6 +8,7 @@ import {
   encodeLabels,
   encodeTexts,
   scoreTexts,
+  type TextStore,
   textLimit,
 } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
@@ -81,6 +82,8 @@ export async function evaluateEncoded(options: {
   encoded: readonly EncodedText[]
   batchSize?: number | undefined
   fastPaths?: boolean | undefined
+  /** Keeps the texts' keys and values between evaluations. */
+  textStore?: TextStore | null | undefined
   signal?: AbortSignal | undefined
 }): Promise<Evaluation> {
   const { task, examples, encoded } = options

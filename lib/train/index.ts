@@ -15,6 +15,8 @@ export {
   DEFAULT_LEARNING_RATES,
   type TrainOptions,
 } from './options.js'
+export type { Reuse } from './reuse.js'
 export type { Schedule } from './schedule.js'
 export { type TrainEvent, train } from './train.js'
+export { type TrainManyOptions, type TrainManyStep, trainMany } from './train-many.js'
 export { loadWeights, saveWeights, selectWeights, type Weights } from './weights.js'

@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import type { Backbone } from '../backbone/index.js'
+import { REUSE_BUDGET_BYTES, type ReuseOptions } from '../inference/index.js'
 import type { MethodName, Prompt } from '../prompt/index.js'
 import type { Task } from '../task/index.js'
 import { OBJECTIVES, type Objective } from './loss.js'
@@ -23,6 +24,12 @@ export interface TrainOptions {
   steps?: number
   /** Examples a step, default 16. */
   batchSize?: number
+  /**
+   * As many examples a step as the longest text of them times their count stays within this, so that
+   * short texts share larger batches; `batchSize` is then an evaluation's only. The loss stays a mean over
+   * examples.
+   */
+  batchTokens?: number
   /** Parts that a step's batch is computed in, one after the other, default 1. */
   accumulate?: number
   /** `lm` (default): the label's tokens over the whole vocabulary; `verbalizer`: among the labels. */
@@ -63,10 +70,20 @@ export interface TrainOptions {
    */
   batchByLength?: boolean
   /**
-   * Skip what a frozen model allows (default): a prefix prompt's rows run once a step, and
-   * `batchByLength`. false: neither.
+   * Skip what a frozen model allows (default): a prefix prompt's rows run once a step, a suffix
+   * prompt's texts run without a graph and are kept (`reuse`), and `batchByLength`. false: none.
    */
   fastPaths?: boolean
+  /**
+   * For a suffix prompt on a causal model: the texts' keys and values are computed once and kept over
+   * the epochs, training rows first, then dev rows, while they fit the budget.
+   */
+  reuse?: ReuseOptions
+  /**
+   * Holds the activations of this many layers at a time and computes them again in the backward pass: less
+   * memory, about a third more time, the same numbers. For prompts. Default: all layers at once.
+   */
+  checkpointLayers?: number
   /**
    * Run folder: configuration, events, checkpoints, the best prompt. It must be new or empty, or hold
    * this run with `resume`.
@@ -115,6 +132,7 @@ const positive = z.int().min(1)
 export const trainFields = z.strictObject({
   steps: positive.default(1000),
   batchSize: positive.default(16),
+  batchTokens: positive.optional(),
   accumulate: positive.default(1),
   objective: z.enum(OBJECTIVES).default('lm'),
   optimizer: z.enum(OPTIMIZERS).default('adam'),
@@ -132,15 +150,22 @@ export const trainFields = z.strictObject({
   evalLimit: positive.optional(),
   batchByLength: z.boolean().default(true),
   fastPaths: z.boolean().default(true),
+  reuse: z
+    .strictObject({
+      budgetBytes: z.int().min(0).default(REUSE_BUDGET_BYTES),
+      halfPrecision: z.boolean().default(false),
+    })
+    .prefault({}),
+  checkpointLayers: positive.optional(),
   out: z.string().min(1).optional(),
   resume: z.boolean().default(false),
   checkpointEvery: z.int().min(0).optional(),
 })
 
-export type TrainSettings = Required<
-  Omit<z.infer<typeof trainFields>, 'maxLength' | 'evalLimit' | 'out'>
-> &
-  Pick<z.infer<typeof trainFields>, 'maxLength' | 'evalLimit' | 'out'>
+type MayBeAbsent = 'maxLength' | 'evalLimit' | 'out' | 'batchTokens' | 'checkpointLayers'
+
+export type TrainSettings = Required<Omit<z.infer<typeof trainFields>, MayBeAbsent>> &
+  Pick<z.infer<typeof trainFields>, MayBeAbsent>
 
 /** @throws RangeError naming every option that is wrong. */
 export function trainSettings(options: TrainOptions): TrainSettings {
@@ -158,7 +183,12 @@ export function trainSettings(options: TrainOptions): TrainSettings {
   )
   if (!checked.success) throw new RangeError(z.prettifyError(checked.error))
   const { data } = checked
-  if (data.accumulate > data.batchSize) {
+  if (data.checkpointLayers !== undefined && options.weights) {
+    throw new RangeError(
+      'checkpointLayers is for a prompt on a frozen backbone: leave it out',
+    )
+  }
+  if (data.batchTokens === undefined && data.accumulate > data.batchSize) {
     throw new RangeError(
       `Expected accumulate in 1..${data.batchSize}, the batch size, but received ${data.accumulate}`,
     )

@@ -4,13 +4,14 @@
 import { join } from 'node:path'
 import { LoptError } from '../errors.js'
 import {
+  backward,
   encodeLabels,
   encodeTexts,
   preparePrompt,
   textLimit,
 } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
-import { clipGradNorm, type Tensor, tidy } from '../torch/index.js'
+import { clipGradNorm, deviceMemory, type Tensor, tidy } from '../torch/index.js'
 import { batches } from './batches.js'
 import type { RunState } from './checkpoint.js'
 import { evaluateEncoded, labelIndices } from './evaluate.js'
@@ -18,6 +19,7 @@ import { promptLearner, weightsLearner } from './learner.js'
 import { type TrainingRow, trainingLoss } from './loss.js'
 import { createOptimizer, parameterGroups } from './optimizer.js'
 import { type TrainOptions, type TrainSettings, trainSettings } from './options.js'
+import { createTextStore, type Reuse } from './reuse.js'
 import { runConfig } from './run-config.js'
 import { RunRecord } from './run-record.js'
 import { scheduleFactor } from './schedule.js'
@@ -37,6 +39,8 @@ export type TrainEvent =
       readonly learningRate: number
       /** The step of the checkpoint that the run goes on from; not in the log. */
       readonly resumedFrom?: number
+      /** Where texts are kept: a suffix prompt on a causal model. */
+      readonly reuse?: Reuse
     }
   | {
       readonly type: 'step'
@@ -48,6 +52,8 @@ export type TrainEvent =
       readonly gradNorm: number
       readonly learningRate: number
       readonly seconds: number
+      /** The most memory so far: of the process on a CPU, of the tensors on another device. */
+      readonly peakMemoryBytes: number
     }
   | {
       readonly type: 'eval'
@@ -113,6 +119,8 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
   const resultPath = settings.out && join(settings.out, learner.fileName)
   await learner.begin()
   const { optimizer, scale } = createOptimizer(groups, settings.optimizer)
+  const kept = createTextStore(backbone, prompt, settings, { train: encoded, dev })
+  const textStore = kept?.store
   const lastGood = new Snapshot(parameters)
   const best = new Snapshot(parameters)
   const parts = {
@@ -151,6 +159,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       heldOut: task.heldOut,
       truncated: encoded.filter(({ truncated }) => truncated > 0).length,
       learningRate: settings.learningRate,
+      ...(kept && { reuse: kept.expected }),
     }
     // The log of a run that goes on has it already, unless there is no checkpoint but the first.
     if (resumed === undefined || resumed.state.logBytes === 0) await record?.log(start)
@@ -182,7 +191,10 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
           const share = part.length / batch.length
           // A scope of its own: a part's tensors are freed before the next part's are made.
           const mean = await tidy(async () => {
-            const prepared = await preparePrompt(backbone, prompt, settings)
+            const prepared = await preparePrompt(backbone, prompt, {
+              ...settings,
+              textStore,
+            })
             const mean = await trainingLoss(
               settings.objective,
               backbone,
@@ -190,7 +202,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
               part,
               labels,
             )
-            await mean.mul(share).backward()
+            await backward(prepared, mean.mul(share))
             return mean.detach()
           })
           losses.push({ share, mean })
@@ -219,6 +231,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
         gradNorm,
         learningRate,
         seconds: seconds(),
+        peakMemoryBytes: peakMemoryBytes(backbone.device),
       })
 
       if (isEvaluated(step, settings) && dev.length > 0) {
@@ -231,6 +244,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
           encoded: dev,
           batchSize: settings.batchSize,
           fastPaths: settings.fastPaths,
+          textStore,
           signal,
         }).catch(async (error: unknown) => {
           if (signal?.aborted) throw await aborted(step)
@@ -292,6 +306,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       await learner.end()
     } finally {
       optimizer.dispose()
+      textStore?.dispose()
       lastGood.dispose()
       best.dispose()
       await record?.close()
@@ -336,6 +351,11 @@ async function* report(
 ): AsyncGenerator<TrainEvent> {
   await record?.log(event)
   yield event
+}
+
+function peakMemoryBytes(device: string): number {
+  if (device !== 'cpu') return deviceMemory(device).peakAllocated
+  return process.resourceUsage().maxRSS * 1024
 }
 
 function split<T>(batch: readonly T[], count: number): T[][] {

@@ -68,6 +68,51 @@ describe('batches', () => {
     })
   })
 
+  describe('within a budget of tokens', () => {
+    const rows = 1000
+    const lengths = Array.from({ length: rows }, (_, i) => 1 + ((i * 7919) % 97))
+    const options = { batchSize: 8, batchTokens: 200, shuffle: true, seed: 3, lengths }
+    const cost = (batch: number[]) =>
+      batch.length * Math.max(...batch.map((i) => lengths[i] as number))
+
+    test.each([true, false])(
+      'take every row once an epoch, by length: %s',
+      (byLength) => {
+        const order = batches(lengths, { ...options, byLength })
+        for (let epoch = 0; epoch < 3; epoch += 1) {
+          const seen: number[] = []
+          while (seen.length < rows) {
+            const batch = order.next().value as number[]
+            expect(cost(batch)).toBeLessThanOrEqual(200)
+            seen.push(...batch)
+          }
+          expect(seen.sort((a, b) => a - b)).toEqual([...Array(rows).keys()])
+        }
+      },
+    )
+
+    test('fill it, and come in another order than that of lengths', () => {
+      const found = taken(120, rows, options)
+      const mean = found.reduce((sum, batch) => sum + cost(batch), 0) / found.length
+      expect(mean).toBeGreaterThan(150)
+      const sizes = found.map(({ length }) => length)
+      expect(sizes).not.toEqual([...sizes].sort((a, b) => b - a))
+    })
+
+    test('leave a text that is longer than it alone', () => {
+      const order = batches([3, 500, 3], {
+        ...options,
+        shuffle: false,
+        byLength: false,
+      })
+      expect([order.next().value, order.next().value, order.next().value]).toEqual([
+        [0],
+        [1],
+        [2],
+      ])
+    })
+  })
+
   test('keep no tensor', () => {
     const before = memory().tensors
     taken(20, 5, { batchSize: 3, shuffle: true, seed: 0 })

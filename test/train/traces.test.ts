@@ -78,6 +78,32 @@ describe('training gives the losses of PyTorch', () => {
     prompt.dispose()
   })
 
+  test('in batches of a budget of tokens, in parts as in one', async () => {
+    const of = async (accumulate: number) => {
+      const prompt = goldenPrompt('lopt-1', 'prefix', backbone)
+      const losses: number[] = []
+      for await (const event of train({
+        backbone,
+        prompt,
+        task: tasks.lm,
+        steps: 6,
+        batchTokens: 24,
+        accumulate,
+      })) {
+        if (event.type === 'step') losses.push(event.loss)
+      }
+      prompt.dispose()
+      return losses
+    }
+    const whole = await of(1)
+    for (const parts of [2, 5]) {
+      const found = await of(parts)
+      found.forEach((loss, i) => {
+        expect(loss).toBeCloseTo(whole[i] as number, 10)
+      })
+    }
+  })
+
   test('in parts as in one', async () => {
     const of = async (accumulate: number) => {
       const prompt = goldenPrompt('lopt-1', 'suffix', backbone)

@@ -1,0 +1,101 @@
+// Long-lived child processes that answer a line with a line, and their interleaved comparison.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { HOW_TO_MAKE_PEER, isQuick, median, peerPython, RUNS } from './settings.mjs'
+
+const path = (name) => fileURLToPath(new URL(name, import.meta.url))
+
+export const loptSide = (job) =>
+  startSide(process.execPath, [path('lopt-side.mjs'), JSON.stringify(withSize(job))])
+
+/** undefined where the peers' environment is not there. */
+export async function peerSide(job) {
+  const python = peerPython()
+  if (python === undefined) {
+    console.log(HOW_TO_MAKE_PEER)
+    return undefined
+  }
+  return await startSide(python, [path('../peer/side.py'), JSON.stringify(job)])
+}
+
+function withSize(job) {
+  return isQuick ? { ...job, sgemmSize: 256 } : job
+}
+
+/** Starts a program and waits until it says that it is ready. */
+async function startSide(program, args) {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const next = async () => {
+    const { value, done } = await lines.next()
+    if (done) throw new Error(`${program} ${args[0]} ended early`)
+    return JSON.parse(value)
+  }
+  await next()
+  return {
+    ask: async (command) => {
+      child.stdin.write(`${command}\n`)
+      return await next()
+    },
+    end: async () => {
+      const exit = once(child, 'exit')
+      child.stdin.end()
+      await exit
+    },
+  }
+}
+
+/**
+ * Runs both sides in turn, A B A B…, and reports the medians.
+ *
+ * @param sides.lopt of `loptSide`
+ * @param sides.peer of either kind, or undefined: then lopt's figures alone
+ * @param options.atLeast the ratio that is aimed at
+ * @param options.memory report peak memory too
+ */
+export async function compare(name, { lopt, peer }, { atLeast, memory = false } = {}) {
+  const found = { lopt: [], peer: [] }
+  for (let run = 0; run < RUNS; run += 1) {
+    found.lopt.push(await lopt.ask('run'))
+    if (peer !== undefined) found.peer.push(await peer.ask('run'))
+  }
+  const { flops } = await lopt.ask('products')
+  const { flopsPerSecond } = await lopt.ask('sgemm')
+  for (const side of [lopt, peer]) await side?.end()
+
+  const seconds = (side) => median(found[side].map((one) => one.seconds))
+  const own = seconds('lopt')
+  const row = {
+    bench: name,
+    lopt: `${own.toFixed(3)} s`,
+    peer: peer === undefined ? '' : `${seconds('peer').toFixed(3)} s`,
+    ratio: peer === undefined ? '' : `${(seconds('peer') / own).toFixed(2)}x`,
+    aim: atLeast === undefined ? '' : `${atLeast}x`,
+    peak: `${((100 * flops) / flopsPerSecond / own).toFixed(0)} %`,
+  }
+  report(row)
+  if (!memory) return
+  const peak = (side) => Math.max(...found[side].map((one) => one.peakMemoryBytes)) / 1e6
+  report({
+    bench: `${name}: peak memory`,
+    lopt: `${peak('lopt').toFixed(0)} MB`,
+    peer: peer === undefined ? '' : `${peak('peer').toFixed(0)} MB`,
+    ratio: peer === undefined ? '' : `${(peak('peer') / peak('lopt')).toFixed(2)}x`,
+    aim: 'less',
+    peak: '',
+  })
+}
+
+/** Prints a row, and hands it to `run.mjs` for the table at the end. */
+export function report(row) {
+  console.log(
+    Object.entries(row)
+      .filter(([, value]) => value !== '')
+      .map(([key, value]) => (key === 'bench' ? value : `${key} ${value}`))
+      .join('  '),
+  )
+  process.send?.(row)
+}

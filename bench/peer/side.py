@@ -1,0 +1,108 @@
+"""The peers' side of a bench, a program that ../driver/sides.mjs starts: trains a soft prompt with
+transformers as a job says, some steps for each line that it reads, and answers with what they took.
+
+Kinds: `peft`, PEFT's prompt tuning of a causal model, a prefix; `suffix`, [text | prompt] by hand, with
+logits where the label is predicted only; `t5`, a soft prompt at the encoder."""
+
+import json
+import random
+import resource
+import sys
+import time
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+job = json.loads(sys.argv[1])
+lengths, batch_size, P, steps = job["lengths"], job["batchSize"], job["P"], job["steps"]
+torch.manual_seed(0)
+Model = AutoModelForSeq2SeqLM if job["kind"] == "t5" else AutoModelForCausalLM
+model = Model.from_pretrained(job["model"], dtype=torch.float32).eval().requires_grad_(False)
+if model.config.pad_token_id is None:
+    model.config.pad_token_id = 0
+H = model.get_input_embeddings().weight.shape[1]
+FILLER, LABEL, END = 7, 8, 1
+
+if job["kind"] == "peft":
+    from peft import PromptTuningConfig, TaskType, get_peft_model
+
+    model = get_peft_model(
+        model, PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=P)
+    )
+    model.eval()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+else:
+    prompt = torch.nn.Parameter(torch.randn(P, H) * 0.02)
+    parameters = [prompt]
+optimizer = torch.optim.Adam(parameters, lr=1e-3)
+
+
+def batches():
+    """Shuffled rows without end, padded to the longest of each batch."""
+    order = list(range(len(lengths)))
+    shuffle = random.Random(0)
+    while True:
+        shuffle.shuffle(order)
+        for i in range(0, len(order) - batch_size + 1, batch_size):
+            own = torch.tensor([lengths[row] for row in order[i : i + batch_size]])
+            T = int(own.max())
+            mask = torch.arange(T)[None] < own[:, None]
+            yield own, torch.full((batch_size, T), FILLER), mask
+
+
+def peft_loss(own, ids, mask):
+    # [text | label], right-padded
+    B, T = ids.shape
+    ids = torch.cat([ids, torch.full((B, 1), FILLER)], 1)
+    ids[torch.arange(B), own] = LABEL
+    labels = torch.full_like(ids, -100)
+    labels[torch.arange(B), own] = LABEL
+    mask = torch.cat([mask, torch.zeros(B, 1, dtype=torch.bool)], 1)
+    mask[torch.arange(B), own] = True
+    return model(input_ids=ids, attention_mask=mask.long(), labels=labels).loss
+
+
+def suffix_loss(own, ids, mask):
+    B, T = ids.shape
+    tokens = model.get_input_embeddings()(ids)
+    joined = torch.cat([prompt.expand(B, P, H), tokens], 1)
+    # A row's own text, the prompt, then padding: right-padded causal rows need no mask.
+    at = torch.arange(P + T).expand(B, -1)
+    is_text, is_prompt = at < own[:, None], (at >= own[:, None]) & (at < own[:, None] + P)
+    order = torch.where(is_text, P + at, torch.where(is_prompt, at - own[:, None], at))
+    x = joined.gather(1, order[..., None].expand(-1, -1, H))
+    hidden = model.transformer(inputs_embeds=x, use_cache=False).last_hidden_state
+    asked = hidden[torch.arange(B), own + P - 1]
+    return torch.nn.functional.cross_entropy(model.lm_head(asked), torch.full((B,), LABEL))
+
+
+def t5_loss(own, ids, mask):
+    B, T = ids.shape
+    x = torch.cat([prompt.expand(B, P, H), model.get_input_embeddings()(ids)], 1)
+    mask = torch.cat([torch.ones(B, P, dtype=torch.bool), mask], 1)
+    labels = torch.tensor([[LABEL, END]]).repeat(B, 1)
+    return model(inputs_embeds=x, attention_mask=mask.long(), labels=labels).loss
+
+
+loss_of = {"peft": peft_loss, "suffix": suffix_loss, "t5": t5_loss}[job["kind"]]
+order = batches()
+
+
+def advance(count):
+    for _ in range(count):
+        optimizer.zero_grad()
+        loss = loss_of(*next(order))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+    return loss.item()
+
+
+advance(job.get("warmSteps", 1))
+print(json.dumps({"ready": True}), flush=True)
+for line in sys.stdin:
+    started = time.perf_counter()
+    loss = advance(steps)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": seconds, "loss": loss, "peakMemoryBytes": peak}), flush=True)
