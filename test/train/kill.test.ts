@@ -54,7 +54,7 @@ function left(out: string) {
   const lines = readFileSync(join(out, 'metrics.jsonl'), 'utf8').trim().split('\n')
   return {
     events: lines.map((line) => {
-      const { seconds, path, ...event } = JSON.parse(line)
+      const { seconds, path, peakMemoryBytes, ...event } = JSON.parse(line)
       return event
     }),
     prompt: readFileSync(join(out, 'prompt.lopt.safetensors')).toString('base64'),

@@ -73,7 +73,7 @@ function left(out: string) {
   const result = readdirSync(out).find((name) => name.endsWith('.lopt.safetensors'))
   return {
     events: lines.map((line) => {
-      const { seconds, path, ...event } = JSON.parse(line)
+      const { seconds, path, peakMemoryBytes, ...event } = JSON.parse(line)
       return event
     }),
     result: readFileSync(join(out, result as string)).toString('base64'),
