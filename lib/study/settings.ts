@@ -88,7 +88,9 @@ function withoutDefaults(shape: z.ZodRawShape): Record<string, z.core.$ZodType> 
   return Object.fromEntries(
     Object.entries(shape).map(([name, field]) => [
       name,
-      field instanceof z.ZodDefault || field instanceof z.ZodOptional
+      field instanceof z.ZodDefault ||
+      field instanceof z.ZodPrefault ||
+      field instanceof z.ZodOptional
         ? field.unwrap()
         : field,
     ]),

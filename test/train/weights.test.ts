@@ -126,6 +126,7 @@ describe('fine-tuning', () => {
     expect(config.prompt).toBeNull()
     expect(config.weights).toEqual({
       pattern: '.',
+      flags: '',
       trainableParameters: weights.trainableParameters,
     })
 
