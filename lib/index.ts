@@ -52,6 +52,7 @@ export {
 } from './study/index.js'
 export {
   bundledTaskNames,
+  type Candidate,
   type CreateTaskOptions,
   createTask,
   type Example,
@@ -72,6 +73,7 @@ export {
   type Evaluation,
   evaluate,
   evaluateMajority,
+  type Figures,
   loadWeights,
   type Metrics,
   type Objective,

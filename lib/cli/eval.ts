@@ -3,6 +3,7 @@
 
 import type { Command } from 'commander'
 import { type Evaluation, evaluate, evaluateMajority, loadWeights } from '../index.js'
+import { figuresOf } from '../train/metrics.js'
 import { UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import {
@@ -31,9 +32,10 @@ import {
 import {
   count,
   duration,
+  figureCells,
+  figureNames,
   majorityFigures,
   type Output,
-  percent,
   table,
 } from './output.js'
 
@@ -124,16 +126,14 @@ async function run(
       fastPaths,
       signal,
     })
+    const majority = evaluateMajority(task, split)
     print(output, {
       task: task.name,
       split: bundled ? split : null,
       method: prompt?.config.method ?? (weights ? 'fine-tune' : 'hard prompt'),
       parameters: (prompt ?? weights)?.trainableParameters ?? 0,
       evaluation,
-      majority: {
-        ...evaluateMajority(task, split),
-        from: bundled ? 'train' : 'data',
-      },
+      majority: majority && { ...majority, from: bundled ? 'train' : 'data' },
       seconds: (performance.now() - started) / 1000,
     })
   })
@@ -145,42 +145,44 @@ interface Result {
   method: string
   parameters: number
   evaluation: Evaluation
-  /** Of the label that is most frequent in the training rows, or in the data file itself. */
-  majority: ReturnType<typeof evaluateMajority> & { from: 'train' | 'data' }
+  /**
+   * Of the label that is most frequent in the training rows, or in the data file itself; undefined where
+   * each row has labels of its own.
+   */
+  majority:
+    | (NonNullable<ReturnType<typeof evaluateMajority>> & { from: 'train' | 'data' })
+    | undefined
   seconds: number
 }
 
 function print(output: Output, result: Result): void {
   const { task, split, method, parameters, evaluation, majority, seconds } = result
-  const { accuracy, macroF1, loss, examples, truncated, labels, confusion } = evaluation
+  const { loss, examples, truncated, labels, confusion } = evaluation
   output.event({
     type: 'result',
     task,
     split,
-    accuracy,
-    macroF1,
+    ...figuresOf(evaluation),
     loss,
     rows: examples,
     truncated,
     labels,
     confusion,
-    majority: {
-      label: majority.label,
-      from: majority.from,
-      accuracy: majority.accuracy,
-      macroF1: majority.macroF1,
-    },
+    ...(majority && {
+      majority: { label: majority.label, from: majority.from, ...figuresOf(majority) },
+    }),
     seconds,
   })
   const figures = [
-    ['', 'parameters', 'accuracy', 'macro-F1', 'loss'],
-    [method, count(parameters), percent(accuracy), percent(macroF1), loss.toFixed(4)],
-    majorityFigures(majority),
+    ['', 'parameters', ...figureNames(evaluation), 'loss'],
+    [method, count(parameters), ...figureCells(evaluation), loss.toFixed(4)],
+    ...(majority ? [majorityFigures(majority)] : []),
   ]
-  output.print(table(figures, [1, 2, 3, 4]))
-  output.print(`\n${confusionTable(evaluation)}`)
+  output.print(table(figures, [...(figures[0] ?? []).keys()].slice(1)))
+  if (labels.length > 0) output.print(`\n${confusionTable(evaluation)}`)
   const cut = truncated === 0 ? '' : `, ${count(truncated)} of them cut to fit`
   output.print(`\n${count(examples)} rows${cut}, ${duration(seconds)}`)
+  if (majority === undefined) return
   output.print(
     `"always ${majority.label}" gives every row the most frequent label of ` +
       (majority.from === 'train' ? 'the training rows' : 'these very rows'),

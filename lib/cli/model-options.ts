@@ -12,12 +12,7 @@ import {
   type Prompt,
   type Task,
 } from '../index.js'
-import {
-  encodeLabels,
-  encodeTexts,
-  type TextFormat,
-  textLimit,
-} from '../inference/index.js'
+import { encodeExamples, type TextFormat } from '../inference/index.js'
 import { parseTemplate } from '../task/index.js'
 import { parseDevice } from '../torch/index.js'
 import { showDownload } from './download-progress.js'
@@ -164,13 +159,10 @@ export async function checkFormat(
   format: TextFormat,
 ): Promise<void> {
   await asked(async () => {
-    const labels = encodeLabels(backbone, format)
-    const limit = textLimit(backbone, prompt, labels, {
-      trained: prompt?.task?.maxLength,
-    })
     const { fields } = parseTemplate(format.template)
     const row = { fields: Object.fromEntries(fields.map((field) => [field, 'a'])) }
-    await encodeTexts(backbone, format.template, [row], limit)
+    const limits = { trained: prompt?.task?.maxLength }
+    await encodeExamples(backbone, prompt, format, [[row]], limits)
   })
 }
 

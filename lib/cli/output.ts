@@ -1,6 +1,8 @@
 // Where a command's output goes: JSON lines and results on stdout, notes and warnings on stderr.
 // Knows no command.
 
+import type { Figures } from '../index.js'
+
 /** What a command writes through. */
 export interface Output {
   readonly json: boolean
@@ -65,13 +67,32 @@ export function table(
 }
 
 /** The row of a table of results for always answering with one label. */
-export function majorityFigures(majority: {
-  label: string
-  accuracy: number
-  macroF1: number
-}): string[] {
-  const { label, accuracy, macroF1 } = majority
-  return [`always ${label}`, '0', percent(accuracy), percent(macroF1)]
+export function majorityFigures(majority: Figures & { label: string }): string[] {
+  return [`always ${majority.label}`, '0', ...figureCells(majority)]
+}
+
+/** What people call the figures, in the order of columns. */
+const FIGURE_NAMES = {
+  accuracy: 'accuracy',
+  macroF1: 'macro-F1',
+  f1a: 'F1a',
+  f1: 'F1',
+  exactMatch: 'exact match',
+} as const satisfies Record<keyof Figures, string>
+
+/** The headings of the figures that there are. */
+export function figureNames(figures: Figures): string[] {
+  return shown(figures).map(([, name]) => name)
+}
+
+/** The figures that there are, as percentages. */
+export function figureCells(figures: Figures): string[] {
+  return shown(figures).map(([key]) => percent(figures[key] as number))
+}
+
+function shown(figures: Figures): [keyof Figures, string][] {
+  const names = Object.entries(FIGURE_NAMES) as [keyof Figures, string][]
+  return names.filter(([key]) => figures[key] !== undefined)
 }
 
 /** Text on one line, at most `width` characters of it. */

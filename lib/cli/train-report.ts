@@ -12,6 +12,8 @@ import {
 import {
   count,
   duration,
+  figureCells,
+  figureNames,
   majorityFigures,
   type Output,
   percent,
@@ -70,16 +72,14 @@ function labelsText({ verbalizer }: Task): string {
 /** An evaluation in one line. */
 export function evaluationLine({
   step,
-  accuracy,
-  macroF1,
   loss,
   best,
+  ...figures
 }: EventOf<'eval'>): string {
   const mark = best ? '  best so far' : ''
-  return (
-    `eval at step ${step}: accuracy ${percent(accuracy)}, macro-F1 ${percent(macroF1)}, ` +
-    `loss ${loss.toFixed(4)}${mark}`
-  )
+  const cells = figureCells(figures)
+  const named = figureNames(figures).map((name, i) => `${name} ${cells[i]}`)
+  return `eval at step ${step}: ${named.join(', ')}, loss ${loss.toFixed(4)}${mark}`
 }
 
 /** The table at the end, and where the files are. */
@@ -88,20 +88,20 @@ export function printResult(
   event: EventOf<'done'>,
   { prompt, weights, task, out }: TrainOptions,
 ): void {
-  const { accuracy, macroF1, bestStep, steps, seconds } = event
-  const rows = [['', 'parameters', 'accuracy', 'macro-F1', 'step', 'time']]
-  const evaluated = accuracy !== undefined && macroF1 !== undefined
-  const majority = evaluated ? evaluateMajority(task, 'dev') : undefined
+  const { accuracy, bestStep, steps, seconds } = event
+  const figures = accuracy === undefined ? undefined : { ...event, accuracy }
+  const names = figures ? figureNames(figures) : ['accuracy']
+  const majority = figures && evaluateMajority(task, 'dev')
+  const rows = [['', 'parameters', ...names, 'step', 'time']]
   rows.push([
     prompt?.config.method ?? 'fine-tune',
     count(prompt?.trainableParameters ?? weights?.trainableParameters ?? 0),
-    evaluated ? percent(accuracy) : 'not evaluated',
-    evaluated ? percent(macroF1) : '',
+    ...(figures ? figureCells(figures) : ['not evaluated']),
     `${bestStep}/${steps}`,
     duration(seconds),
   ])
   if (majority) rows.push(majorityFigures(majority))
-  output.print(table(rows, [1, 2, 3, 4, 5]))
+  output.print(table(rows, [...(rows[0] ?? []).keys()].slice(1)))
   if (majority) {
     output.print(
       `"always ${majority.label}" gives every row the most frequent label of the training rows`,

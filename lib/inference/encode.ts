@@ -16,6 +16,8 @@ export interface EncodedText {
   readonly ids: readonly number[]
   /** Tokens that were cut off to fit; 0 for most. */
   readonly truncated: number
+  /** Ids of the row's own candidates; absent where the task's labels are scored. */
+  readonly candidates?: readonly (readonly number[])[] | undefined
 }
 
 /** What is needed of a task to encode its examples: `Task` has it, and so has `PromptTask`. */
@@ -63,6 +65,11 @@ export function startAndEnd({ config, tokenizer, source }: EncoderDecoderBackbon
 // What T5 was pretrained on; its positions are relative, so that longer texts work too.
 const ENCODER_TOKENS = 512
 
+interface TextLimits {
+  readonly maxLength?: number | undefined
+  readonly trained?: number | undefined
+}
+
 /**
  * Tokens of text that fit beside the prompt and the longest label; 512 where positions are relative.
  *
@@ -78,13 +85,17 @@ export function textLimit(
   {
     maxLength,
     trained = Number.POSITIVE_INFINITY,
-  }: { maxLength?: number | undefined; trained?: number | undefined },
+    longestCandidate = 0,
+  }: TextLimits & {
+    /** Tokens of the longest candidate that a row has of its own. */
+    longestCandidate?: number
+  },
 ): number {
   if (backbone.kind === 'encoder-decoder') {
     if (maxLength !== undefined) checkCount(maxLength, 'maxLength')
     return maxLength ?? (Number.isFinite(trained) ? trained : ENCODER_TOKENS)
   }
-  const longest = Math.max(...labels.ids.map((ids) => ids.length))
+  const longest = Math.max(longestCandidate, ...labels.ids.map((ids) => ids.length))
   const left = backbone.maxPositions - (prompt?.config.length ?? 0) - longest
   if (left < 1) {
     throw new RangeError(
@@ -101,8 +112,9 @@ export function textLimit(
 }
 
 /** An example whose label does not matter. */
-interface Unlabelled {
+export interface Unlabelled {
   readonly fields: Example['fields']
+  readonly candidates?: Example['candidates'] | undefined
   readonly source?: Example['source'] | undefined
 }
 
@@ -128,12 +140,77 @@ export async function encodeTexts(
   )
   return filled.map(({ ids, truncated }, i) => {
     if (ids.length === 0) {
-      const source = examples[i]?.source
-      const where = source ? `${source.file}:${source.line}` : `example ${i}`
+      const where = placeOf(examples[i] as Unlabelled, i)
       throw new LoptError('ERR_DATA', `${where}: the text has no tokens`)
     }
     return { ids: [...first, ...ids], truncated }
   })
+}
+
+/**
+ * Lists of examples as ids, with those of the labels and of the rows' own candidates: all that scoring
+ * and training read.
+ *
+ * @param limits as for `textLimit`
+ * @returns `limit`, the tokens of text that they were cut to
+ */
+export async function encodeExamples<Lists extends readonly (readonly Unlabelled[])[]>(
+  backbone: Backbone,
+  prompt: Prompt | null,
+  format: TextFormat,
+  lists: Lists,
+  limits: TextLimits,
+): Promise<{
+  labels: LabelTokens
+  limit: number
+  encoded: { [List in keyof Lists]: EncodedText[] }
+}> {
+  const labels = encodeLabels(backbone, format)
+  const candidates: EncodedText['candidates'][][] = []
+  for (const list of lists) candidates.push(await encodeCandidates(backbone, list))
+  const longestCandidate = candidates
+    .flat(2)
+    .reduce((longest, ids) => Math.max(longest, ids?.length ?? 0), 0)
+  const limit = textLimit(backbone, prompt, labels, { ...limits, longestCandidate })
+  const encoded: EncodedText[][] = []
+  for (const [n, list] of lists.entries()) {
+    const texts = await encodeTexts(backbone, format.template, list, limit)
+    encoded.push(
+      texts.map((text, i) => {
+        const own = candidates[n]?.[i]
+        return own === undefined ? text : { ...text, candidates: own }
+      }),
+    )
+  }
+  return { labels, limit, encoded: encoded as { [List in keyof Lists]: EncodedText[] } }
+}
+
+/** Ids of each row's own candidates, by the rules of `encodeLabels`; undefined for rows without. */
+async function encodeCandidates(
+  backbone: Backbone,
+  examples: readonly Unlabelled[],
+): Promise<EncodedText['candidates'][]> {
+  const causal = backbone.kind === 'causal'
+  const wordsOf = ({ candidates = [] }: Unlabelled) =>
+    candidates.map(({ words }) => (causal ? ` ${words}` : words))
+  const words = [...new Set(examples.flatMap(wordsOf))]
+  if (words.length === 0) return examples.map(() => undefined)
+  const ids = await backbone.tokenizer.tokenize(words)
+  const ending = backbone.kind === 'causal' ? [] : [startAndEnd(backbone).end]
+  const idsOf = new Map(words.map((text, i) => [text, [...(ids[i] ?? []), ...ending]]))
+  return examples.map((example, i) => {
+    if (example.candidates === undefined) return undefined
+    return wordsOf(example).map((text) => {
+      const own = idsOf.get(text) as number[]
+      if (own.length > ending.length) return own
+      const where = placeOf(example, i)
+      throw new LoptError('ERR_DATA', `${where}: the candidate "${text}" has no tokens`)
+    })
+  })
+}
+
+function placeOf({ source }: Unlabelled, i: number): string {
+  return source ? `${source.file}:${source.line}` : `example ${i}`
 }
 
 /** The token that the tokenizer puts before every text, if it is of those that do. */

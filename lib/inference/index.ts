@@ -6,9 +6,11 @@ export {
   makeEncoderDecoderBatch,
   type Row,
 } from './batch.js'
+export { candidateScores } from './candidates.js'
 export {
   checkCount,
   type EncodedText,
+  encodeExamples,
   encodeLabels,
   encodeTexts,
   type TextFormat,

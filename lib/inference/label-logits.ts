@@ -8,7 +8,7 @@ import type {
   RunOptions,
 } from '../backbone/index.js'
 import { binding } from '../torch/context.js'
-import { cat, noGrad, type Tensor } from '../torch/index.js'
+import { arange, cat, noGrad, type Tensor } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
 import {
   type Inputs,
@@ -196,4 +196,11 @@ export async function labelLogProbabilitiesOf(
   return wrap(
     await jobs.crossEntropy(handleOf(logits), target, null, 'none', -100, 0),
   ).neg()
+}
+
+/** Sums of `values` [M] by their owner, [rows]. */
+export function rowSums(values: Tensor, owner: Tensor, rows: number): Tensor {
+  // A product with the matrix of who owns what: sums in a fixed order, with a gradient.
+  const index = arange(0, rows, { device: values.device }).unsqueeze(1) // [rows, 1]
+  return index.eq(owner).to(values.dtype).matmul(values)
 }

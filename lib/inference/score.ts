@@ -5,18 +5,18 @@ import { checkAborted, LoptError } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import { type Example, type LabelTokens, parseTemplate } from '../task/index.js'
 import { binding } from '../torch/context.js'
-import { arange, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
+import { noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
 import type { Row } from './batch.js'
+import { type CandidateRow, candidateBatches, candidateScores } from './candidates.js'
 import {
   checkCount,
   type EncodedText,
-  encodeLabels,
-  encodeTexts,
+  encodeExamples,
   type TextFormat,
-  textLimit,
+  type Unlabelled,
 } from './encode.js'
-import { labelLogits } from './label-logits.js'
+import { labelLogits, rowSums } from './label-logits.js'
 import { type PreparedPrompt, preparePrompt } from './prepared-prompt.js'
 import type { TextStore } from './text-store.js'
 
@@ -28,6 +28,8 @@ export interface ScoreOptions {
   task?: TextFormat
   /** Texts, for a template of one field, or rows of its fields. */
   texts: readonly (string | Readonly<Record<string, string>>)[]
+  /** What each text is answered with, where it is not with the labels: see `Example.candidates`. */
+  candidates?: readonly Example['candidates'][]
   /** Where each text was read, for messages. */
   sources?: readonly NonNullable<Example['source']>[]
   /** Tokens of text at most; default: what the prompt was trained with, or what fits. */
@@ -40,9 +42,9 @@ export interface ScoreOptions {
 }
 
 export interface Score {
-  /** Label → sum of the log-probabilities (nats) of its tokens given everything before them. */
+  /** Label, or a candidate's words → sum of the log-probabilities (nats) of its tokens given everything before them. */
   readonly scores: Readonly<Record<string, number>>
-  /** The label with the highest score. */
+  /** The label with the highest score, or that the candidate with the highest means. */
   readonly prediction: string
   /** Tokens of the text that were cut off to fit. */
   readonly truncated: number
@@ -57,24 +59,47 @@ export interface Score {
 export async function score(options: ScoreOptions): Promise<Score[]> {
   const { backbone, prompt, texts } = options
   const format = options.task ?? storedFormat(prompt)
-  const labels = encodeLabels(backbone, format)
-  const limit = textLimit(backbone, prompt, labels, {
-    maxLength: options.maxLength,
-    trained: prompt?.task?.maxLength,
-  })
   const examples = texts.map((text, i) => ({
     fields: fieldsOf(text, format.template),
     source: options.sources?.[i],
+    candidates: options.candidates?.[i],
   }))
-  const encoded = await encodeTexts(backbone, format.template, examples, limit)
-  const all = await scoreTexts({ ...options, labels, encoded })
-  return all.map((values, i) => ({
-    scores: Object.fromEntries(
-      labels.labels.map((label, j) => [label, values[j] as number]),
-    ),
-    prediction: labels.labels[argmax(values)] as string,
-    truncated: encoded[i]?.truncated ?? 0,
-  }))
+  const limits = { maxLength: options.maxLength, trained: prompt?.task?.maxLength }
+  const { labels, encoded } = await encodeExamples(
+    backbone,
+    prompt,
+    format,
+    [examples] as const,
+    limits,
+  )
+  const [rows] = encoded
+  if (
+    labels.ids.length === 0 &&
+    rows.some(({ candidates }) => candidates === undefined)
+  ) {
+    throw new TypeError('The task has no labels of its own: give `candidates`')
+  }
+  const all = await scoreTexts({
+    backbone,
+    prompt,
+    labels,
+    encoded: rows,
+    ...batch(options),
+  })
+  return all.map((values, i) => {
+    const { candidates } = examples[i] as Unlabelled
+    const names = candidates?.map(({ words }) => words) ?? labels.labels
+    const best = argmax(values)
+    return {
+      scores: Object.fromEntries(names.map((name, j) => [name, values[j] as number])),
+      prediction: candidates?.[best]?.label ?? (names[best] as string),
+      truncated: rows[i]?.truncated ?? 0,
+    }
+  })
+}
+
+function batch({ batchSize, fastPaths, signal }: ScoreOptions) {
+  return { batchSize, fastPaths, signal }
 }
 
 function storedFormat(prompt: Prompt | null): TextFormat {
@@ -127,6 +152,14 @@ export async function scoreTexts({
   signal?: AbortSignal | undefined
 }): Promise<number[][]> {
   checkCount(batchSize, 'batchSize')
+  const own = encoded.map(({ candidates }) => candidates)
+  if (own.some((candidates) => candidates !== undefined)) {
+    const rows = encoded.map(({ ids, candidates = labels.ids }) => ({
+      text: ids,
+      candidates,
+    }))
+    return await scoreCandidates(backbone, prompt, rows, { batchSize, fastPaths, signal })
+  }
   const order = [...encoded.keys()].sort(
     (a, b) => lengthOf(encoded, a) - lengthOf(encoded, b),
   )
@@ -147,6 +180,34 @@ export async function scoreTexts({
         chosen.forEach((i, row) => {
           const C = labels.ids.length
           result[i] = scores.slice(row * C, (row + 1) * C)
+        })
+      }
+    }),
+  )
+  return result
+}
+
+/** A score a candidate for each text, where each has its own. */
+async function scoreCandidates(
+  backbone: Backbone,
+  prompt: Prompt | null,
+  rows: readonly CandidateRow[],
+  { batchSize, fastPaths, signal }: ReturnType<typeof batch> & { batchSize: number },
+): Promise<number[][]> {
+  const result = rows.map((): number[] => [])
+  await noGrad(() =>
+    tidy(async () => {
+      const prepared = await preparePrompt(backbone, prompt, { fastPaths })
+      for (const pieces of candidateBatches(rows, batchSize)) {
+        checkAborted(signal)
+        await tidy(async () => {
+          const scores = await candidateScores(backbone, prepared, pieces) // [B, C]
+          const C = scores.shape[1] as number
+          const values = Array.from((await scores.read()) as Float32Array)
+          pieces.forEach(({ row, candidates }, i) => {
+            const own = values.slice(i * C, i * C + candidates.length)
+            result[row]?.push(...checkFinite(own))
+          })
         })
       }
     }),
@@ -224,11 +285,4 @@ export async function verbalizerLogits(
 
 function labelIds(backbone: Backbone, labels: LabelTokens): Tensor {
   return tensor(labels.ids.flat(), { dtype: 'int64', device: backbone.device })
-}
-
-/** Sums of `values` [M] by their owner, [rows]. */
-function rowSums(values: Tensor, owner: Tensor, rows: number): Tensor {
-  // A product with the matrix of who owns what: sums in a fixed order, with a gradient.
-  const index = arange(0, rows, { device: values.device }).unsqueeze(1) // [rows, 1]
-  return index.eq(owner).to(values.dtype).matmul(values)
 }

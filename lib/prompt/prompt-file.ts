@@ -66,14 +66,8 @@ const metadata = z.object({
         return z.NEVER
       }
     })
-    .pipe(
-      z
-        .record(z.string(), z.string())
-        .refine(
-          (labels) => Object.keys(labels).length > 0,
-          'expected at least one label',
-        ),
-    )
+    // none where each row of the task had its own
+    .pipe(z.record(z.string(), z.string()))
     .optional(),
   objective: z.enum(['lm', 'verbalizer']).optional(),
   max_length: integer.optional(),

@@ -59,7 +59,11 @@ export async function openBackbone(
 /** Why a run cannot be; undefined where nothing speaks against it. */
 export function whyImpossible(settings: RunSettings, opened: Opened): string | undefined {
   const { method } = settings
-  if (method === 'majority') return undefined
+  if (method === 'majority') {
+    return opened.task.labels.length > 0
+      ? undefined
+      : 'Each row of the task has labels of its own: none is the most frequent'
+  }
   let prompt: Prompt | undefined
   try {
     const { backbone, task } = opened
@@ -154,7 +158,7 @@ async function* figuresOf(
     case 'majority': {
       const of = (split: 'dev' | 'test') =>
         task[split].length > 0
-          ? { [split]: numbersOf(evaluateMajority(task, split)) }
+          ? { [split]: numbersOf(evaluateMajority(task, split) as object) }
           : {}
       return { ...of('dev'), ...of('test'), ...untrained(0) }
     }

@@ -3,7 +3,15 @@
 import { LoptError } from '../errors.js'
 import { rowOf } from './readers/row.js'
 import { holdOut, sample } from './sample.js'
-import type { Example, Metric, SplitName, Task, TaskSource } from './task.js'
+import {
+  type Candidate,
+  type Example,
+  METRICS,
+  type Metric,
+  type SplitName,
+  type Task,
+  type TaskSource,
+} from './task.js'
 import { parseTemplate } from './template.js'
 import { completeVerbalizer, quoted } from './verbalizer.js'
 
@@ -118,9 +126,9 @@ export function assembleTask(
       `Expected seed to be an integer of 0 or more but received ${seed}`,
     )
   }
-  if (metric !== 'accuracy' && metric !== 'macro-f1') {
+  if (!METRICS.includes(metric)) {
     throw new RangeError(
-      `Expected metric to be accuracy or macro-f1 but received ${String(metric)}`,
+      `Expected metric to be one of ${METRICS.join(', ')} but received ${String(metric)}`,
     )
   }
   for (const split of ['train', 'dev', 'test'] as const) {
@@ -128,7 +136,9 @@ export function assembleTask(
       throw new RangeError(`The ${split} split of task "${name}" has no rows`)
   }
   const labels = settings.labels ? checkLabels(settings.labels) : labelsOf(splits.train)
-  if (labels.length < 2) {
+  const all = [...splits.train, ...(splits.dev ?? []), ...(splits.test ?? [])]
+  const ownLabels = labels.length === 0 && all.every(({ candidates }) => candidates)
+  if (labels.length < 2 && !ownLabels) {
     throw new RangeError(
       `Task "${name}" needs two labels or more, but its rows have only ${quoted(labels)}`,
     )
@@ -190,14 +200,32 @@ function checkExamples(
   labels: readonly string[],
 ): void {
   const known = new Set(labels)
-  examples.forEach(({ label, source }, i) => {
-    if (known.has(label)) return
+  examples.forEach((example, i) => {
+    const { label, source, candidates } = example
+    const fault =
+      known.has(label) || labels.length === 0
+        ? candidates && candidatesFault(label, candidates, known)
+        : `The label "${label}" is not one of ${quoted(labels)}`
+    if (fault === undefined) return
     const where = source ? `${source.file}:${source.line}` : `${split}[${i}]`
-    throw new LoptError(
-      'ERR_DATA',
-      `${where}: The label "${label}" is not one of ${quoted(labels)}`,
-    )
+    throw new LoptError('ERR_DATA', `${where}: ${fault}`)
   })
+}
+
+/** Why a row's own candidates do not do; undefined if they do. */
+function candidatesFault(
+  label: string,
+  candidates: readonly Candidate[],
+  known: ReadonlySet<string>,
+): string | undefined {
+  const other = candidates.find((one) => known.size > 0 && !known.has(one.label))
+  if (other)
+    return `A candidate has the label "${other.label}", which is none of the task's`
+  const words = candidates.map((one) => one.words)
+  const twice = words.find((one, i) => words.indexOf(one) !== i)
+  if (twice !== undefined) return `The candidate "${twice}" is there twice`
+  if (candidates.some((one) => one.label === label)) return undefined
+  return `The right answer "${label}" is not among the candidates ${quoted(words)}`
 }
 
 function heldOutCount(rows: number, fraction: number): number {

@@ -12,7 +12,15 @@ export {
 export { dataFileExtensions, readRows } from './readers/index.js'
 export { type ReaderLimits, readerLimits } from './readers/lines.js'
 export type { Row, RowOptions } from './readers/row.js'
-export type { Example, Metric, SplitName, Task, TaskSource } from './task.js'
+export {
+  type Candidate,
+  type Example,
+  METRICS,
+  type Metric,
+  type SplitName,
+  type Task,
+  type TaskSource,
+} from './task.js'
 export { fillTemplate, parseTemplate, type Template } from './template.js'
 export {
   type Encode,

@@ -1,15 +1,36 @@
 // What a task is: examples, a template, labels and their words. Data only; knows no model.
 
+/** What a row may be answered with: the words that are scored, and the label that they mean. */
+export interface Candidate {
+  readonly label: string
+  readonly words: string
+}
+
 /** One row: the values of the template's fields, and the label that is right for it. */
 export interface Example {
   readonly fields: Readonly<Record<string, string>>
   readonly label: string
+  /** Every label that is right, `label` among them, where there are several. */
+  readonly answers?: readonly string[]
+  /**
+   * What this row is answered with, in the place of the task's labels and their words. Several may mean
+   * one label; training teaches the first that means the right one.
+   */
+  readonly candidates?: readonly Candidate[]
+  /** Rows of one name are judged together: the answers to a question. */
+  readonly group?: string
   /** Where the row was read, for messages; absent when it did not come from a data file. */
   readonly source?: { readonly file: string; readonly line: number }
 }
 
-/** The figure that a task is judged by: its best checkpoint is the one with the highest. */
-export type Metric = 'accuracy' | 'macro-f1'
+/**
+ * The figures that a task may be judged by; its best checkpoint is the one with the highest.
+ * `f1a`: F1 of the last label over all rows, beside the share of groups that are all right (MultiRC).
+ * `answer-f1`: F1 over the words of answer and prediction, the best over the right answers (ReCoRD).
+ */
+export const METRICS = ['accuracy', 'macro-f1', 'f1a', 'answer-f1'] as const
+
+export type Metric = (typeof METRICS)[number]
 
 export type SplitName = 'train' | 'dev' | 'test'
 
@@ -37,7 +58,10 @@ export interface TaskSource {
 /** A classification task over text. */
 export interface Task {
   readonly name: string
-  /** Every label that a row may have, at least two, in the order in which scores are given. */
+  /**
+   * Every label that a row may have, at least two, in the order in which scores are given; none where
+   * each row has candidates with labels of its own.
+   */
   readonly labels: readonly string[]
   /** The text that the model reads, with `{field}` where a row's value goes. */
   readonly template: string

@@ -17,7 +17,10 @@ const VERSION = '1'
 
 const figures = z.object({
   accuracy: z.number(),
-  macroF1: z.number(),
+  macroF1: z.number().optional(),
+  f1a: z.number().optional(),
+  f1: z.number().optional(),
+  exactMatch: z.number().optional(),
   loss: z.number(),
 })
 

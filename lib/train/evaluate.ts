@@ -5,15 +5,13 @@ import {
   argmax,
   checkCount,
   type EncodedText,
-  encodeLabels,
-  encodeTexts,
+  encodeExamples,
   scoreTexts,
   type TextStore,
-  textLimit,
 } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import type { Example, LabelTokens, SplitName, Task } from '../task/index.js'
-import { classificationMetrics, type Metrics } from './metrics.js'
+import { type Metrics, taskMetrics } from './metrics.js'
 
 export interface EvaluateOptions {
   backbone: Backbone
@@ -35,7 +33,10 @@ export interface EvaluateOptions {
 
 export interface Evaluation extends Metrics {
   readonly labels: readonly string[]
-  /** Mean negative log-likelihood (nats) of the right label's tokens, over the whole vocabulary. */
+  /**
+   * Mean negative log-likelihood (nats) of the right label's tokens, over the whole vocabulary; of the
+   * likeliest where several are right.
+   */
   readonly loss: number
   /** The predicted label of each row, in the split's order. */
   readonly predictions: readonly string[]
@@ -55,10 +56,11 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   if (limit !== undefined) checkCount(limit, 'limit')
   checkRows(task, split)
   const examples = task[split].slice(0, limit)
-  const labels = encodeLabels(backbone, task)
-  const trained = prompt?.task?.maxLength
-  const tokens = textLimit(backbone, prompt, labels, { maxLength, trained })
-  const encoded = await encodeTexts(backbone, task.template, examples, tokens)
+  const limits = { maxLength, trained: prompt?.task?.maxLength }
+  const {
+    labels,
+    encoded: [encoded],
+  } = await encodeExamples(backbone, prompt, task, [examples] as const, limits)
   return await evaluateEncoded({
     backbone,
     prompt,
@@ -88,41 +90,51 @@ export async function evaluateEncoded(options: {
 }): Promise<Evaluation> {
   const { task, examples, encoded } = options
   const scores = await scoreTexts(options)
-  const expected = labelIndices(task, examples)
-  const predicted = scores.map(argmax)
-  const losses = scores.map((row, i) => -(row[expected[i] as number] as number))
+  const meanings = examples.map(({ candidates }) =>
+    candidates ? candidates.map(({ label }) => label) : task.labels,
+  )
+  const predictions = scores.map((row, i) => meanings[i]?.[argmax(row)] as string)
+  const losses = scores.map((row, i) => {
+    const { label, answers = [label] } = examples[i] as Example
+    const right = row.filter((_, n) => answers.includes(meanings[i]?.[n] as string))
+    return -right.reduce((best, score) => Math.max(best, score))
+  })
   return {
-    ...classificationMetrics(expected, predicted, task.labels.length),
+    ...taskMetrics(task, examples, predictions),
     labels: task.labels,
     loss: losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
-    predictions: predicted.map((i) => task.labels[i] as string),
+    predictions,
     examples: examples.length,
     truncated: encoded.filter((text) => text.truncated > 0).length,
   }
 }
 
-/** Index of each example's label among the task's. */
-export function labelIndices(task: Task, examples: readonly Example[]): number[] {
+/** Index of each example's right label, among the task's labels or its own candidates. */
+export function targetIndices(task: Task, examples: readonly Example[]): number[] {
   const index = new Map(task.labels.map((label, i) => [label, i]))
-  return examples.map(({ label }) => index.get(label) as number)
+  return examples.map(({ label, candidates }) =>
+    candidates
+      ? candidates.findIndex((candidate) => candidate.label === label)
+      : (index.get(label) as number),
+  )
 }
 
-/** The figures of always answering with the training split's most frequent label. */
+/**
+ * The figures of always answering with the training split's most frequent label; undefined for a task
+ * whose rows have labels of their own.
+ */
 export function evaluateMajority(
   task: Task,
   split: SplitName = 'test',
-): Metrics & { label: string } {
+): (Metrics & { label: string }) | undefined {
   checkRows(task, split)
+  if (task.labels.length === 0) return undefined
   const counts = task.labels.map(
     (label) => task.train.filter((example) => example.label === label).length,
   )
-  const majority = argmax(counts)
-  const expected = labelIndices(task, task[split])
-  const predicted = expected.map(() => majority)
-  return {
-    ...classificationMetrics(expected, predicted, task.labels.length),
-    label: task.labels[majority] as string,
-  }
+  const label = task.labels[argmax(counts)] as string
+  const predictions = task[split].map(() => label)
+  return { ...taskMetrics(task, task[split], predictions), label }
 }
 
 function checkRows(task: Task, split: SplitName): void {

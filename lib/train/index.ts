@@ -7,7 +7,7 @@ export {
   evaluateMajority,
 } from './evaluate.js'
 export type { Objective } from './loss.js'
-export type { Metrics } from './metrics.js'
+export type { Figures, Metrics } from './metrics.js'
 export { openRun } from './open-run.js'
 export type { ByName, OptimizerName } from './optimizer.js'
 export {

@@ -2,6 +2,7 @@
 
 import type { Backbone } from '../backbone/index.js'
 import {
+  candidateScores,
   labelLogProbabilities,
   labelScores,
   type PreparedPrompt,
@@ -17,7 +18,9 @@ export type Objective = (typeof OBJECTIVES)[number]
 /** A training example: ids of its text, index of its label. */
 export interface TrainingRow {
   readonly text: readonly number[]
+  /** Among the labels, or among the row's own candidates. */
   readonly label: number
+  readonly candidates?: readonly (readonly number[])[] | undefined
 }
 
 /**
@@ -34,20 +37,34 @@ export async function trainingLoss(
   labels: LabelTokens,
 ): Promise<Tensor> {
   if (objective === 'lm') {
-    const continued = rows.map(({ text, label }) => ({
+    const continued = rows.map(({ text, label, candidates = labels.ids }) => ({
       text,
-      labels: [labels.ids[label] as readonly number[]],
+      labels: [candidates[label] as readonly number[]],
     }))
     const each = await labelLogProbabilities(backbone, prepared, continued) // [M]
     return each.sum().div(-rows.length)
   }
-  const texts = rows.map(({ text }) => text)
-  // The labels' own logits are enough where each is one token: the softmax is among them alone.
-  const candidates = labels.singleToken ? verbalizerLogits : labelScores
-  const logits = await candidates(backbone, prepared, texts, labels) // [B, C]
+  const logits = await candidateLogits(backbone, prepared, rows, labels) // [B, C]
   const target = tensor(
     rows.map(({ label }) => label),
     { dtype: 'int64', device: backbone.device },
   )
   return crossEntropy(logits, target)
+}
+
+/** What the softmax among the candidates is of, [B, C]. */
+async function candidateLogits(
+  backbone: Backbone,
+  prepared: PreparedPrompt,
+  rows: readonly TrainingRow[],
+  labels: LabelTokens,
+): Promise<Tensor> {
+  if (rows.some(({ candidates }) => candidates !== undefined)) {
+    const own = rows.map(({ text, candidates = labels.ids }) => ({ text, candidates }))
+    return await candidateScores(backbone, prepared, own)
+  }
+  const texts = rows.map(({ text }) => text)
+  // The labels' own logits are enough where each is one token: the softmax is among them alone.
+  const scores = labels.singleToken ? verbalizerLogits : labelScores
+  return await scores(backbone, prepared, texts, labels)
 }

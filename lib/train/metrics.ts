@@ -1,12 +1,128 @@
-// Accuracy, macro-F1 and the confusion table. Knows labels only.
+// The figures of predictions: accuracy, macro-F1, the confusion table, and those over groups of rows.
+// Knows labels and no model.
 
-export interface Metrics {
+import type { Example, Metric, Task } from '../task/index.js'
+import { answerF1, isExactMatch } from './answers.js'
+
+/** Shares of 1; those that a task's metric does not ask for are absent. */
+export interface Figures {
   /** Share of rows predicted right. */
   readonly accuracy: number
   /** Mean of the labels' F1, each label counting the same; a label never right counts 0. */
-  readonly macroF1: number
+  readonly macroF1?: number
+  /** F1 of the last label over all rows. */
+  readonly f1a?: number
+  /** Words that prediction and answer share, as F1; mean over groups, the best of the right answers. */
+  readonly f1?: number
+  /** Share of the groups of which every row is right; of those whose answer is right to the word. */
+  readonly exactMatch?: number
+}
+
+const FIGURES = ['accuracy', 'macroF1', 'f1a', 'f1', 'exactMatch'] as const
+
+/** Which figure a metric is. */
+export const FIGURE_OF: Readonly<Record<Metric, keyof Figures>> = {
+  accuracy: 'accuracy',
+  'macro-f1': 'macroF1',
+  f1a: 'f1a',
+  'answer-f1': 'f1',
+}
+
+/** The figures that there are, and nothing else. */
+export function figuresOf(figures: Figures): Figures {
+  const there = FIGURES.filter((name) => figures[name] !== undefined)
+  const entries = there.map((name) => [name, figures[name]])
+  return Object.fromEntries(entries) as unknown as Figures
+}
+
+export interface Metrics extends Figures {
   /** `confusion[i][j]`: rows of label i predicted as label j, in the order of `labels`. */
   readonly confusion: readonly (readonly number[])[]
+}
+
+/** What a task's metric asks for, of a prediction an example. */
+export function taskMetrics(
+  task: Pick<Task, 'labels' | 'metric'>,
+  examples: readonly Example[],
+  predictions: readonly string[],
+): Metrics {
+  const { labels, metric } = task
+  if (metric === 'answer-f1') {
+    return { ...answerFigures(examples, predictions), confusion: [] }
+  }
+  if (labels.length === 0) {
+    const right = examples.filter((example, i) => isRight(example, predictions[i]))
+    return { accuracy: right.length / examples.length, confusion: [] }
+  }
+  const index = new Map(labels.map((label, i) => [label, i]))
+  const metrics = classificationMetrics(
+    examples.map(({ label }) => index.get(label) as number),
+    predictions.map((label) => index.get(label) as number),
+    labels.length,
+  )
+  if (metric !== 'f1a') return metrics
+  return {
+    ...metrics,
+    f1a: labelF1(metrics.confusion, labels.length - 1),
+    exactMatch: mean(
+      groups(examples).map((rows) =>
+        Number(rows.every((i) => isRight(examples[i] as Example, predictions[i]))),
+      ),
+    ),
+  }
+}
+
+/** Of the first row of each group: training rows of several answers have the same text. */
+function answerFigures(
+  examples: readonly Example[],
+  predictions: readonly string[],
+): Figures {
+  const firsts = groups(examples).map(([first]) => first as number)
+  const each = firsts.map((i) => {
+    const example = examples[i] as Example
+    const { label, answers = [label] } = example
+    const prediction = predictions[i] as string
+    return {
+      right: Number(isRight(example, prediction)),
+      f1: Math.max(...answers.map((answer) => answerF1(answer, prediction))),
+      exact: Number(answers.some((answer) => isExactMatch(answer, prediction))),
+    }
+  })
+  return {
+    accuracy: mean(each.map(({ right }) => right)),
+    f1: mean(each.map(({ f1 }) => f1)),
+    exactMatch: mean(each.map(({ exact }) => exact)),
+  }
+}
+
+function isRight(
+  { label, answers = [label] }: Example,
+  prediction: string | undefined,
+): boolean {
+  return prediction !== undefined && answers.includes(prediction)
+}
+
+/** Indices of the rows of each group; a row without one is a group by itself. */
+function groups(examples: readonly Example[]): number[][] {
+  const rows = new Map<string | number, number[]>()
+  examples.forEach(({ group }, i) => {
+    const same = rows.get(group ?? i)
+    if (same) same.push(i)
+    else rows.set(group ?? i, [i])
+  })
+  return [...rows.values()]
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}
+
+/** 2 TP / (2 TP + FP + FN), and TP + FN are its rows, TP + FP its predictions; 0 with neither. */
+function labelF1(confusion: Metrics['confusion'], label: number): number {
+  const rows = (confusion[label] ?? []).reduce((sum, n) => sum + n, 0)
+  const guesses = confusion.reduce((sum, counts) => sum + (counts[label] ?? 0), 0)
+  const right = confusion[label]?.[label] ?? 0
+  return rows + guesses === 0 ? 0 : (2 * right) / (rows + guesses)
 }
 
 /**
@@ -18,7 +134,7 @@ export function classificationMetrics(
   expected: readonly number[],
   predicted: readonly number[],
   labels: number,
-): Metrics {
+): Metrics & { macroF1: number } {
   const confusion = Array.from({ length: labels }, () =>
     new Array<number>(labels).fill(0),
   )
@@ -28,15 +144,10 @@ export function classificationMetrics(
     counts[guess] = (counts[guess] as number) + 1
   })
   const right = confusion.map((counts, i) => counts[i] as number)
-  const f1 = confusion.map((counts, i) => {
-    const rows = counts.reduce((sum, n) => sum + n, 0)
-    const guesses = confusion.reduce((sum, other) => sum + (other[i] as number), 0)
-    // 2 TP / (2 TP + FP + FN), and TP + FN = rows, TP + FP = guesses
-    return rows + guesses === 0 ? 0 : (2 * (right[i] as number)) / (rows + guesses)
-  })
+  const f1 = confusion.map((_, label) => labelF1(confusion, label))
   return {
     accuracy: right.reduce((sum, n) => sum + n, 0) / expected.length,
-    macroF1: f1.reduce((sum, value) => sum + value, 0) / labels,
+    macroF1: mean(f1),
     confusion,
   }
 }

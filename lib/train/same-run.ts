@@ -8,9 +8,7 @@ import type { Task } from '../task/index.js'
 export function rowsHash({ train, dev }: Task): string {
   const hash = createHash('sha256')
   for (const rows of [train, dev]) {
-    for (const { fields, label } of rows) {
-      hash.update(`${JSON.stringify([Object.entries(fields), label])}\n`)
-    }
+    for (const { source, ...row } of rows) hash.update(`${JSON.stringify(row)}\n`)
     hash.update('\n')
   }
   return hash.digest('hex')

@@ -7,6 +7,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import crc32c from 'crc-32/crc32c.js'
 import { LoptError } from '../errors.js'
+import { figuresOf } from './metrics.js'
 import type { TrainEvent } from './train.js'
 
 /** The numbers of an event, by tag; null for events that have none. */
@@ -25,15 +26,12 @@ export function scalarsOf(
     }
   }
   if (event.type === 'eval') {
-    const { step, split, loss, accuracy, macroF1 } = event
-    return {
-      step,
-      scalars: {
-        [`${split}/loss`]: loss,
-        [`${split}/accuracy`]: accuracy,
-        [`${split}/macro_f1`]: macroF1,
-      },
-    }
+    const { step, split, loss } = event
+    const figures = Object.entries(figuresOf(event)).map(([name, value]) => [
+      `${split}/${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`,
+      value,
+    ])
+    return { step, scalars: { [`${split}/loss`]: loss, ...Object.fromEntries(figures) } }
   }
   return null
 }

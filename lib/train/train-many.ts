@@ -4,19 +4,17 @@
 import type { CausalBackbone } from '../backbone/index.js'
 import { checkAborted, LoptError } from '../errors.js'
 import {
-  encodeLabels,
-  encodeTexts,
+  encodeExamples,
   isVectorsAlone,
   labelLogProbabilitiesOfMany,
   type ReuseOptions,
   TextStore,
-  textLimit,
 } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import type { Task } from '../task/index.js'
 import { clipGradNorm, type Tensor, tidy } from '../torch/index.js'
 import { batches } from './batches.js'
-import { labelIndices } from './evaluate.js'
+import { targetIndices } from './evaluate.js'
 import { createOptimizer, parameterGroups } from './optimizer.js'
 import { trainSettings } from './options.js'
 import { isSeenAgain } from './reuse.js'
@@ -76,10 +74,19 @@ export async function* trainMany(
     })
   })
   const settings = perPrompt[0] as (typeof perPrompt)[number]
-  const labels = encodeLabels(backbone, task)
-  const limit = textLimit(backbone, prompts[0] as Prompt, labels, settings)
-  const encoded = await encodeTexts(backbone, task.template, task.train, limit)
-  const expected = labelIndices(task, task.train)
+  const {
+    labels,
+    limit,
+    encoded: lists,
+  } = await encodeExamples(
+    backbone,
+    prompts[0] as Prompt,
+    task,
+    [task.train] as const,
+    settings,
+  )
+  const [encoded] = lists
+  const expected = targetIndices(task, task.train)
   for (const prompt of prompts) {
     prompt.task = {
       template: task.template,
@@ -88,9 +95,9 @@ export async function* trainMany(
       maxLength: limit,
     }
   }
-  const rows = encoded.map(({ ids }, i) => ({
+  const rows = encoded.map(({ ids, candidates = labels.ids }, i) => ({
     text: ids,
-    labels: [labels.ids[expected[i] as number] as readonly number[]],
+    labels: [candidates[expected[i] as number] as readonly number[]],
   }))
   const textStore = new TextStore(backbone, settings.reuse)
   if (isSeenAgain(encoded, settings)) textStore.plan(rows.map(({ text }) => text))

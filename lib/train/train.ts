@@ -3,20 +3,15 @@
 
 import { join } from 'node:path'
 import { LoptError } from '../errors.js'
-import {
-  backward,
-  encodeLabels,
-  encodeTexts,
-  preparePrompt,
-  textLimit,
-} from '../inference/index.js'
+import { backward, encodeExamples, preparePrompt } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import { clipGradNorm, deviceMemory, type Tensor, tidy } from '../torch/index.js'
 import { batches } from './batches.js'
 import type { RunState } from './checkpoint.js'
-import { evaluateEncoded, labelIndices } from './evaluate.js'
+import { evaluateEncoded, targetIndices } from './evaluate.js'
 import { promptLearner, weightsLearner } from './learner.js'
 import { type TrainingRow, trainingLoss } from './loss.js'
+import { FIGURE_OF, type Figures, figuresOf } from './metrics.js'
 import { createOptimizer, parameterGroups } from './optimizer.js'
 import { type TrainOptions, type TrainSettings, trainSettings } from './options.js'
 import { createTextStore, type Reuse } from './reuse.js'
@@ -55,32 +50,26 @@ export type TrainEvent =
       /** The most memory so far: of the process on a CPU, of the tensors on another device. */
       readonly peakMemoryBytes: number
     }
-  | {
+  | ({
       readonly type: 'eval'
       readonly step: number
       readonly split: 'dev'
-      readonly accuracy: number
-      readonly macroF1: number
       readonly loss: number
       /** Whether it is the best so far: with `out` it is saved by now. */
       readonly best: boolean
-    }
+    } & Figures)
   /** A checkpoint was written; not in the log. */
   | { readonly type: 'checkpoint'; readonly step: number; readonly path: string }
-  | {
+  /** With the figures of the kept prompt on dev, if there was an evaluation. */
+  | ({
       readonly type: 'done'
       readonly steps: number
       /** The step whose prompt was kept. */
       readonly bestStep: number
-      /** Of the kept prompt on dev; absent without an evaluation. */
-      readonly accuracy?: number
-      readonly macroF1?: number
       readonly seconds: number
       /** Where the prompt was saved, with `out`. */
       readonly path?: string
-    }
-
-type Figures = NonNullable<RunState['best']>
+    } & Partial<Figures>)
 
 /**
  * Trains a prompt on a frozen backbone, or weights of the backbone itself, and yields what happens. At
@@ -100,14 +89,21 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
     : promptLearner(options.prompt as Prompt)
   const { prompt, parameters } = learner
   const groups = parameterGroups(parameters, settings)
-  const labels = encodeLabels(backbone, task)
-  const limit = textLimit(backbone, prompt, labels, settings)
-  const encoded = await encodeTexts(backbone, task.template, task.train, limit)
   const devExamples = task.dev.slice(0, settings.evalLimit)
-  const dev = await encodeTexts(backbone, task.template, devExamples, limit)
-  const expected = labelIndices(task, task.train)
-  const rows = encoded.map(({ ids }, i): TrainingRow => {
-    return { text: ids, label: expected[i] as number }
+  const {
+    labels,
+    limit,
+    encoded: [encoded, dev],
+  } = await encodeExamples(
+    backbone,
+    prompt,
+    task,
+    [task.train, devExamples] as const,
+    settings,
+  )
+  const expected = targetIndices(task, task.train)
+  const rows = encoded.map(({ ids, candidates }, i): TrainingRow => {
+    return { text: ids, label: expected[i] as number, candidates }
   })
   learner.setTask({
     template: task.template,
@@ -132,7 +128,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
   }
   let done = 0
   let bestStep = 0
-  let bestFigures: Figures | undefined
+  let bestFigures: RunState['best']
   let secondsBefore = 0
   const started = performance.now()
   const seconds = () => secondsBefore + (performance.now() - started) / 1000
@@ -255,20 +251,17 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
         const isBest =
           bestFigures === undefined || isBetter(found, bestFigures, task.metric)
         if (isBest) {
-          const { accuracy, macroF1, loss } = found
-          bestFigures = { accuracy, macroF1, loss }
+          bestFigures = { ...figuresOf(found), loss: found.loss }
           bestStep = step
           await best.take()
           if (resultPath !== undefined) await learner.save(resultPath)
         }
-        const { accuracy, macroF1, loss: devLoss } = found
         yield* report(record, {
           type: 'eval',
           step,
           split: 'dev',
-          accuracy,
-          macroF1,
-          loss: devLoss,
+          ...figuresOf(found),
+          loss: found.loss,
           best: isBest,
         })
       }
@@ -288,10 +281,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       type: 'done',
       steps: settings.steps,
       bestStep,
-      ...(bestFigures && {
-        accuracy: bestFigures.accuracy,
-        macroF1: bestFigures.macroF1,
-      }),
+      ...(bestFigures && figuresOf(bestFigures)),
       seconds: seconds(),
       ...(resultPath && { path: resultPath }),
     }
@@ -377,11 +367,14 @@ function isCheckpointed(
 }
 
 function isBetter(
-  found: Figures,
-  best: Figures,
+  found: Figures & { loss: number },
+  best: Figures & { loss: number },
   metric: TrainOptions['task']['metric'],
 ): boolean {
-  const figure = metric === 'macro-f1' ? 'macroF1' : 'accuracy'
-  if (found[figure] !== best[figure]) return found[figure] > best[figure]
-  return found.loss < best.loss
+  // A task's metric is always among the figures of its evaluations.
+  const [now, before] = [found, best].map((one) => one[FIGURE_OF[metric]] as number) as [
+    number,
+    number,
+  ]
+  return now !== before ? now > before : found.loss < best.loss
 }

@@ -115,7 +115,7 @@ describe('createTask', () => {
     [
       'a metric that there is not',
       { metric: 'f1' as 'accuracy' },
-      'Expected metric to be accuracy or macro-f1 but received f1',
+      'Expected metric to be one of accuracy, macro-f1, f1a, answer-f1 but received f1',
     ],
   ])('refuses %s', (_, options, message) => {
     const create = () => createTask({ name: 't', train: rows(20), ...options })
