@@ -64,6 +64,8 @@ export {
   type Task,
   type TaskRow,
   type TaskSource,
+  type TemplateStyle,
+  taskNames,
 } from './task/index.js'
 export {
   type ByName,

@@ -89,16 +89,22 @@ async function run(
   values: OptionValues<typeof options>,
   context: Context,
 ): Promise<void> {
-  const { source, bundled } = taskSource(values)
+  const { source, named } = taskSource(values)
   await withBackbone(values, context, async (backbone) => {
     const { allowOtherBackbone } = values
     const prompt = loadPrompt(file, backbone, { allowOtherBackbone })
     try {
-      const rows = bundled ? {} : { testData: source, devFraction: 0 }
-      const task = await openTask(source, prompt, values, rows)
+      const rows = named ? {} : { testData: source, devFraction: 0 }
+      const task = await openTask(
+        source,
+        { backbone, trained: prompt },
+        values,
+        context,
+        rows,
+      )
       await checkFormat(backbone, prompt, task)
       const wanted = ranksOf(prompt, values.ranks)
-      const splits: SplitName[] = bundled ? ['dev', 'test'] : ['test']
+      const splits: SplitName[] = named ? ['dev', 'test'] : ['test']
       await compress({ backbone, prompt, task, splits, ranks: wanted }, values, context)
     } finally {
       prompt.dispose()

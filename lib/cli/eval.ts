@@ -105,15 +105,16 @@ async function run(
         'alone without a prompt',
     )
   }
-  const { source, bundled } = taskSource(values)
+  const { source, named } = taskSource(values)
   await withModel(values, context, async (backbone, prompt) => {
     // all rows of a data file are its test split, and where its labels come from
-    const rows = bundled ? {} : { testData: source, devFraction: 0 }
+    const rows = named ? {} : { testData: source, devFraction: 0 }
     const weights =
       values.weights === undefined ? null : await loadWeights(values.weights, backbone)
-    const task = await openTask(source, prompt ?? weights, values, rows)
+    const trained = prompt ?? weights
+    const task = await openTask(source, { backbone, trained }, values, context, rows)
     await checkFormat(backbone, prompt, task)
-    const split = bundled ? values.split : 'test'
+    const split = named ? values.split : 'test'
     const { batchSize, fastPaths } = values
     const started = performance.now()
     const evaluation = await evaluate({
@@ -129,11 +130,11 @@ async function run(
     const majority = evaluateMajority(task, split)
     print(output, {
       task: task.name,
-      split: bundled ? split : null,
+      split: named ? split : null,
       method: prompt?.config.method ?? (weights ? 'fine-tune' : 'hard prompt'),
-      parameters: (prompt ?? weights)?.trainableParameters ?? 0,
+      parameters: trained?.trainableParameters ?? 0,
       evaluation,
-      majority: majority && { ...majority, from: bundled ? 'train' : 'data' },
+      majority: majority && { ...majority, from: named ? 'train' : 'data' },
       seconds: (performance.now() - started) / 1000,
     })
   })

@@ -11,9 +11,16 @@ import {
   loadTask,
   type Prompt,
   type Task,
+  taskNames,
 } from '../index.js'
 import { encodeExamples, type TextFormat } from '../inference/index.js'
-import { parseTemplate } from '../task/index.js'
+import {
+  parseTemplate,
+  SPLITS,
+  type Splits,
+  TEMPLATE_STYLES,
+  type TemplateStyle,
+} from '../task/index.js'
 import { parseDevice } from '../torch/index.js'
 import { showDownload } from './download-progress.js'
 import { asked, UsageError } from './failure.js'
@@ -79,13 +86,36 @@ export const promptOptions = {
   allowOtherBackbone: otherBackboneOption,
 }
 
+/** For tasks whose rows do not ship with the package. */
+const namedTaskOptions = {
+  dataDir: optional(
+    '--data-dir <dir>',
+    "the original files of a task's data set, such as RTE/train.jsonl",
+    path,
+    'the Hugging Face hub',
+  ),
+  templates: optional(
+    '--templates <style>',
+    `whose texts and label words: ${TEMPLATE_STYLES.join(', ')}`,
+    choice(TEMPLATE_STYLES),
+    "the prompt's; else gpt2, or dept for a T5",
+  ),
+  splits: optional(
+    '--splits <name>',
+    'research (dev and test by seed 42) or official',
+    choice(SPLITS),
+    'research',
+  ),
+}
+
 export const dataOptions = {
-  task: optional('--task <name>', `bundled task: ${bundledTaskNames.join(', ')}`, text),
+  task: optional('--task <name>', `task by name: ${taskNames.join(', ')}`, text),
   data: optional(
     '--data <file>',
-    'own rows, with a label each: .jsonl, .csv or .tsv',
+    'own rows, with a label each: .jsonl, .csv, .tsv or .parquet',
     path,
   ),
+  ...namedTaskOptions,
 }
 
 /** `--template`, with what counts without it. */
@@ -166,37 +196,66 @@ export async function checkFormat(
   })
 }
 
-/** Either a bundled task's name or a data file, and not both. */
-export function taskSource(options: {
-  task: string | undefined
-  data: string | undefined
-}): {
+interface TaskValues {
+  readonly task: string | undefined
+  readonly data: string | undefined
+  readonly dataDir: string | undefined
+  readonly templates: TemplateStyle | undefined
+  readonly splits: Splits | undefined
+}
+
+/** Either a task's name or a data file, and not both. */
+export function taskSource(options: TaskValues): {
   source: string
-  bundled: boolean
+  named: boolean
 } {
   const { task, data } = options
   if (task !== undefined && data !== undefined) {
     throw new UsageError('Give either --task or --data, not both')
   }
+  const ships = task === undefined || bundledTaskNames.includes(task)
+  const flags = {
+    dataDir: '--data-dir',
+    templates: '--templates',
+    splits: '--splits',
+  } as const
+  for (const name of Object.keys(flags) as (keyof typeof flags)[]) {
+    if (!ships || options[name] === undefined) continue
+    throw new UsageError(
+      `${flags[name]} has no meaning with ${task === undefined ? '--data' : `--task ${task}`}`,
+    )
+  }
   if (data !== undefined) {
-    // a file that has a bundled task's name is not that task
-    return {
-      source: bundledTaskNames.includes(data) ? `./${data}` : data,
-      bundled: false,
-    }
+    // a file that has a task's name is not that task
+    return { source: taskNames.includes(data) ? `./${data}` : data, named: false }
   }
   if (task === undefined) {
     throw new UsageError(
-      `Give --data FILE, or --task NAME with one of ${bundledTaskNames.join(', ')}`,
+      `Give --data FILE, or --task NAME with one of ${taskNames.join(', ')}`,
     )
   }
-  if (!bundledTaskNames.includes(task)) {
+  if (!taskNames.includes(task)) {
     throw new UsageError(
-      `There is no bundled task ${JSON.stringify(task)}: Expected ${bundledTaskNames.join(' or ')}; ` +
+      `There is no task ${JSON.stringify(task)}: Expected one of ${taskNames.join(', ')}; ` +
         'for a data file use --data',
     )
   }
-  return { source: task, bundled: true }
+  return { source: task, named: true }
+}
+
+/** `loadTask`, with what the command line says of a task by name, and its download shown. */
+export async function loadTaskOf(
+  source: string,
+  { dataDir, templates, splits }: TaskValues,
+  backbone: Backbone,
+  { output, signal }: Context,
+  options: LoadTaskOptions,
+): Promise<Task> {
+  const download = showDownload(output)
+  const named = { folder: dataDir, templates, splits, backbone, signal }
+  return await asked(() =>
+    loadTask(source, { ...options, ...named, onDownload: download.event }),
+  ).finally(() => download.stop())
 }
 
 /** Something that says what it was trained for: a prompt, or fine-tuned weights. */
@@ -205,13 +264,18 @@ type Trained = Pick<Prompt, 'task'>
 /** Loads it, with what the prompt was trained for where the command line does not say. */
 export async function openTask(
   source: string,
-  prompt: Trained | null,
-  given: Pick<LoadTaskOptions, 'template' | 'labels'>,
+  { backbone, trained }: { backbone: Backbone; trained: Trained | null },
+  given: TaskValues & Pick<LoadTaskOptions, 'template' | 'labels'>,
+  context: Context,
   more: LoadTaskOptions = {},
 ): Promise<Task> {
-  const template = given.template ?? prompt?.task?.template
-  const labels = labelsAndWords(given.labels, prompt)
-  return await asked(() => loadTask(source, { ...more, template, ...labels }))
+  const template =
+    given.template ??
+    (given.templates === undefined ? trained?.task?.template : undefined)
+  const labels =
+    given.templates === undefined ? labelsAndWords(given.labels, trained) : {}
+  const options = { ...more, template, ...labels }
+  return await loadTaskOf(source, given, backbone, context, options)
 }
 
 /** Labels from the command line stand for themselves; a prompt file has its labels' words. */

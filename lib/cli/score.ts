@@ -2,37 +2,56 @@
 // prints, and leaves the rest to `score`.
 
 import type { Command } from 'commander'
-import { type Prompt, type Score, score, type TextFormat } from '../index.js'
-import { completeVerbalizer, parseTemplate, type Row, readRows } from '../task/index.js'
+import {
+  type Example,
+  type Prompt,
+  type Score,
+  type SplitName,
+  score,
+  type Task,
+  type TextFormat,
+} from '../index.js'
+import { completeVerbalizer, parseTemplate, readRows } from '../task/index.js'
 import { asked, UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import {
   backboneOptions,
   batchOptions,
   checkFormat,
+  dataOptions,
   labelsAndWords,
   labelsOption,
+  openTask,
   promptOptions,
+  taskSource,
   templateOption,
   withModel,
 } from './model-options.js'
 import {
   addCommand,
+  choice,
   jsonOption,
   type OptionValues,
+  optional,
   optionValues,
   path,
-  required,
 } from './options.js'
 import { count, type Output, oneLine, percent } from './output.js'
 
 const options = {
   ...backboneOptions,
   ...promptOptions,
-  data: required(
+  ...dataOptions,
+  data: optional(
     '--data <file>',
-    'rows to score: .jsonl, .csv or .tsv; labels may be left out',
+    'rows to score: .jsonl, .csv, .tsv or .parquet; labels may be left out',
     path,
+  ),
+  split: optional(
+    '--split <name>',
+    'of --task: train, dev or test',
+    choice(['train', 'dev', 'test']),
+    'test',
   ),
   template: templateOption("the prompt file's"),
   labels: labelsOption("the prompt file's"),
@@ -65,29 +84,63 @@ async function run(
   context: Context,
 ): Promise<void> {
   const { output, signal } = context
-  const { data, batchSize, fastPaths } = values
+  const { batchSize, fastPaths } = values
+  const { source, named } = taskSource(values)
+  if (!named && values.split !== undefined) {
+    throw new UsageError('--split has no meaning with --data: all rows of the file count')
+  }
   await withModel(values, context, async (backbone, prompt) => {
-    const task = await asked(() => formatOf(values, prompt))
-    await checkFormat(backbone, prompt, task)
-    const { fields } = parseTemplate(task.template)
-    const report = createReport(output, task.labels)
-    for await (const rows of chunks(readRows(data, { fields, label: 'optional' }))) {
+    const model = { backbone, trained: prompt }
+    const task = named ? await openTask(source, model, values, context) : undefined
+    const format = task ?? (await asked(() => formatOf(values, prompt)))
+    await checkFormat(backbone, prompt, format)
+    const rows = task ? rowsOf(task, values.split ?? 'test') : rowsOfFile(source, format)
+    const report = createReport(output, task ? ownLabels(task) : format.labels)
+    for await (const some of chunks(rows)) {
       const scores = await score({
-        backbone,
-        prompt,
-        task,
-        texts: rows.map((row) => row.fields),
-        sources: rows.map(({ line }) => ({ file: data, line })),
-        batchSize,
-        fastPaths,
-        signal,
+        ...{ backbone, prompt, task: format, batchSize, fastPaths, signal },
+        texts: some.map(({ fields }) => fields),
+        candidates: some.map(({ candidates }) => candidates),
+        sources: some.map(({ source }) => source),
       })
-      rows.forEach((row, i) => {
+      some.forEach((row, i) => {
         report.row(row, scores[i] as Score)
       })
     }
     report.end()
   })
+}
+
+interface ScoredRow {
+  readonly fields: Example['fields']
+  readonly answers: readonly string[]
+  readonly candidates?: Example['candidates'] | undefined
+  readonly source: NonNullable<Example['source']>
+}
+
+async function* rowsOfFile(
+  file: string,
+  { template }: TextFormat,
+): AsyncGenerator<ScoredRow> {
+  const { fields } = parseTemplate(template)
+  for await (const row of readRows(file, { fields, label: 'optional' })) {
+    const answers = row.label === undefined ? [] : [row.label]
+    yield { fields: row.fields, answers, source: { file, line: row.line } }
+  }
+}
+
+async function* rowsOf(task: Task, split: SplitName): AsyncGenerator<ScoredRow> {
+  for (const [i, example] of task[split].entries()) {
+    const { fields, label, answers = [label], candidates } = example
+    const source = example.source ?? { file: `${task.name} ${split}`, line: i + 1 }
+    yield { fields, answers, candidates, source }
+  }
+}
+
+/** The columns of scores: none where rows have candidates of their own. */
+function ownLabels({ labels, train, dev, test }: Task): readonly string[] {
+  const own = [train, dev, test].some(([first]) => first?.candidates !== undefined)
+  return own ? [] : labels
 }
 
 function formatOf(
@@ -106,8 +159,8 @@ function formatOf(
   return { template, labels, verbalizer: completeVerbalizer(labels, verbalizer) }
 }
 
-async function* chunks(rows: AsyncIterable<Row>): AsyncGenerator<Row[]> {
-  let chunk: Row[] = []
+async function* chunks(rows: AsyncIterable<ScoredRow>): AsyncGenerator<ScoredRow[]> {
+  let chunk: ScoredRow[] = []
   for await (const row of rows) {
     chunk.push(row)
     if (chunk.length < ROWS_AT_ONCE) continue
@@ -119,7 +172,7 @@ async function* chunks(rows: AsyncIterable<Row>): AsyncGenerator<Row[]> {
 
 /** Prints rows as they come, and what can be said of all of them at the end. */
 function createReport(output: Output, labels: readonly string[]) {
-  const widths = labels.map((label) => Math.max(label.length, 8))
+  const widths = [...labels, 'score'].map((label) => Math.max(label.length, 8))
   const longest = Math.max('prediction'.length, ...labels.map((label) => label.length))
   const line = (
     row: string,
@@ -136,16 +189,21 @@ function createReport(output: Output, labels: readonly string[]) {
   let truncated = 0
   let labelled = 0
   let right = 0
-  if (!output.json) output.print(line('row', 'prediction', labels, 'text'))
+  const columns = labels.length > 0 ? labels : ['score']
+  if (!output.json) output.print(line('row', 'prediction', columns, 'text'))
   return {
-    row({ fields, label }: Row, { scores, prediction, truncated: cut }: Score) {
+    row({ fields, answers }: ScoredRow, { scores, prediction, truncated: cut }: Score) {
       const row = index++
       if (cut > 0) truncated += 1
-      if (label !== undefined) labelled += 1
-      if (label === prediction) right += 1
+      if (answers.length > 0) labelled += 1
+      if (answers.includes(prediction)) right += 1
       output.event({ row, scores, prediction })
       if (output.json) return
-      const figures = labels.map((name) => (scores[name] ?? Number.NaN).toFixed(4))
+      const values =
+        labels.length > 0
+          ? labels.map((name) => scores[name] ?? Number.NaN)
+          : [Math.max(...Object.values(scores))]
+      const figures = values.map((value) => value.toFixed(4))
       const shown = oneLine(Object.values(fields).join(' | '), 60)
       output.print(line(String(row), prediction, figures, shown))
     },

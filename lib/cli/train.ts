@@ -6,7 +6,6 @@ import {
   type Backbone,
   createPrompt,
   LoptError,
-  loadTask,
   type MethodName,
   openRun,
   type Prompt,
@@ -19,7 +18,7 @@ import { METHODS } from '../prompt/methods/index.js'
 import { showDownload } from './download-progress.js'
 import { asked, askedEvents, UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
-import { taskSource, withBackbone } from './model-options.js'
+import { loadTaskOf, taskSource, withBackbone } from './model-options.js'
 import { addCommand, optionValues } from './options.js'
 import { type Progress, showProgress } from './progress.js'
 import { type FileSettings, takeConfig } from './train-config.js'
@@ -77,18 +76,21 @@ async function begin(
   if (source === undefined) {
     throw new UsageError("required option '--backbone <source>' not specified")
   }
-  const task = await openTrainingTask(values)
+  const rows = taskSource(values).source
   await withBackbone({ ...values, backbone: source }, context, async (backbone) => {
-    const { method, trainable = /./ } = values
+    const { method, trainable = /./, template, seed, evalData } = values
+    // the backbone's kind chooses a task's texts
+    const from = { template, seed, evalData }
+    const task = await loadTaskOf(rows, values, backbone, context, from)
+    const settings = { ...inFile, ...settingsOf(values), backbone, task }
     if (method === FINE_TUNE) {
       const weights = await asked(() => selectWeights(backbone, trainable))
-      await run({ ...settingsOf(values), backbone, weights, task }, context)
+      await run({ ...settings, weights }, context)
       return
     }
     const prompt = await asked(() => createStart({ ...values, method }, backbone, task))
     try {
-      const options = { ...inFile, ...settingsOf(values), backbone, prompt, task }
-      await run(options, context)
+      await run({ ...settings, prompt }, context)
     } finally {
       prompt.dispose()
     }
@@ -243,10 +245,4 @@ function checkMeaning(values: Options, given: (name: keyof Options) => boolean):
     refuse('reuseHalf', '--reuse-half', `--placement ${placement}`)
   }
   if (values.data === undefined) refuse('evalData', '--eval-data', '--task')
-}
-
-async function openTrainingTask(values: Options): Promise<Task> {
-  const { source } = taskSource(values)
-  const { template, seed, evalData } = values
-  return await asked(() => loadTask(source, { template, seed, evalData }))
 }

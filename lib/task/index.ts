@@ -1,7 +1,16 @@
 // Public exports of the task layer.
 
 export { type CreateTaskOptions, createTask, type TaskRow } from './create-task.js'
-export { type BundledTask, bundledTaskNames, bundledTasks } from './datasets/index.js'
+export {
+  type BundledTask,
+  bundledTaskNames,
+  bundledTasks,
+  SPLITS,
+  type Splits,
+  TEMPLATE_STYLES,
+  type TemplateStyle,
+  taskNames,
+} from './datasets/index.js'
 export { createTextFinder, normaliseText, type TextFinder } from './datasets/normalise.js'
 export {
   type LoadTaskOptions,

@@ -3,8 +3,15 @@
 import { resolve } from 'node:path'
 import { LoptError } from '../errors.js'
 import { assembleTask, type HoldOut, type TaskSettings } from './create-task.js'
-import { bundledTaskNames, bundledTasks, readBundledTask } from './datasets/index.js'
-import { isDataFileName, readRows } from './readers/index.js'
+import {
+  bundledTasks,
+  loadNamedTask,
+  type NamedTaskOptions,
+  namedTasks,
+  readBundledTask,
+  taskNames,
+} from './datasets/index.js'
+import { dataFileExtensions, isDataFileName, readRows } from './readers/index.js'
 import type { ReaderLimits } from './readers/lines.js'
 import type { Example, Task } from './task.js'
 import { parseTemplate } from './template.js'
@@ -18,7 +25,11 @@ export interface ReadExamplesOptions {
   limits?: Partial<ReaderLimits>
 }
 
-export interface LoadTaskOptions extends TaskSettings, HoldOut, ReadExamplesOptions {
+export interface LoadTaskOptions
+  extends TaskSettings,
+    HoldOut,
+    ReadExamplesOptions,
+    NamedTaskOptions {
   /** A data file for `dev`; without it a part of the rows is held out: see `Task.heldOut`. */
   evalData?: string
   /** A data file for `test`. */
@@ -26,11 +37,14 @@ export interface LoadTaskOptions extends TaskSettings, HoldOut, ReadExamplesOpti
 }
 
 /**
- * Loads a task: a bundled one (`spam`, `topics`) by name, or the rows of a data file (`.jsonl`,
- * `.csv`, `.tsv`), of which a part is held out if there is no `evalData`.
+ * Loads a task: a bundled one (`spam`, `topics`) or one of the literature (`sst2`, `agnews`, SuperGLUE's
+ * `boolq`, `cb`, `copa`, `multirc`, `record`, `rte`, `wic`, `wsc`) by name, or the rows of a data file
+ * (`.jsonl`, `.csv`, `.tsv`, `.parquet`), of which a part is held out if there is no `evalData`.
  *
  * A bundled task has its own splits, and takes `template`, `labels` (another order), `verbalizer`,
- * `metric`, `seed` and `limit`. A file that has a bundled task's name is `./spam.jsonl` to it.
+ * `metric`, `seed` and `limit`. A task of the literature comes from the Hugging Face hub by way of the
+ * standard cache, or from a `folder` of its original files, and takes `templates` (or the `backbone` that
+ * chooses them) and `splits` as well. A file that has a bundled task's name is `./spam.jsonl` to it.
  *
  * @throws RangeError for a name that is neither, and as `createTask`; LoptError as `readRows`.
  */
@@ -43,10 +57,17 @@ export async function loadTask(
       `Expected a task's name or a data file but received ${typeof nameOrFile}`,
     )
   }
+  if (Object.hasOwn(namedTasks, nameOrFile)) {
+    refuse(nameOrFile, options, ofFiles, 'has its own dev and test rows', 'data files')
+    const named = namedTasks[nameOrFile] as (typeof namedTasks)[string]
+    checkFields(nameOrFile, named.fields, options.template)
+    return await loadNamedTask(named, options)
+  }
+  refuse(nameOrFile, options, ofNamed, 'has no such choice', 'tasks of the literature')
   if (Object.hasOwn(bundledTasks, nameOrFile)) return loadBundledTask(nameOrFile, options)
   if (!isDataFileName(nameOrFile)) {
     throw new RangeError(
-      `Expected a task's name (${bundledTaskNames.join(', ')}) or a data file (.jsonl, .csv, .tsv) ` +
+      `Expected a task's name (${taskNames.join(', ')}) or a data file (${dataFileExtensions.join(', ')}) ` +
         `but received ${JSON.stringify(nameOrFile)}`,
     )
   }
@@ -93,24 +114,10 @@ export async function readExamples(
 }
 
 async function loadBundledTask(name: string, options: LoadTaskOptions): Promise<Task> {
-  for (const option of ['evalData', 'testData', 'devFraction', 'labelField'] as const) {
-    if (options[option] !== undefined) {
-      throw new RangeError(
-        `The task "${name}" has its own dev and test rows: ${option} is for data files`,
-      )
-    }
-  }
+  refuse(name, options, ofFiles, 'has its own dev and test rows', 'data files')
   const bundled = bundledTasks[name as keyof typeof bundledTasks]
   const template = options.template ?? bundled.template
-  const missing = parseTemplate(template).fields.filter(
-    (field) => !bundled.fields.includes(field),
-  )
-  if (missing.length > 0) {
-    throw new LoptError(
-      'ERR_DATA',
-      `The rows of the task "${name}" have no field ${quoted(missing)}; they have ${quoted(bundled.fields)}`,
-    )
-  }
+  checkFields(name, bundled.fields, template)
   const settings = {
     ...options,
     template,
@@ -118,4 +125,38 @@ async function loadBundledTask(name: string, options: LoadTaskOptions): Promise<
     metric: options.metric ?? bundled.metric,
   }
   return assembleTask(name, await readBundledTask(bundled), settings, { task: name })
+}
+
+type OptionName = keyof LoadTaskOptions
+
+const ofFiles = ['evalData', 'testData', 'devFraction', 'labelField'] as const
+const ofNamed = ['folder', 'revision', 'templates', 'splits'] as const
+
+/** An option that would change nothing is a misunderstanding. */
+function refuse(
+  name: string,
+  options: LoadTaskOptions,
+  unwanted: readonly OptionName[],
+  why: string,
+  whose: string,
+): void {
+  const given = unwanted.find((option) => options[option] !== undefined)
+  if (given === undefined) return
+  throw new RangeError(`The task "${name}" ${why}: ${given} is for ${whose}`)
+}
+
+function checkFields(
+  name: string,
+  fields: readonly string[],
+  template: string | undefined,
+): void {
+  if (template === undefined) return
+  const missing = parseTemplate(template).fields.filter(
+    (field) => !fields.includes(field),
+  )
+  if (missing.length === 0) return
+  throw new LoptError(
+    'ERR_DATA',
+    `The rows of the task "${name}" have no field ${quoted(missing)}; they have ${quoted(fields)}`,
+  )
 }

@@ -39,8 +39,14 @@ export type SplitName = 'train' | 'dev' | 'test'
  * itself enough to load it again. Neither `task` nor `data`: the rows were given in memory.
  */
 export interface TaskSource {
-  /** A bundled task's name. */
+  /** The task's name, if it is one that `loadTask` knows. */
   readonly task?: string
+  /** Of a task of the literature: where its rows came from, if not from the hub's main branch. */
+  readonly folder?: string
+  readonly revision?: string
+  /** And whose texts and splits it has. */
+  readonly templates?: string
+  readonly splits?: string
   /** Data files, as absolute paths: all rows or those to train on, and those of `dev` and `test`. */
   readonly data?: string
   readonly evalData?: string

@@ -13,6 +13,8 @@ export interface Delimiters {
   quote: string | null
   /** What separates columns, for messages. */
   called: string
+  /** The columns' names, where the file has no header row. */
+  header?: string[]
 }
 
 // Why csv-parse refuses a record, by its error codes.
@@ -47,7 +49,7 @@ export async function* readDelimited(
       return record
     },
   })
-  let header: string[] | undefined
+  let { header } = delimiters
   try {
     // a fault of either stream ends the other, and the loop below throws it
     const parsed = pipeline(Readable.from(text(file, limits)), parser, () => {})
@@ -65,7 +67,7 @@ export async function* readDelimited(
       if (record.length !== header.length) {
         throw new LoptError(
           'ERR_DATA',
-          `${file}:${line}: Expected ${header.length} columns, as in the header row, but received ` +
+          `${file}:${line}: Expected ${header.length} columns${delimiters.header ? '' : ', as in the header row,'} but received ` +
             `${record.length}; is there a ${called} inside a value?`,
         )
       }

@@ -5,6 +5,7 @@ import { LoptError } from '../../errors.js'
 import { readCsv } from './csv.js'
 import { type FileRecord, readJsonl } from './jsonl.js'
 import { type ReaderLimits, readerLimits } from './lines.js'
+import { readParquet } from './parquet.js'
 import { type Row, type RowOptions, rowOf } from './row.js'
 import { readTsv } from './tsv.js'
 
@@ -17,20 +18,20 @@ const readers: Record<
   '.json': readJsonl,
   '.csv': readCsv,
   '.tsv': readTsv,
+  '.parquet': readParquet,
 }
 
 /** The extensions that `readRows` knows. */
 export const dataFileExtensions: readonly string[] = Object.keys(readers)
 
-/** Whether a name looks like a data file's: it ends in an extension of one, or of a refused one. */
+/** Whether a name looks like a data file's: it ends in an extension of one. */
 export function isDataFileName(name: string): boolean {
-  const extension = extname(name).toLowerCase()
-  return Object.hasOwn(readers, extension) || extension === '.parquet'
+  return Object.hasOwn(readers, extname(name).toLowerCase())
 }
 
 /**
- * The rows of a data file: JSON Lines (`.jsonl`, `.ndjson`, `.json`), `.csv` or `.tsv`, the last
- * two with a header row. The file is streamed.
+ * The rows of a data file: JSON Lines (`.jsonl`, `.ndjson`, `.json`), `.parquet`, `.csv` or `.tsv`, the
+ * last two with a header row. The file is streamed.
  *
  * @throws LoptError `ERR_IO` if the file cannot be read; `ERR_UNSUPPORTED` for another extension;
  * `ERR_DATA`, beginning with `file:line: `, for a malformed line, an empty file, a missing field or
@@ -40,15 +41,23 @@ export async function* readRows(
   file: string,
   options: RowOptions & { limits?: Partial<ReaderLimits> } = {},
 ): AsyncGenerator<Row> {
-  const limits = { ...readerLimits, ...options.limits }
+  for await (const { record, line } of readRecords(file, options.limits)) {
+    yield rowOf(record, line, `${file}:${line}`, options)
+  }
+}
+
+/** The records of a data file as they stand in it, nested ones too. @throws LoptError as `readRows`. */
+export async function* readRecords(
+  file: string,
+  given: Partial<ReaderLimits> = {},
+): AsyncGenerator<FileRecord> {
+  const limits = { ...readerLimits, ...given }
   const extension = extname(file).toLowerCase()
   const reader = Object.hasOwn(readers, extension) ? readers[extension] : undefined
   if (reader === undefined) {
     throw new LoptError(
       'ERR_UNSUPPORTED',
-      extension === '.parquet'
-        ? `${file}: Parquet is not read yet; convert the file to JSON Lines, CSV or TSV`
-        : `${file}: Expected a data file that ends in ${dataFileExtensions.join(', ')}`,
+      `${file}: Expected a data file that ends in ${dataFileExtensions.join(', ')}`,
     )
   }
   let rows = 0
@@ -59,7 +68,7 @@ export async function* readRows(
         `${file}:${line}: The file has more than ${limits.rows} rows, and all are kept in memory; take a part of it`,
       )
     }
-    yield rowOf(record, line, `${file}:${line}`, options)
+    yield { record, line }
   }
   if (rows === 0) throw new LoptError('ERR_DATA', `${file}: The file has no rows`)
 }

@@ -71,7 +71,8 @@ export async function* readLines(
   }
 }
 
-async function checkFile(file: string, limits: ReaderLimits): Promise<void> {
+/** @throws LoptError `ERR_IO` unless it is a file, `ERR_DATA` for one that is too big. */
+export async function checkFile(file: string, limits: ReaderLimits): Promise<void> {
   const info = await stat(file).catch((error: unknown) => {
     throw cannotRead(file, error)
   })
@@ -120,7 +121,7 @@ function tooBig(file: string, limits: ReaderLimits): LoptError {
   )
 }
 
-function cannotRead(file: string, cause: unknown): LoptError {
+export function cannotRead(file: string, cause: unknown): LoptError {
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
   const reason =
     code === 'ENOENT'
