@@ -38,11 +38,15 @@ export interface HubServer {
   close(): Promise<void>
 }
 
-const REPOSITORY = 'org/tiny'
+const REPOSITORY = { id: 'org/tiny', type: 'model' } as const
 /** Files at least this large are LFS files: their etag is a SHA-256. */
 const LFS_BYTES = 100_000
 
-export async function startHub(files: Record<string, Buffer>): Promise<HubServer> {
+export async function startHub(
+  files: Record<string, Buffer>,
+  { id, type }: { id: string; type: 'model' | 'dataset' } = REPOSITORY,
+): Promise<HubServer> {
+  const place = type === 'dataset' ? `/datasets/${id}` : `/${id}`
   const requests: HubRequest[] = []
   const server = createServer((request, response) => answer(request, response))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -69,11 +73,11 @@ export async function startHub(files: Record<string, Buffer>): Promise<HubServer
       response.writeHead(fault.status, fault.headers).end('{}')
       return
     }
-    if (url === `/api/models/${REPOSITORY}/revision/main`) {
-      json(response, { _id: '1', id: REPOSITORY, sha: hub.commit, lastModified: 0 })
-    } else if (url === `/api/models/${REPOSITORY}/tree/${hub.commit}`) {
+    if (url === `/api/${type}s/${id}/revision/main`) {
+      json(response, { _id: '1', id, sha: hub.commit, lastModified: 0 })
+    } else if (url === `/api/${type}s/${id}/tree/${hub.commit}`) {
       json(response, Object.entries(files).map(listed))
-    } else if (url.startsWith(`/${REPOSITORY}/resolve/${hub.commit}/`)) {
+    } else if (url.startsWith(`${place}/resolve/${hub.commit}/`)) {
       const path = url.split(`${hub.commit}/`)[1] as string
       // As the hub sends large files elsewhere.
       const location = `http://localhost:${port}/content/${path}`
