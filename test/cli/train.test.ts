@@ -338,7 +338,7 @@ test.each([
   [[], 'Give --data FILE, or --task NAME with one of spam, topics'],
   [
     ['--task', 'rows.jsonl'],
-    'There is no bundled task "rows.jsonl": Expected spam or topics',
+    'There is no task "rows.jsonl": Expected one of spam, topics, sst2',
   ],
   [
     ['--task', 'spam', '--eval-data', 'x.jsonl'],
