@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { namedTasks } from '../../lib/task/datasets/index.js'
+import type { NamedTask } from '../../lib/task/datasets/named.js'
 import { torchOrder } from '../../lib/task/datasets/torch-order.js'
 import { type Example, loadTask, type Task } from '../../lib/task/index.js'
 import { Generator, randperm } from '../../lib/torch/index.js'
@@ -38,7 +39,7 @@ function bare(examples: readonly Example[]): object[] {
 
 describe('from the hub', () => {
   test.each(names)('%s has the rows of its original files', async (name) => {
-    const { repository } = namedTasks[name]?.hub as { repository: string }
+    const { repository } = (namedTasks[name] as NamedTask).hub
     const own = join(fixtures, 'hub', repository.split('/')[1] as string)
     const paths = readdirSync(own, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
