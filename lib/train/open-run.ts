@@ -5,7 +5,7 @@ import { type LoadBackboneOptions, loadBackbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { METHOD_NAMES, type MethodName, type PromptConfig } from '../prompt/index.js'
 import { Prompt, placed } from '../prompt/prompt.js'
-import { loadTask, type Task } from '../task/index.js'
+import { loadTask, METRICS, type Task } from '../task/index.js'
 import { tidy } from '../torch/index.js'
 import { readCheckpoint } from './checkpoint.js'
 import type { TrainOptions } from './options.js'
@@ -34,7 +34,7 @@ const stored = z.looseObject({
       .nullable(),
     template: z.string(),
     labels: z.record(z.string(), z.string()),
-    metric: z.enum(['accuracy', 'macro-f1']),
+    metric: z.enum(METRICS),
   }),
   training: z.looseObject({}),
 })
