@@ -344,7 +344,9 @@ async function* report(
 }
 
 function peakMemoryBytes(device: string): number {
-  if (device !== 'cpu') return deviceMemory(device).peakAllocated
+  // `meta` has shapes only.
+  const isApart = device !== 'cpu' && device !== 'meta'
+  if (isApart) return deviceMemory(device).peakAllocated
   return process.resourceUsage().maxRSS * 1024
 }
 

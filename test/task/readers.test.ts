@@ -246,14 +246,10 @@ describe('TSV', () => {
 })
 
 describe('a data file', () => {
-  it('is refused by name if it is Parquet or unknown', async () => {
-    expect(await failure(fileOf('.parquet', 'PAR1'))).toEqual([
-      'ERR_UNSUPPORTED',
-      'FILE: Parquet is not read yet; convert the file to JSON Lines, CSV or TSV',
-    ])
+  it('is refused by name if it is unknown', async () => {
     expect(await failure(fileOf('.xlsx', ''))).toEqual([
       'ERR_UNSUPPORTED',
-      'FILE: Expected a data file that ends in .jsonl, .ndjson, .json, .csv, .tsv',
+      'FILE: Expected a data file that ends in .jsonl, .ndjson, .json, .csv, .tsv, .parquet',
     ])
   })
 
