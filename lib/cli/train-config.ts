@@ -48,7 +48,7 @@ function apply(command: Command, settings: RunSettings, file: string): void {
   const rowsAreTyped = isTyped(command, 'task') || isTyped(command, 'data')
   const unnamed: readonly string[] = [...OF_SWEEPS, ...IN_FILES]
   const known = new Set(command.options.map((option) => option.attributeName()))
-  for (const [name, value] of Object.entries(settings)) {
+  for (const [name, value] of Object.entries(withReuseApart(settings))) {
     const key = OTHER_NAMES[name] ?? name
     if (isTyped(command, key) || unnamed.includes(name)) continue
     if (rowsAreTyped && ROWS.includes(name)) continue
@@ -56,6 +56,16 @@ function apply(command: Command, settings: RunSettings, file: string): void {
       throw new UsageError(`${file}: ${name}: \`lopt train\` has no such option`)
     }
     command.setOptionValueWithSource(key, value, 'config')
+  }
+}
+
+/** `reuse` is two options of the command. */
+function withReuseApart({ reuse, ...settings }: RunSettings): object {
+  const { budgetBytes, halfPrecision } = reuse ?? {}
+  return {
+    ...settings,
+    ...(budgetBytes !== undefined && { reuseBudget: budgetBytes / 2 ** 20 }),
+    ...(halfPrecision !== undefined && { reuseHalf: halfPrecision }),
   }
 }
 

@@ -8,7 +8,7 @@ import { LoptError } from '../errors.js'
 import { encodeLabels, textLimit } from '../inference/index.js'
 import { native, packageVersion } from '../native.js'
 import { createPrompt, type Prompt } from '../prompt/index.js'
-import { loadTask, type Task } from '../task/index.js'
+import { bundledTaskNames, loadTask, type Task } from '../task/index.js'
 import {
   type EvaluateOptions,
   evaluate,
@@ -39,13 +39,29 @@ type Figures = Pick<
   | 'trainableParameters'
 >
 
-/** Opens a task; all runs of a sweep have the same rows held out, whatever their seed. */
-export async function openTask(settings: RunSettings): Promise<Task> {
+/**
+ * Opens a task for a backbone, whose kind chooses the texts of a task of the literature; all runs of a
+ * sweep have the same rows held out, whatever their seed.
+ */
+export async function openTask(
+  settings: RunSettings,
+  backbone: Backbone,
+  signal: AbortSignal | undefined,
+): Promise<Task> {
   const { task, data, evalData, testData, template } = settings
-  return await loadTask((task ?? data) as string, {
-    ...(evalData === undefined ? {} : { evalData }),
-    ...(testData === undefined ? {} : { testData }),
-    ...(template === undefined ? {} : { template }),
+  const { dataDir: folder, templates, splits } = settings
+  const name = (task ?? data) as string
+  // Of other tasks it would change nothing, and is refused.
+  const kind = task !== undefined && !bundledTaskNames.includes(task) ? { backbone } : {}
+  return await loadTask(name, {
+    evalData,
+    testData,
+    template,
+    folder,
+    templates,
+    splits,
+    signal,
+    ...kind,
   })
 }
 
@@ -280,7 +296,7 @@ async function splitFigures(
 function promptOf(settings: RunSettings, { backbone, task }: Opened): Prompt {
   const trainOnly = new Set(Object.keys(trainFields.shape).filter((n) => n !== 'seed'))
   const none = new Set(
-    'backbone revision device dtype task data evalData testData template trainable'.split(
+    'backbone revision device dtype task data evalData testData template dataDir templates splits trainable'.split(
       ' ',
     ),
   )

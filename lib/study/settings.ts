@@ -10,6 +10,12 @@ import {
 } from '../prompt/index.js'
 import { METHODS } from '../prompt/methods/index.js'
 import { promptFields } from '../prompt/prompt.js'
+import {
+  SPLITS,
+  type Splits,
+  TEMPLATE_STYLES,
+  type TemplateStyle,
+} from '../task/index.js'
 import type { TrainOptions } from '../train/index.js'
 import { trainFields } from '../train/options.js'
 
@@ -40,6 +46,10 @@ export interface RunSettings
   evalData?: string
   testData?: string
   template?: string
+  /** Of a task of the literature: its original files, whose texts it has, and whose splits. */
+  dataDir?: string
+  templates?: TemplateStyle
+  splits?: Splits
   /** `hard`: the template alone; `majority`: the most frequent label of the training rows. */
   method?: RunMethod
   /** For `fine-tune`: a regular expression of the names of the weights to train, default all. */
@@ -64,6 +74,9 @@ export const SETTING_FIELDS = {
   evalData: text,
   testData: text,
   template: text,
+  dataDir: text,
+  templates: z.enum(TEMPLATE_STYLES),
+  splits: z.enum(SPLITS),
   method: z.enum(RUN_METHODS as [RunMethod, ...RunMethod[]]),
   ...withoutDefaults(prompt),
   length: count,
@@ -117,6 +130,9 @@ const OF_EVALUATION: readonly SettingName[] = [
   'evalData',
   'testData',
   'template',
+  'dataDir',
+  'templates',
+  'splits',
   'method',
   'maxLength',
   'batchSize',

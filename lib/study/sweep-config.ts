@@ -145,7 +145,7 @@ function checkWhole({ base, grid, tasks, select }: ReadSweepConfig, where: strin
 
 /** Settings whose paths are relative to a folder, with absolute ones. */
 export function withAbsolutePaths(settings: RunSettings, folder: string): RunSettings {
-  const absolute = (name: 'data' | 'evalData' | 'testData') => {
+  const absolute = (name: 'data' | 'evalData' | 'testData' | 'dataDir') => {
     const path = settings[name]
     return path === undefined ? {} : { [name]: resolve(folder, path) }
   }
@@ -154,6 +154,7 @@ export function withAbsolutePaths(settings: RunSettings, folder: string): RunSet
     ...settings,
     ...absolute('data'),
     ...absolute('evalData'),
+    ...absolute('dataDir'),
     ...absolute('testData'),
     // a model id has no dot before its slash
     ...(backbone && /^\.\.?[\\/]/.test(backbone)

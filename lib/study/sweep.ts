@@ -345,11 +345,15 @@ class Study {
   }
 
   async #task(settings: RunSettings): Promise<Task> {
-    const { task, data, evalData, testData, template } = settings
-    const key = JSON.stringify([task, data, evalData, testData, template])
+    const { task, data, evalData, testData, template, dataDir, templates, splits } =
+      settings
+    const key = JSON.stringify([
+      ...[task, data, evalData, testData, template],
+      ...[dataDir, templates, splits],
+    ])
     const open = this.#tasks.get(key)
     if (open) return open
-    const opened = await openTask(settings)
+    const opened = await openTask(settings, this.#backbone, this.#signal)
     this.#tasks.set(key, opened)
     return opened
   }

@@ -79,6 +79,10 @@ const runConfig = z.object({
       data: text.optional(),
       evalData: text.optional(),
       testData: text.optional(),
+      folder: text.optional(),
+      revision: text.optional(),
+      templates: text.optional(),
+      splits: text.optional(),
     }),
   }),
   training: z.record(z.string(), z.unknown()),
@@ -89,12 +93,14 @@ function ofRunFolder(config: z.infer<typeof runConfig>): RunSettings {
   const { start, rank, ...shape } = prompt
   const { out: _out, resume: _resume, ...trained } = training
   const init = start?.init ?? start?.file
+  const { folder: dataDir, revision: _revision, ...source } = task.source
   const settings = {
     backbone: backbone.source,
     dtype: backbone.dtype,
     device: backbone.device,
     template: task.template,
-    ...task.source,
+    ...source,
+    ...(dataDir === undefined ? {} : { dataDir }),
     ...shape,
     ...(rank > 0 ? { rank } : {}),
     ...(init === undefined ? {} : { init }),
