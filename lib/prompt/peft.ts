@@ -22,7 +22,7 @@ import {
   WEIGHTS_FILE,
 } from './peft-config.js'
 import type { Prompt } from './prompt.js'
-import { openTensors } from './prompt-file.js'
+import { openTensors } from './tensor-file.js'
 import { factorised, fullPrompt, vectorsOf } from './vectors.js'
 
 const TENSOR = 'prompt_embeddings'

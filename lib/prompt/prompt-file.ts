@@ -4,7 +4,6 @@ import { z } from 'zod'
 import { LoptError } from '../errors.js'
 import { packageVersion } from '../native.js'
 import {
-  openSafetensors,
   type SafetensorsFile,
   type Tensor,
   tidy,
@@ -16,6 +15,7 @@ import { METHOD_NAMES, METHODS } from './methods/index.js'
 import type { Factors, MethodName } from './methods/method.js'
 import { PLACEMENTS } from './placement.js'
 import { maxRank, sizesOf } from './settings.js'
+import { jsonText, openTensors } from './tensor-file.js'
 
 const VERSION = '1'
 
@@ -56,16 +56,7 @@ const metadata = z.object({
   head_size: size.optional(),
   backbone: z.string().optional(),
   template: z.string().optional(),
-  labels: z
-    .string()
-    .transform((text, context) => {
-      try {
-        return JSON.parse(text) as unknown
-      } catch {
-        context.addIssue('expected JSON')
-        return z.NEVER
-      }
-    })
+  labels: jsonText
     // none where each row of the task had its own
     .pipe(z.record(z.string(), z.string()))
     .optional(),
@@ -124,16 +115,6 @@ export function readPromptFile(path: string): StoredPrompt {
     return storedPrompt(path, file)
   } finally {
     file.dispose()
-  }
-}
-
-/** @throws LoptError `ERR_PROMPT_FILE` for a file that lies; `ERR_IO`. */
-export function openTensors(path: string): SafetensorsFile {
-  try {
-    return openSafetensors(path)
-  } catch (cause) {
-    if (!(cause instanceof LoptError) || cause.code !== 'ERR_MODEL_FILE') throw cause
-    throw new LoptError('ERR_PROMPT_FILE', cause.message, { cause })
   }
 }
 

@@ -4,9 +4,9 @@
 import { existsSync } from 'node:fs'
 import { z } from 'zod'
 import { LoptError } from '../errors.js'
+import { jsonText, openTensors } from '../prompt/tensor-file.js'
 import {
   type OptimizerState,
-  openSafetensors,
   type SafetensorsFile,
   type Tensor,
   tidy,
@@ -84,20 +84,11 @@ export async function writeCheckpoint(
   await writeSafetensors(path, named, { metadata })
 }
 
-const json = z.string().transform((text, context) => {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    context.addIssue('expected JSON')
-    return z.NEVER
-  }
-})
-
 const metadataSchema = z.object({
   format: z.literal('lopt-checkpoint'),
   version: z.literal(VERSION),
-  state: json.pipe(stateSchema),
-  optimizer: json.pipe(
+  state: jsonText.pipe(stateSchema),
+  optimizer: jsonText.pipe(
     z.object({
       kind: z.enum(['adam', 'adamw', 'sgd', 'adafactor']),
       groups: z.array(z.object({ options: z.looseObject({}), size: z.int().min(0) })),
@@ -115,20 +106,11 @@ export function readCheckpoint(path: string): Checkpoint {
   if (!existsSync(path)) {
     throw new LoptError('ERR_PROMPT_FILE', `There is no checkpoint ${path}`)
   }
-  const file = open(path)
+  const file = openTensors(path)
   try {
     return tidy(() => contentOf(path, file))
   } finally {
     file.dispose()
-  }
-}
-
-function open(path: string): SafetensorsFile {
-  try {
-    return openSafetensors(path)
-  } catch (cause) {
-    if (!(cause instanceof LoptError) || cause.code !== 'ERR_MODEL_FILE') throw cause
-    throw new LoptError('ERR_PROMPT_FILE', cause.message, { cause })
   }
 }
 

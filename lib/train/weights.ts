@@ -6,8 +6,8 @@ import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { packageVersion } from '../native.js'
 import type { PromptTask } from '../prompt/index.js'
+import { jsonText, openTensors } from '../prompt/tensor-file.js'
 import {
-  openSafetensors,
   type SafetensorsFile,
   type Tensor,
   tidy,
@@ -84,22 +84,13 @@ export async function saveWeights(path: string, weights: Weights): Promise<void>
   })
 }
 
-const json = z.string().transform((text, context) => {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    context.addIssue('expected JSON')
-    return z.NEVER
-  }
-})
-
 const metadata = z.object({
   format: z.literal('lopt-weights'),
   version: z.literal(VERSION),
   pattern: z.string().min(1),
   backbone: z.string(),
   template: z.string().optional(),
-  labels: json.pipe(z.record(z.string(), z.string())).optional(),
+  labels: jsonText.pipe(z.record(z.string(), z.string())).optional(),
   objective: z.enum(['lm', 'verbalizer']).optional(),
   max_length: z
     .string()
@@ -116,20 +107,11 @@ const metadata = z.object({
  *   backbone is then as it was.
  */
 export async function loadWeights(path: string, backbone: Backbone): Promise<Weights> {
-  const file = open(path)
+  const file = openTensors(path)
   try {
     return await tidy(() => putInto(path, file, backbone))
   } finally {
     file.dispose()
-  }
-}
-
-function open(path: string): SafetensorsFile {
-  try {
-    return openSafetensors(path)
-  } catch (cause) {
-    if (!(cause instanceof LoptError) || cause.code !== 'ERR_MODEL_FILE') throw cause
-    throw new LoptError('ERR_PROMPT_FILE', cause.message, { cause })
   }
 }
 
