@@ -5,7 +5,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createBackbone, loadTokenizer } from '../../dist/index.js'
-import { crossEntropy, Generator, rand, randint, tensor } from '../../dist/torch.js'
+import { crossEntropy, Generator, rand, randn, tensor } from '../../dist/torch.js'
 import { loadCorpus } from './corpus.mjs'
 import { log, pretrain } from './loop.mjs'
 import { pretrainingOptions } from './options.mjs'
@@ -14,8 +14,12 @@ import { END, PAD, sentinel, trainUnigram } from './unigram.mjs'
 
 const INPUTS = 128
 const WINDOW = windowFor(INPUTS)
-const PREFIX_WINDOW = 192
 const SPAN_SHARE = 2 / 3
+// Prefix language modelling on windows of many lengths with short targets: what follows depends on the
+// encoder's text most in its first tokens. Inputs are drawn log-uniformly.
+const PREFIX_INPUTS = [6, 112]
+const PREFIX_TARGETS = [8, 24]
+const HELD_OUT_PREFIX = { at: 96, targets: 24 }
 const CONFIG = {
   modelType: 't5',
   hiddenSize: 192,
@@ -24,19 +28,22 @@ const CONFIG = {
   innerSize: 448,
   layers: 3,
   decoderLayers: 3,
+  // The output as GPT-2's, whose start it has: T5's own scale is for embeddings of size 1.
+  scaleOutput: false,
+  // The decoder starts from the token that ends the encoder's text, as BART's does, and finds it there.
+  decoderStartTokenId: 1,
 }
 const WEIGHT_DECAY = 0.1
-const EMBEDDINGS = 'shared.weight'
-const EMBEDDING_SCALE = 0.3
-const OUTPUT_SCALE = 0.1
+const MATRIX_STD = 0.02
+const QUERY_SCALE = CONFIG.headSize ** -0.5
 const EVAL_BATCHES = 10
 
 const options = pretrainingOptions('scripts/pretrain/t5.mjs', {
   out: 'models/nano-t5',
   steps: 7500,
   batchSize: 16,
-  batchUnit: `windows of ${WINDOW} tokens, later of ${PREFIX_WINDOW},`,
-  lr: 0.05,
+  batchUnit: `windows of ${WINDOW} tokens, later as many tokens in shorter ones,`,
+  lr: 0.002,
 })
 const { work, batchSize, steps } = options
 
@@ -59,8 +66,8 @@ const [end] = idsOf(END)
 const sentinelIds = Array.from({ length: 100 }, (_, i) => idsOf(sentinel(i))[0])
 
 const backbone = await createBackbone(CONFIG, { seed: 0, tokenizer })
-const groups = await groupsOf(backbone.parameters())
-await startSmall(backbone.parameters())
+const groups = groupsOf(backbone.parameters())
+await startAsGpt2(backbone.parameters())
 await backbone.setTrainable(/.*/)
 
 await pretrain({
@@ -68,23 +75,22 @@ await pretrain({
   backbone,
   groups,
   stepLoss: (step, generator) => {
-    const spans = step < steps * SPAN_SHARE
-    const length = spans ? WINDOW : PREFIX_WINDOW
-    const room = corpus.train.length - length
-    const starts = randint(0, room, [batchSize], { generator }).toArray()
-    return batchLoss(corpus.train, starts, spans, generator)
+    const random = numbersOf(generator)
+    const pairs =
+      step < steps * SPAN_SHARE ? spanPairs(random) : prefixPairs(random, corpus.train)
+    return batchLoss(pairs)
   },
   // Always of the last task, so that the figures of all steps are of one kind.
   heldOutLoss: async () => {
-    const generator = new Generator({ seed: 2 })
-    const room = corpus.heldOut.length - PREFIX_WINDOW
+    const { at, targets } = HELD_OUT_PREFIX
+    const room = corpus.heldOut.length - at - targets
     let sum = 0
     for (let batch = 0; batch < EVAL_BATCHES; batch += 1) {
-      const starts = Array.from({ length: batchSize }, (_, i) =>
-        Math.floor((room * (batch * batchSize + i)) / (EVAL_BATCHES * batchSize)),
-      )
-      const loss = await batchLoss(corpus.heldOut, starts, false, generator)
-      sum += (await loss.read())[0]
+      const pairs = Array.from({ length: batchSize }, (_, i) => {
+        const share = (batch * batchSize + i) / (EVAL_BATCHES * batchSize)
+        return prefixPair(corpus.heldOut, Math.floor(room * share), at, targets)
+      })
+      sum += (await (await batchLoss(pairs)).read())[0]
     }
     return sum / EVAL_BATCHES
   },
@@ -95,56 +101,97 @@ function idsOf(token) {
 }
 
 /**
- * A matrix moves by a share of its own starting size at most, as Adam's steps do for GPT-2, whose
- * matrices all start alike: T5's start between 0.01 and 1. Norms do not decay.
+ * Queries are smaller than other matrices (T5's scores are not scaled), and relative positions have to
+ * reach sizes of several units, where the others stay below one: with the others' rate a head learns to
+ * look at the token before only after thousands of steps. Norms do not decay.
  */
-async function groupsOf(parameters) {
-  const groups = []
-  for (const [name, parameter] of parameters) {
-    const matrix = parameter.ndim === 2
-    let rate = 0.1
-    if (matrix) rate = (await parameter.square().mean().sqrt().read())[0]
-    if (name === EMBEDDINGS) rate *= EMBEDDING_SCALE
-    groups.push({ params: [parameter], rate, weightDecay: matrix ? WEIGHT_DECAY : 0 })
-  }
-  return groups
+function groupsOf(parameters) {
+  return [...parameters].map(([name, parameter]) => {
+    const isPositions = name.includes('relative_attention_bias')
+    const isMatrix = parameter.ndim === 2 && !isPositions
+    const ofMatrix = name.endsWith('.q.weight') ? QUERY_SCALE : 1
+    return {
+      params: [parameter],
+      rate: isPositions ? 10 : ofMatrix,
+      weightDecay: isMatrix ? WEIGHT_DECAY : 0,
+    }
+  })
 }
 
 /**
- * What a small model on small batches needs in order to leave the words' frequencies within hundreds
- * of steps, and T5's own start does not give:
- * - smaller embeddings, so that the tied output does not begin as a copy of the input;
- * - small outputs of every layer, so that the decoder begins as a function of its newest token;
- * - cross-attention whose queries are its keys, so that a token looks for itself (Trockman and Kolter
- *   2023, "Mimetic Initialization of Self-Attention Layers", start self-attention like this).
+ * GPT-2's start: small matrices, smaller ones where a layer ends, no preference of position. Besides,
+ * cross-attention's queries are its keys, so that a token looks for itself (Trockman and Kolter 2023,
+ * "Mimetic Initialization of Self-Attention Layers", start self-attention like this).
  */
-async function startSmall(parameters) {
+async function startAsGpt2(parameters) {
+  const generator = new Generator({ seed: 3 })
+  const layers = CONFIG.layers + CONFIG.decoderLayers
+  const stdOf = (name) => {
+    if (name.includes('relative_attention_bias')) return 0
+    if (/\.(o|wo)\.weight$/.test(name)) return MATRIX_STD / Math.sqrt(2 * layers)
+    return name.endsWith('.q.weight') ? MATRIX_STD * QUERY_SCALE : MATRIX_STD
+  }
   for (const [name, parameter] of parameters) {
-    if (name === EMBEDDINGS) await parameter.copy_(parameter.mul(EMBEDDING_SCALE))
-    if (/\.(o|wo)\.weight$/.test(name)) await parameter.copy_(parameter.mul(OUTPUT_SCALE))
-    if (name.endsWith('EncDecAttention.q.weight')) {
-      const key = parameters.get(name.replace('.q.', '.k.'))
-      await parameter.copy_(key.mul(CONFIG.headSize ** -0.5))
-    }
+    if (parameter.ndim !== 2) continue
+    const drawn = randn([...parameter.shape], { generator })
+    await parameter.copy_(drawn.mul(stdOf(name)))
+  }
+  for (const [name, parameter] of parameters) {
+    if (!name.endsWith('EncDecAttention.q.weight')) continue
+    const key = parameters.get(name.replace('.q.', '.k.'))
+    await parameter.copy_(key.mul(QUERY_SCALE))
   }
 }
 
-/** Mean cross-entropy in nats a target token. Every row of a batch has the same lengths. */
-async function batchLoss(ids, starts, spans, generator) {
-  const numbers = rand([4096], { generator }).data()
+/** Numbers in [0, 1), as many as are asked for. */
+function numbersOf(generator) {
+  let numbers = []
   let drawn = 0
-  const random = () => numbers[drawn++ % numbers.length]
-  const at = 1 + Math.floor(random() * (PREFIX_WINDOW - 1))
+  return () => {
+    if (drawn === numbers.length) {
+      numbers = rand([4096], { generator }).data()
+      drawn = 0
+    }
+    return numbers[drawn++]
+  }
+}
+
+function spanPairs(random) {
+  const room = corpus.train.length - WINDOW
   const sentinelId = (i) => sentinelIds[i]
-  const pairs = starts.map((start) => {
-    const window = Array.from(
-      ids.subarray(start, start + (spans ? WINDOW : PREFIX_WINDOW)),
-    )
-    return spans
-      ? corruptSpans(window, { random, sentinelId, end })
-      : splitPrefix(window, { at, end })
+  return Array.from({ length: batchSize }, () => {
+    const start = Math.floor(random() * room)
+    const window = Array.from(corpus.train.subarray(start, start + WINDOW))
+    return corruptSpans(window, { random, sentinelId, end })
   })
-  const shifted = pairs.map(({ target }) => [0, ...target.slice(0, -1)])
+}
+
+/** Every row of a batch has the same lengths. */
+function prefixPairs(random, ids) {
+  const [least, most] = PREFIX_INPUTS
+  const [shortest, longest] = PREFIX_TARGETS
+  const at = Math.round(least * (most / least) ** random())
+  const targets = shortest + Math.floor(random() * (longest - shortest + 1))
+  const rows = Math.floor((batchSize * WINDOW) / (at + targets))
+  const room = ids.length - at - targets
+  return Array.from({ length: rows }, () =>
+    prefixPair(ids, Math.floor(random() * room), at, targets),
+  )
+}
+
+/** Without an end behind the target: where a window stops, no text ends. */
+function prefixPair(ids, start, at, targets) {
+  const window = Array.from(ids.subarray(start, start + at + targets))
+  const { input, target } = splitPrefix(window, { at, end })
+  return { input, target: target.slice(0, -1) }
+}
+
+/** Mean cross-entropy in nats a target token. Every row of a batch has the same lengths. */
+async function batchLoss(pairs) {
+  const shifted = pairs.map(({ target }) => [
+    CONFIG.decoderStartTokenId,
+    ...target.slice(0, -1),
+  ])
   const encoded = await backbone.encode({
     x: await embed(pairs.map(({ input }) => input)),
   })
