@@ -13,12 +13,16 @@ export interface ReaderLimits {
   lineBytes: number
   /** Rows of a file. A row costs some hundred bytes of memory however short it is. */
   rows: number
+  /** Milliseconds, besides one second a MiB of the file, after which the decoding of a row group of Parquet
+   * is given up: a damaged file may have it loop for ever. Far above what a group takes. */
+  decodeMs: number
 }
 
 export const readerLimits: Readonly<ReaderLimits> = {
   fileBytes: 2 ** 30,
   lineBytes: 16 * 2 ** 20,
   rows: 5_000_000,
+  decodeMs: 20_000,
 }
 
 export interface Line {
