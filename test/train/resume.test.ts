@@ -12,11 +12,11 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import { createPrompt, METHOD_NAMES } from '../../lib/prompt/index.js'
-import { createTask } from '../../lib/task/index.js'
+import { createTask, loadTask } from '../../lib/task/index.js'
 import {
   openRun,
   selectWeights,
@@ -188,7 +188,6 @@ describe('openRun', () => {
   test('needs the folder alone', async () => {
     const data = join(folder, 'rows.jsonl')
     writeFileSync(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
-    const { loadTask } = await import('../../lib/task/index.js')
     const [whole, cut] = [join(folder, 'open whole'), join(folder, 'open cut')]
     const options = async () => {
       const labels = ['good', 'bad']
@@ -210,6 +209,33 @@ describe('openRun', () => {
     const changed = await openRun(cut)
     await expect(events(changed)).rejects.toMatchObject({ code: 'ERR_DATA' })
     changed.backbone.dispose()
+  })
+
+  test('finds a task of the literature in its folder again', async () => {
+    const [whole, cut] = [join(folder, 'rte whole'), join(folder, 'rte cut')]
+    const original = 'test/fixtures/datasets/original'
+    const options = async () => ({
+      ...SETTINGS,
+      // not what loadTask would choose for a GPT-2 by itself
+      task: await loadTask('rte', {
+        folder: original,
+        splits: 'official',
+        templates: 'dept',
+      }),
+      backbone,
+      prompt: small(backbone),
+    })
+    await events({ ...(await options()), out: whole })
+    const first = { ...(await options()), out: cut }
+    await events(first, (event) => event.type === 'step' && event.step === 7)
+    const opened = await openRun(cut)
+    expect(opened.task.source).toMatchObject({
+      ...{ task: 'rte', folder: resolve(original) },
+      ...{ splits: 'official', templates: 'dept' },
+    })
+    await events(opened)
+    expect(left(cut)).toEqual(left(whole))
+    opened.backbone.dispose()
   })
 
   test('refuses a folder that holds no run, and one whose rows were in memory', async () => {
