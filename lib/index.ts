@@ -81,6 +81,7 @@ export {
   type Objective,
   type OptimizerName,
   openRun,
+  type ProfileOptions,
   type Reuse,
   type Schedule,
   saveWeights,

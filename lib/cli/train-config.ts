@@ -77,6 +77,8 @@ function typed(command: Command): RunSettings {
     config: _config,
     out: _out,
     json: _json,
+    profile: _profile,
+    profileSteps: _profileSteps,
     ...settings
   } = Object.fromEntries(values.map(([key, value]) => [names.get(key) ?? key, value]))
   return settings as RunSettings

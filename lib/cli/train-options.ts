@@ -9,6 +9,7 @@ import type { MethodOption } from '../prompt/methods/method.js'
 import { OBJECTIVES } from '../train/loss.js'
 import { OPTIMIZERS } from '../train/optimizer.js'
 import { FINE_TUNING_RATE } from '../train/options.js'
+import { MOST_PROFILE_STEPS, PROFILE_STEPS } from '../train/profile.js'
 import { SCHEDULES } from '../train/schedule.js'
 import {
   backboneOptions,
@@ -236,6 +237,17 @@ const report = {
     'steps between checkpoints; 0: only when interrupted',
     integer(0),
     'as --eval-every',
+  ),
+  profile: optional(
+    '--profile <file>',
+    'Chrome trace to write: where the time of some steps goes; see docs/performance.md',
+    path,
+  ),
+  profileSteps: withDefault(
+    '--profile-steps <n>',
+    `steps that it shows, after a warm-up; ${MOST_PROFILE_STEPS} at most`,
+    integer(1),
+    PROFILE_STEPS,
   ),
   json: jsonOption,
 }

@@ -97,14 +97,15 @@ async function begin(
   })
 }
 
-async function resume({ out }: Options, context: Context): Promise<void> {
+async function resume(values: Options, context: Context): Promise<void> {
+  const { out } = values
   const download = showDownload(context.output)
   const { signal } = context
   const options = await openRun(out, { signal, onDownload: download.event }).finally(() =>
     download.stop(),
   )
   try {
-    await run(options, context)
+    await run({ ...options, ...profileOf(values) }, context)
   } finally {
     options.prompt?.dispose()
     options.backbone.dispose()
@@ -161,7 +162,12 @@ function settingsOf(values: Options) {
     evalEvery: values.evalEvery,
     checkpointEvery: values.checkpointEvery,
     out: values.out,
+    ...profileOf(values),
   }
+}
+
+function profileOf({ profile, profileSteps }: Options): Pick<TrainOptions, 'profile'> {
+  return profile === undefined ? {} : { profile: { path: profile, steps: profileSteps } }
 }
 
 async function run(
@@ -183,6 +189,8 @@ async function run(
         progress?.step(event.step, event.loss)
       } else if (event.type === 'eval') {
         output.note(evaluationLine(event))
+      } else if (event.type === 'profile') {
+        output.note(`trace of the steps up to ${event.step}: ${event.path}`)
       } else if (event.type === 'done') {
         progress?.stop()
         printResult(output, event, options)
@@ -203,7 +211,7 @@ async function run(
 function checkResumed(command: Command): void {
   const other = command.options.find((option) => {
     const name = option.attributeName()
-    const isOwn = ['resume', 'out', 'json'].includes(name)
+    const isOwn = ['resume', 'out', 'profile', 'profileSteps', 'json'].includes(name)
     return !isOwn && command.getOptionValueSource(name) === 'cli'
   })
   if (other === undefined) return
@@ -245,4 +253,7 @@ function checkMeaning(values: Options, given: (name: keyof Options) => boolean):
     refuse('reuseHalf', '--reuse-half', `--placement ${placement}`)
   }
   if (values.data === undefined) refuse('evalData', '--eval-data', '--task')
+  if (values.profile === undefined && given('profileSteps')) {
+    throw new UsageError('--profile-steps has no meaning without --profile')
+  }
 }

@@ -61,7 +61,7 @@ export type SettingName = keyof RunSettings & string
 const text = z.string().min(1)
 const count = z.int().min(1)
 const { method: _method, labels: _labels, seed: _seed, ...prompt } = promptFields.shape
-const { out: _out, resume: _resume, ...training } = trainFields.shape
+const { out: _out, resume: _resume, profile: _profile, ...training } = trainFields.shape
 
 /** What each setting may be. */
 export const SETTING_FIELDS = {

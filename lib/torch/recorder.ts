@@ -15,14 +15,16 @@ export type RecordedOp = NativeRecordedOp
  * the whole process, those of other environments too. Recording costs microseconds an op.
  *
  * @param options.inputs also keep the device, dtype and shape of each op's tensor inputs
- * @returns `dropped` counts the ops past the five millionth, which are not kept
+ * @returns `startMs` says when the ops' clock began, as `performance.now()`, to some microseconds; `dropped`
+ *   counts the ops past the five millionth, which are not kept
  * @throws RangeError while another recording goes on; what `fn` throws.
  */
 export async function recordOps<T>(
   fn: () => T | Promise<T>,
   { inputs = false }: { inputs?: boolean } = {},
-): Promise<{ value: T; ops: RecordedOp[]; dropped: number }> {
+): Promise<{ value: T; startMs: number; ops: RecordedOp[]; dropped: number }> {
   const addon = binding()
+  const startMs = performance.now()
   addon.recorderStart(inputs)
   let value: T
   try {
@@ -31,5 +33,5 @@ export async function recordOps<T>(
     addon.recorderStop()
     throw error
   }
-  return { value, ...addon.recorderStop() }
+  return { value, startMs, ...addon.recorderStop() }
 }

@@ -15,6 +15,7 @@ export {
   DEFAULT_LEARNING_RATES,
   type TrainOptions,
 } from './options.js'
+export type { ProfileOptions } from './profile.js'
 export type { Reuse } from './reuse.js'
 export type { Schedule } from './schedule.js'
 export { type TrainEvent, train } from './train.js'

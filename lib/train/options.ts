@@ -7,6 +7,12 @@ import type { MethodName, Prompt } from '../prompt/index.js'
 import type { Task } from '../task/index.js'
 import { OBJECTIVES, type Objective } from './loss.js'
 import { type ByName, OPTIMIZERS, type OptimizerName } from './optimizer.js'
+import {
+  MOST_PROFILE_STEPS,
+  PROFILE_STEPS,
+  PROFILE_WARMUP_STEPS,
+  type ProfileOptions,
+} from './profile.js'
 import { SCHEDULES, type Schedule } from './schedule.js'
 import type { Weights } from './weights.js'
 
@@ -96,6 +102,11 @@ export interface TrainOptions {
   resume?: boolean
   /** Steps between checkpoints in `out`, default `evalEvery` or a tenth of `steps`; 0: at aborts only. */
   checkpointEvery?: number
+  /**
+   * Writes a Chrome trace that shows where the time of some steps goes: docs/performance.md. Those steps are
+   * slower, and compute the same numbers.
+   */
+  profile?: ProfileOptions
   /** Stops between steps; what was learned is kept. */
   signal?: AbortSignal
 }
@@ -160,9 +171,22 @@ export const trainFields = z.strictObject({
   out: z.string().min(1).optional(),
   resume: z.boolean().default(false),
   checkpointEvery: z.int().min(0).optional(),
+  profile: z
+    .strictObject({
+      path: z.string().min(1),
+      steps: positive.max(MOST_PROFILE_STEPS).default(PROFILE_STEPS),
+      warmupSteps: z.int().min(0).default(PROFILE_WARMUP_STEPS),
+    })
+    .optional(),
 })
 
-type MayBeAbsent = 'maxLength' | 'evalLimit' | 'out' | 'batchTokens' | 'checkpointLayers'
+type MayBeAbsent =
+  | 'maxLength'
+  | 'evalLimit'
+  | 'out'
+  | 'batchTokens'
+  | 'checkpointLayers'
+  | 'profile'
 
 export type TrainSettings = Required<Omit<z.infer<typeof trainFields>, MayBeAbsent>> &
   Pick<z.infer<typeof trainFields>, MayBeAbsent>

@@ -13,7 +13,7 @@ export function runConfig(
   { backbone, prompt, weights, task }: TrainOptions,
   settings: TrainSettings,
 ): object {
-  const { resume, ...training } = settings
+  const { resume, profile, ...training } = settings
   return {
     versions: {
       lopt: packageVersion(),

@@ -14,6 +14,7 @@ import { type TrainingRow, trainingLoss } from './loss.js'
 import { FIGURE_OF, type Figures, figuresOf } from './metrics.js'
 import { createOptimizer, parameterGroups } from './optimizer.js'
 import { type TrainOptions, type TrainSettings, trainSettings } from './options.js'
+import { Profiler } from './profile.js'
 import { createTextStore, type Reuse } from './reuse.js'
 import { runConfig } from './run-config.js'
 import { RunRecord } from './run-record.js'
@@ -60,6 +61,8 @@ export type TrainEvent =
     } & Figures)
   /** A checkpoint was written; not in the log. */
   | { readonly type: 'checkpoint'; readonly step: number; readonly path: string }
+  /** The trace of the steps up to this one was written, with `profile`; not in the log. */
+  | { readonly type: 'profile'; readonly step: number; readonly path: string }
   /** With the figures of the kept prompt on dev, if there was an evaluation. */
   | ({
       readonly type: 'done'
@@ -115,7 +118,9 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
   const resultPath = settings.out && join(settings.out, learner.fileName)
   await learner.begin()
   const { optimizer, scale } = createOptimizer(groups, settings.optimizer)
-  const kept = createTextStore(backbone, prompt, settings, { train: encoded, dev })
+  const profiler = new Profiler(settings.profile, settings.steps)
+  const watched = profiler.watch(backbone)
+  const kept = createTextStore(watched, prompt, settings, { train: encoded, dev })
   const textStore = kept?.store
   const lastGood = new Snapshot(parameters)
   const best = new Snapshot(parameters)
@@ -180,46 +185,19 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       const factor = scheduleFactor(settings.schedule, step - 1, settings)
       const learningRate = settings.learningRate * factor
 
-      const { loss, gradNorm } = await tidy(async () => {
-        // Read once all is asked for: a value read between two parts would stall a GPU there.
-        const losses: { share: number; mean: Tensor }[] = []
-        for (const part of split(batch, settings.accumulate)) {
-          const share = part.length / batch.length
-          // A scope of its own: a part's tensors are freed before the next part's are made.
-          const mean = await tidy(async () => {
-            const prepared = await preparePrompt(backbone, prompt, {
-              ...settings,
-              textStore,
-            })
-            const mean = await trainingLoss(
-              settings.objective,
-              backbone,
-              prepared,
-              part,
-              labels,
-            )
-            await backward(prepared, mean.mul(share))
-            return mean.detach()
-          })
-          losses.push({ share, mean })
+      const { loss, gradNorm } = await profiler.step(step, async () => {
+        const found = await gradients(batch)
+        if (!Number.isFinite(found.loss) || !Number.isFinite(found.gradNorm)) {
+          throw await notFinite(step, found.loss)
         }
-        const norm = await clipGradNorm(
-          Object.values(parameters),
-          settings.clip || Number.POSITIVE_INFINITY,
-        )
-        let sum = 0
-        for (const { share, mean } of losses) {
-          sum += share * ((await mean.read())[0] as number)
-        }
-        return { loss: sum, gradNorm: (await norm.read())[0] as number }
+        await profiler.phase('optimizer', async () => {
+          await lastGood.take()
+          await scale(factor)
+          await optimizer.step()
+          await optimizer.zeroGrad()
+        })
+        return found
       })
-      if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
-        throw await notFinite(step, loss)
-      }
-      await lastGood.take()
-      await scale(factor)
-      await optimizer.step()
-      await optimizer.zeroGrad()
       yield* report(record, {
         type: 'step',
         step,
@@ -229,6 +207,8 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
         seconds: seconds(),
         peakMemoryBytes: peakMemoryBytes(backbone.device),
       })
+      const tracePath = await profiler.save(step)
+      if (tracePath !== undefined) yield { type: 'profile', step, path: tracePath }
 
       if (isEvaluated(step, settings) && dev.length > 0) {
         const found = await evaluateEncoded({
@@ -301,6 +281,40 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       best.dispose()
       await record?.close()
     }
+  }
+
+  /** Of a batch's mean loss, left in the parameters and clipped. */
+  async function gradients(batch: readonly TrainingRow[]) {
+    return await tidy(async () => {
+      // Read once all is asked for: a value read between two parts would stall a GPU there.
+      const losses: { share: number; mean: Tensor }[] = []
+      for (const part of split(batch, settings.accumulate)) {
+        const share = part.length / batch.length
+        // A scope of its own: a part's tensors are freed before the next part's are made.
+        const mean = await tidy(async () => {
+          const prepared = await profiler.phase('prompt', () =>
+            preparePrompt(watched, prompt, { ...settings, textStore }),
+          )
+          const mean = await profiler.phase('loss', () =>
+            trainingLoss(settings.objective, watched, prepared, part, labels),
+          )
+          await profiler.phase('backward', () => backward(prepared, mean.mul(share)))
+          return mean.detach()
+        })
+        losses.push({ share, mean })
+      }
+      const norm = await profiler.phase('optimizer', () =>
+        clipGradNorm(
+          Object.values(parameters),
+          settings.clip || Number.POSITIVE_INFINITY,
+        ),
+      )
+      let sum = 0
+      for (const { share, mean } of losses) {
+        sum += share * ((await mean.read())[0] as number)
+      }
+      return { loss: sum, gradNorm: (await norm.read())[0] as number }
+    })
   }
 
   function state(finished: boolean) {

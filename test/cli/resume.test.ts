@@ -35,12 +35,22 @@ test('goes on after Ctrl-C to the same losses and the same prompt', async () => 
     },
   })
   expect(first.code).toBe(130)
-  const second = await lopt(['train', '--resume', '--out', cut, '--json'])
+  const trace = join(folder, 'trace.json')
+  const profile = ['--profile', trace, '--profile-steps', '2']
+  const second = await lopt(['train', '--resume', '--out', cut, '--json', ...profile])
   expect(second.code).toBe(0)
   const done = losses(first.events)
   expect(second.events[0]).toMatchObject({ type: 'start', resumedFrom: done.length })
   expect(second.stderr).toContain(`behind step ${done.length} of 60`)
   expect([...done, ...losses(second.events)]).toEqual(losses(left.events))
+  // behind three steps of the run that goes on
+  const last = done.length + 5
+  expect(second.stderr).toContain(`trace of the steps up to ${last}: ${trace}`)
+  const { traceEvents } = JSON.parse(readFileSync(trace, 'utf8')) as {
+    traceEvents: { name: string; cat: string }[]
+  }
+  const steps = traceEvents.filter(({ cat }) => cat === 'step').map(({ name }) => name)
+  expect(steps).toEqual([`step ${last - 1}`, `step ${last}`])
   const prompt = (out: string) => readFileSync(join(out, 'prompt.lopt.safetensors'))
   expect(prompt(cut).equals(prompt(whole))).toBe(true)
 

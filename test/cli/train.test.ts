@@ -324,6 +324,8 @@ test.each([
     ['--activation-threshold', '1', '--method', 'lopt-2'],
     '--activation-threshold has no meaning with --activation relu',
   ],
+  [['--profile-steps', '2'], '--profile-steps has no meaning without --profile'],
+  [['--profile', 'x', '--profile-steps', '101'], 'profile.steps'],
   [['--task', 'spam'], 'Give either --task or --data, not both'],
 ])('exits 2 for %j, before anything is written', async (args, message) => {
   const out = newOut()
