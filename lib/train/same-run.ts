@@ -14,10 +14,12 @@ export function rowsHash({ train, dev }: Task): string {
   return hash.digest('hex')
 }
 
-// What may differ and changes no number: where a model lies, how often the run is saved, Node itself.
+// What may differ and changes no number: where a model lies, how a data file was typed (task.source has
+// its whole path), how often the run is saved, Node itself.
 const FREE = [
   'versions.node',
   'backbone.source',
+  'task.name',
   'training.out',
   'training.checkpointEvery',
 ]

@@ -1,12 +1,13 @@
 // `lopt train --resume`: the folder alone is enough.
 
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { expect, test } from 'vitest'
 import { backbone, lopt, quick, reviews, temporaryFolder, writeRows } from './run-cli.js'
 
 const folder = temporaryFolder()
-const data = writeRows(folder, 'rows.jsonl', reviews(60))
+// As people type it: the run folder keeps the whole path.
+const data = relative(process.cwd(), writeRows(folder, 'rows.jsonl', reviews(60)))
 const begin = [
   'train',
   ...quick,
