@@ -1,6 +1,7 @@
-// The one error class of the package and its closed list of codes. Knows nothing of what fails.
+// The one error class of the package, its closed list of codes, and words for what fails everywhere: a
+// file that cannot be read, work that is aborted.
 
-/** Why something failed. Each code is described in docs/errors.md and reached by a test. */
+/** Why something failed. docs/errors.md describes each code. */
 export const ERROR_CODES = [
   'ERR_ADDON_LOAD',
   'ERR_TORCH',
@@ -40,4 +41,18 @@ export function checkAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) {
     throw new LoptError('ERR_ABORTED', 'The work was aborted', { cause: signal.reason })
   }
+}
+
+/** `ERR_IO`, in words where the system's are short of them. */
+export function cannotRead(file: string, cause: unknown): LoptError {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  const reason =
+    code === 'ENOENT'
+      ? 'there is no such file'
+      : code === 'EACCES'
+        ? 'permission denied'
+        : cause instanceof Error
+          ? cause.message
+          : String(cause)
+  return new LoptError('ERR_IO', `Cannot read ${file}: ${reason}`, { cause })
 }

@@ -59,6 +59,8 @@ export {
   type LoadTaskOptions,
   loadTask,
   type Metric,
+  type ReadExamplesOptions,
+  type ReaderLimits,
   readExamples,
   type SplitName,
   type Task,

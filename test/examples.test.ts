@@ -20,6 +20,8 @@ test.each(examples)('examples/%s runs and prints something', (file) => {
     expect(stderr).toBe('')
     expect(status).toBe(0)
     expect(stdout.trim()).not.toBe('')
+    // what it was taught
+    if (file === 'train-prompt.mjs') expect(stdout).toMatch(/^good \{/m)
   } finally {
     rmSync(cwd, { recursive: true })
   }

@@ -4,7 +4,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { isMap, LineCounter, parseDocument } from 'yaml'
 import type { z } from 'zod'
-import { LoptError } from '../errors.js'
+import { cannotRead } from '../errors.js'
 
 // Far more than any grid that can be written by hand: a slip (a data file, a model) is told at once.
 const MAX_BYTES = 2 ** 20
@@ -48,8 +48,7 @@ function readText(file: string): string {
     return readFileSync(file, 'utf8')
   } catch (cause) {
     if (cause instanceof RangeError) throw cause
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new LoptError('ERR_IO', `Cannot read ${file}: ${reason}`, { cause })
+    throw cannotRead(file, cause)
   }
 }
 

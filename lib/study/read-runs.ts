@@ -3,7 +3,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join, relative, resolve } from 'node:path'
 import { z } from 'zod'
-import { LoptError } from '../errors.js'
+import { cannotRead, LoptError } from '../errors.js'
 import { RESULT_FILE, readResult } from './result-file.js'
 import { metricName } from './run-cell.js'
 import type { RunSettings } from './settings.js'
@@ -105,9 +105,7 @@ async function namesIn(folder: string): Promise<{ files: string[]; folders: stri
       folders: byName.filter((entry) => entry.isDirectory()).map(({ name }) => name),
     }
   } catch (cause) {
-    throw new LoptError('ERR_IO', `Cannot read ${folder}: ${(cause as Error).message}`, {
-      cause,
-    })
+    throw cannotRead(folder, cause)
   }
 }
 

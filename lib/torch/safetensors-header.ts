@@ -64,7 +64,7 @@ export function headerLength(start: Uint8Array, fileBytes: number): number {
   const length = view.getBigUint64(0, true)
   if (length > BigInt(MAX_HEADER_BYTES)) {
     throw new HeaderError(
-      `the header's length ${length} is above ${MAX_HEADER_BYTES} bytes`,
+      `the header's length ${length} is above ${MAX_HEADER_BYTES} bytes: is it a safetensors file?`,
     )
   }
   if (LENGTH_BYTES + Number(length) > fileBytes) {

@@ -73,7 +73,10 @@ describe('a configuration that is wrong is refused with the path of the field', 
 
   test('a file that is none is an ERR_IO', () => {
     expect(() => readSweepConfig(join(folder, 'none.yaml'))).toThrow(
-      expect.objectContaining({ code: 'ERR_IO' }),
+      expect.objectContaining({
+        code: 'ERR_IO',
+        message: expect.stringContaining('none.yaml: there is no such file'),
+      }),
     )
   })
 })

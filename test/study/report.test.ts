@@ -153,7 +153,10 @@ describe('a folder is refused with its name', () => {
 
   test('that is not there', async () => {
     await expect(report({ folders: [join(folder, 'none')], out: page })).rejects.toThrow(
-      expect.objectContaining({ code: 'ERR_IO' }),
+      expect.objectContaining({
+        code: 'ERR_IO',
+        message: expect.stringContaining('none: there is no such file'),
+      }),
     )
   })
 

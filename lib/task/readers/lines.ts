@@ -2,7 +2,7 @@
 
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { LoptError } from '../../errors.js'
+import { cannotRead, LoptError } from '../../errors.js'
 
 /** How big a data file may be. */
 export interface ReaderLimits {
@@ -123,17 +123,4 @@ function tooBig(file: string, limits: ReaderLimits): LoptError {
     'ERR_DATA',
     `${file}: The file is larger than ${limits.fileBytes} bytes, and all rows are kept in memory; take a part of it`,
   )
-}
-
-export function cannotRead(file: string, cause: unknown): LoptError {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
-  const reason =
-    code === 'ENOENT'
-      ? 'there is no such file'
-      : code === 'EACCES'
-        ? 'permission denied'
-        : cause instanceof Error
-          ? cause.message
-          : String(cause)
-  return new LoptError('ERR_IO', `Cannot read ${file}: ${reason}`, { cause })
 }

@@ -2,9 +2,9 @@
 // columns a row should have.
 
 import { open } from 'node:fs/promises'
-import { LoptError } from '../../errors.js'
+import { cannotRead, LoptError } from '../../errors.js'
 import type { FileRecord } from './jsonl.js'
-import { cannotRead, checkFile, type ReaderLimits } from './lines.js'
+import { checkFile, type ReaderLimits } from './lines.js'
 import { type ParquetSummary, startParquetProcess } from './parquet-process.js'
 
 /** The rows of a Parquet file; structs and lists become objects and arrays. `line` counts rows. */
