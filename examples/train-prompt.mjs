@@ -16,8 +16,10 @@ const task = createTask({
 
 const backbone = await loadBackbone('builtin:nano-gpt2')
 const prompt = createPrompt(backbone, { method: 'lopt-1', length: 10, rank: 2, seed: 0 })
-for await (const event of train({ backbone, prompt, task, steps: 60, batchSize: 10 })) {
-  if (event.type === 'step' && event.step % 20 === 0) {
+// Ten rows for a small model: a high rate, and many passes.
+const settings = { steps: 200, batchSize: 10, learningRate: 1 }
+for await (const event of train({ backbone, prompt, task, ...settings })) {
+  if (event.type === 'step' && event.step % 40 === 0) {
     console.log(`step ${event.step}: loss ${event.loss.toFixed(3)}`)
   }
 }
