@@ -1,5 +1,5 @@
 // The one error class of the package, its closed list of codes, and words for what fails everywhere: a
-// file that cannot be read, work that is aborted.
+// file that cannot be read, work that is aborted, an argument that is not what another function made.
 
 /** Why something failed. docs/errors.md describes each code. */
 export const ERROR_CODES = [
@@ -55,4 +55,29 @@ export function cannotRead(file: string, cause: unknown): LoptError {
           ? cause.message
           : String(cause)
   return new LoptError('ERR_IO', `Cannot read ${file}: ${reason}`, { cause })
+}
+
+// A member that nothing else has: classes of another copy of the package must do too.
+const MADE = {
+  backbone: { member: 'maxPositions', makers: 'loadBackbone or createBackbone' },
+  prompt: { member: 'contribution', makers: 'createPrompt or loadPrompt' },
+  task: { member: 'verbalizer', makers: 'loadTask or createTask' },
+} as const
+
+/**
+ * Checks arguments that only functions of this package make, at the public edge.
+ *
+ * @throws TypeError `Expected backbone to be made by loadBackbone or createBackbone but received undefined`
+ */
+export function checkMade(given: Partial<Record<keyof typeof MADE, unknown>>): void {
+  for (const name of Object.keys(given) as (keyof typeof MADE)[]) {
+    const { member, makers } = MADE[name]
+    const value = given[name]
+    const isObject = typeof value === 'object' && value !== null
+    if (isObject && member in value) continue
+    const received = value === null || value === undefined ? value : typeof value
+    throw new TypeError(
+      `Expected ${name} to be made by ${makers} but received ${received}`,
+    )
+  }
 }

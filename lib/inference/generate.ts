@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import type { Backbone, Tokenizer } from '../backbone/index.js'
-import { checkAborted } from '../errors.js'
+import { checkAborted, checkMade } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import { Generator, noGrad, tidy } from '../torch/index.js'
 import { beamSearch } from './beam-search.js'
@@ -85,6 +85,7 @@ const numbers = z.strictObject({
  */
 export async function* generate(options: GenerateOptions): AsyncGenerator<GenerateEvent> {
   const { backbone, prompt = null, signal, ...rest } = options
+  checkMade({ backbone, ...(prompt && { prompt }) })
   const checked = numbers.safeParse(rest)
   if (!checked.success) throw new RangeError(z.prettifyError(checked.error))
   const { text, seed, cache, numBeams, lengthPenalty, ...rules } = checked.data

@@ -1,7 +1,7 @@
 // Log-probabilities of candidate labels, and the prediction they make. Trains nothing.
 
 import type { Backbone } from '../backbone/index.js'
-import { checkAborted, LoptError } from '../errors.js'
+import { checkAborted, checkMade, LoptError } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import { type Example, type LabelTokens, parseTemplate } from '../task/index.js'
 import { binding } from '../torch/context.js'
@@ -58,6 +58,7 @@ export interface Score {
  */
 export async function score(options: ScoreOptions): Promise<Score[]> {
   const { backbone, prompt, texts } = options
+  checkMade({ backbone, ...(prompt && { prompt }) })
   const format = options.task ?? storedFormat(prompt)
   const examples = texts.map((text, i) => ({
     fields: fieldsOf(text, format.template),

@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path'
 import type { Backbone } from '../backbone/index.js'
-import { LoptError } from '../errors.js'
+import { checkMade, LoptError } from '../errors.js'
 import { tidy } from '../torch/index.js'
 import type { PromptConfig } from './config.js'
 import { checkPlacement, keyValueShape, Prompt, placed } from './prompt.js'
@@ -19,6 +19,7 @@ export interface LoadPromptOptions {
  * @throws LoptError `ERR_IO` when the file cannot be written.
  */
 export async function savePrompt(path: string, prompt: Prompt): Promise<void> {
+  checkMade({ prompt })
   await writePromptFile(path, {
     config: prompt.config,
     factors: { ...prompt.parameters, ...prompt.buffers },
@@ -36,6 +37,7 @@ export function loadPrompt(
   backbone: Backbone,
   { allowOtherBackbone = false }: LoadPromptOptions = {},
 ): Prompt {
+  checkMade({ backbone })
   return tidy(() => {
     const { config, factors, task } = readPromptFile(path)
     const { maxPositions } = backbone

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { makeFolder, writeFileAtomic } from '../atomic-file.js'
 import type { Backbone } from '../backbone/index.js'
-import { LoptError } from '../errors.js'
+import { checkMade, LoptError } from '../errors.js'
 import { packageVersion } from '../native.js'
 import { type Tensor, tidy, writeSafetensors } from '../torch/index.js'
 import type { PromptTask } from './config.js'
@@ -50,8 +50,10 @@ export async function exportPeft(
   folder: string,
   prompt: Prompt,
   backbone: Backbone,
-  { baseModel = baseModelOf(backbone) }: ExportPeftOptions = {},
+  options: ExportPeftOptions = {},
 ): Promise<void> {
+  checkMade({ prompt, backbone })
+  const { baseModel = baseModelOf(backbone) } = options
   const { placement, length, hiddenSize } = prompt.config
   if (placement !== 'prefix') {
     throw new LoptError(
@@ -147,6 +149,7 @@ export async function importPeft(
   backbone: Backbone,
   { method = 'full', rank, allowOtherBackbone = false }: ImportPeftOptions = {},
 ): Promise<Prompt> {
+  checkMade({ backbone })
   if (method === 'full' && rank !== undefined) {
     throw new RangeError('rank has no meaning with the method full')
   }

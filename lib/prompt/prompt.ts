@@ -4,7 +4,7 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import type { Backbone } from '../backbone/index.js'
-import { LoptError } from '../errors.js'
+import { checkMade, LoptError } from '../errors.js'
 import { keep, parameter, type Tensor, tidy } from '../torch/index.js'
 import { ACTIVATION_NAMES, type ActivationName } from './activation.js'
 import type { PromptConfig, PromptStart, PromptTask } from './config.js'
@@ -155,6 +155,7 @@ export function createPrompt(
   backbone: Backbone,
   given: CreatePromptOptions = {},
 ): Prompt {
+  checkMade({ backbone })
   const checked = promptFields.safeParse(given)
   if (!checked.success) throw new TypeError(z.prettifyError(checked.error))
   const { data } = checked

@@ -1,7 +1,7 @@
 // Prompts that are nothing but vectors among the tokens: what else can be made of their X. Knows no
 // file.
 
-import { LoptError } from '../errors.js'
+import { checkMade, LoptError } from '../errors.js'
 import { type Tensor, tidy } from '../torch/index.js'
 import type { PromptConfig, PromptStart, PromptTask } from './config.js'
 import { balancedFactors } from './methods/factorise.js'
@@ -38,6 +38,7 @@ export interface CompressOptions {
  *   than vectors among the tokens.
  */
 export function compressPrompt(prompt: Prompt, { rank }: CompressOptions): Prompt {
+  checkMade({ prompt })
   const X = vectorsOf(prompt, 'compressed')
   try {
     return factorised(X, { ...prompt.config, rank }, { task: prompt.task })

@@ -80,7 +80,7 @@ function describe(issue: z.core.$ZodIssue, root: unknown): string[] {
 function expectation(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'invalid_type':
-      return `Expected ${{ int: 'an integer', array: 'a list' }[issue.expected as string] ?? `a ${issue.expected}`}`
+      return `Expected ${{ int: 'an integer', array: 'a list', object: 'an object' }[issue.expected as string] ?? `a ${issue.expected}`}`
     case 'invalid_value':
       return `Expected one of ${issue.values.join(', ')}`
     case 'too_small':

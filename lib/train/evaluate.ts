@@ -1,6 +1,7 @@
 // The figures of a prompt on a split. Trains nothing, writes nothing.
 
 import type { Backbone } from '../backbone/index.js'
+import { checkMade } from '../errors.js'
 import {
   argmax,
   checkCount,
@@ -12,6 +13,8 @@ import {
 import type { Prompt } from '../prompt/index.js'
 import type { Example, LabelTokens, SplitName, Task } from '../task/index.js'
 import { type Metrics, taskMetrics } from './metrics.js'
+
+const SPLIT_NAMES: readonly SplitName[] = ['train', 'dev', 'test']
 
 export interface EvaluateOptions {
   backbone: Backbone
@@ -52,6 +55,7 @@ export interface Evaluation extends Metrics {
  */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const { backbone, prompt, task, split = 'test', batchSize, fastPaths, signal } = options
+  checkMade({ backbone, task, ...(prompt && { prompt }) })
   const { limit, maxLength } = options
   if (limit !== undefined) checkCount(limit, 'limit')
   checkRows(task, split)
@@ -138,6 +142,11 @@ export function evaluateMajority(
 }
 
 function checkRows(task: Task, split: SplitName): void {
+  if (!SPLIT_NAMES.includes(split)) {
+    throw new RangeError(
+      `Expected split to be one of ${SPLIT_NAMES.join(', ')} but received ${JSON.stringify(split)}`,
+    )
+  }
   if (task[split].length > 0) return
   throw new RangeError(`The task ${task.name} has no rows in its ${split} split`)
 }

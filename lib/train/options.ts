@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import type { Backbone } from '../backbone/index.js'
+import { checkMade } from '../errors.js'
 import { REUSE_BUDGET_BYTES, type ReuseOptions } from '../inference/index.js'
 import type { MethodName, Prompt } from '../prompt/index.js'
 import type { Task } from '../task/index.js'
@@ -193,6 +194,8 @@ export type TrainSettings = Required<Omit<z.infer<typeof trainFields>, MayBeAbse
 
 /** @throws RangeError naming every option that is wrong. */
 export function trainSettings(options: TrainOptions): TrainSettings {
+  const { backbone, prompt, task } = options
+  checkMade({ backbone, task, ...(prompt && { prompt }) })
   if ((options.prompt === undefined) === (options.weights === undefined)) {
     throw new TypeError('Give what is to be trained: either prompt or weights')
   }

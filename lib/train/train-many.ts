@@ -2,7 +2,7 @@
 // of them. Knows no sweep and no report.
 
 import type { CausalBackbone } from '../backbone/index.js'
-import { checkAborted, LoptError } from '../errors.js'
+import { checkAborted, checkMade, LoptError } from '../errors.js'
 import {
   encodeExamples,
   isVectorsAlone,
@@ -156,7 +156,11 @@ function checkLosses(losses: readonly number[], step: number): void {
   )
 }
 
-function checkPrompts({ backbone, prompts, learningRates }: TrainManyOptions): void {
+function checkPrompts(options: TrainManyOptions): void {
+  const { backbone, prompts, task, learningRates } = options
+  checkMade({ backbone, task })
+  if (!Array.isArray(prompts)) throw new TypeError('Expected prompts to be a list')
+  for (const prompt of prompts) checkMade({ prompt })
   const [first] = prompts
   if (first === undefined) throw new RangeError('Expected one prompt at least in prompts')
   if (new Set(prompts).size < prompts.length) {
