@@ -59,7 +59,7 @@ export function cannotRead(file: string, cause: unknown): LoptError {
 
 // A member that nothing else has: classes of another copy of the package must do too.
 const MADE = {
-  backbone: { member: 'maxPositions', makers: 'loadBackbone or createBackbone' },
+  backbone: { member: 'tokenizer', makers: 'loadBackbone or createBackbone' },
   prompt: { member: 'contribution', makers: 'createPrompt or loadPrompt' },
   task: { member: 'verbalizer', makers: 'loadTask or createTask' },
 } as const
