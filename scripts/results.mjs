@@ -2,7 +2,7 @@
 // rate chosen on dev from one grid, several seeds. Resumable: finished cells are kept in runs/results.
 //
 //   npm run results
-//   npm run results -- --model nano-t5                      this model; the others' rows stay as they are
+//   npm run results -- --model nano-gpt2                    this model; the others' rows stay as they are
 //   npm run results -- --only nano-gpt2/spam/lopt-1         these cells only, no table: several processes
 //                                                           can share the work
 
