@@ -21,8 +21,8 @@ const INPUTS = [
  * @param {NodeJS.ProcessEnv} env
  */
 export async function buildBundle(root, env) {
-  // the published package has dist/ and no lib/
-  if (!existsSync(join(root, 'lib'))) return
+  // the published package has dist/, and of lib/ the data alone
+  if (!existsSync(join(root, 'lib/index.ts'))) return
   const stamp = join(root, 'build/bundle-inputs.sha256')
   const hash = hashInputs(root, INPUTS)
   if (existsSync(join(root, 'dist/cli.js')) && isFresh(stamp, hash)) return
