@@ -303,6 +303,8 @@ export interface NativeBinding {
   readonly torchVersionBuilt: string
   /** Of the CUDA that libtorch is built for, such as `13.0`, with or without a GPU; else null. */
   readonly cudaVersion: string | null
+  /** What computes a CPU's float32 matrix products: oneDNN, or what libtorch chooses itself. */
+  readonly products: 'onednn' | 'libtorch'
   readonly ops: NativeOps
   readonly jobs: NativeJobs
 

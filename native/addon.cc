@@ -13,6 +13,7 @@
 #include "mapped_file.h"
 #include "op.h"
 #include "optimizer.h"
+#include "products.h"
 #include "recorder.h"
 #include "script_module.h"
 #include "tensor.h"
@@ -62,6 +63,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   DefineMappedFile(env, exports);
   DefineDevice(env, exports);
   DefineRecorder(env, exports);
+  DefineProducts(env, exports);
   OpTables tables{env, Napi::Object::New(env), Napi::Object::New(env)};
   DefineOps(tables);
   exports.Set("ops", tables.ops);

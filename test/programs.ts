@@ -16,11 +16,18 @@ export interface Ended {
   stdout: string
 }
 
+export interface ProgramOptions {
+  /** Of Node. */
+  args?: readonly string[]
+  /** Beside the process's own. */
+  env?: NodeJS.ProcessEnv
+}
+
 export interface Programs {
   /** Where the bundle and the programs are. */
   readonly folder: string
   /** Runs a program in a process of its own. */
-  run(source: string, options?: { args?: readonly string[] }): Promise<Ended>
+  run(source: string, options?: ProgramOptions): Promise<Ended>
 }
 
 /**
@@ -60,13 +67,13 @@ export function bundledPrograms(
   let count = 0
   return {
     folder,
-    async run(source, { args = [] } = {}) {
+    async run(source, { args = [], env = {} } = {}) {
       const path = join(folder, `program-${count++}.mjs`)
       writeFileSync(path, prelude + source)
       const options = {
         timeout: 100_000,
         // one thread: small tensors, beside other test files on the same cores
-        env: { ...process.env, OMP_NUM_THREADS: '1' },
+        env: { ...process.env, OMP_NUM_THREADS: '1', ...env },
       }
       try {
         const command = [...args, path]

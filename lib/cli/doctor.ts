@@ -95,7 +95,7 @@ function addonFindings(root: string, env: NodeJS.ProcessEnv): Finding[] {
     const detail = `the addon does not load: ${tried.reason}`
     return [{ name: 'addon', ok: false, detail, fix: setUp(root) }]
   }
-  const { torchVersion, torchVersionBuilt, cudaVersion, devices } = tried.facts
+  const { torchVersion, torchVersionBuilt, cudaVersion, products, devices } = tried.facts
   if (!sameMinor(torchVersion, torchVersionBuilt)) {
     const detail = `the addon was compiled for libtorch ${torchVersionBuilt} but loads ${torchVersion}`
     return [{ name: 'addon', ok: false, detail, fix: setUp(root) }]
@@ -107,7 +107,9 @@ function addonFindings(root: string, env: NodeJS.ProcessEnv): Finding[] {
     {
       name: 'addon',
       ok: true,
-      detail: `the addon loads, with libtorch ${torchVersion} for ${flavour}`,
+      detail:
+        `the addon loads, with libtorch ${torchVersion} for ${flavour}` +
+        (products === 'onednn' ? ', matrix products on the CPU by oneDNN' : ''),
     },
     {
       name: 'devices',

@@ -49,7 +49,8 @@ export async function* traceChunks(
       named('thread_name', FIRST_THREAD + i, `ops, libtorch thread ${thread}`),
     ),
   ]
-  const otherData = { lopt: packageVersion(), torch: native().torchVersion }
+  const { torchVersion, products } = native()
+  const otherData = { lopt: packageVersion(), torch: torchVersion, products }
   const head = `{"displayTimeUnit":"ms","otherData":${JSON.stringify(otherData)},"traceEvents":[\n`
   yield Buffer.from(head + textOf(lines))
   const zeroMs = steps[0]?.startMs ?? 0

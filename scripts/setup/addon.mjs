@@ -6,9 +6,10 @@ import { spawnSync } from 'node:child_process'
 /** Loads what lib/native.ts loads, by the same loader. */
 const TRY = `
 const binding = require('node-gyp-build')(process.argv[1])
-const { torchVersion, torchVersionBuilt, cudaVersion } = binding
+const { torchVersion, torchVersionBuilt, cudaVersion, products } = binding
 const devices = binding.availableDevices()
-console.log(JSON.stringify({ torchVersion, torchVersionBuilt, cudaVersion, devices }))
+const facts = { torchVersion, torchVersionBuilt, cudaVersion, products, devices }
+console.log(JSON.stringify(facts))
 `
 
 /**
@@ -16,6 +17,7 @@ console.log(JSON.stringify({ torchVersion, torchVersionBuilt, cudaVersion, devic
  * @property {string} torchVersion of the libtorch that it loads
  * @property {string} torchVersionBuilt of the one that it was compiled for
  * @property {string | null} cudaVersion what libtorch is built for; null: the CPU alone
+ * @property {'onednn' | 'libtorch'} products what computes a CPU's float32 matrix products
  * @property {string[]} devices
  */
 

@@ -23,7 +23,7 @@ function packageThatLoads(code: string): string {
 }
 
 const LOADED = `module.exports = () => ({
-  torchVersion: '2.13.0', torchVersionBuilt: '2.13.0', cudaVersion: '13.0',
+  torchVersion: '2.13.0', torchVersionBuilt: '2.13.0', cudaVersion: '13.0', products: 'libtorch',
   availableDevices: () => ['cpu', 'cuda:0'],
 })`
 
@@ -35,6 +35,7 @@ describe('the addon', () => {
         torchVersion: '2.13.0',
         torchVersionBuilt: '2.13.0',
         cudaVersion: '13.0',
+        products: 'libtorch',
         devices: ['cpu', 'cuda:0'],
       },
     })
@@ -89,6 +90,8 @@ describe('what the doctor finds', () => {
   test('of libtorch: what it is built for, and a GPU that is missing', () => {
     const found = (code: string) => diagnose(packageThatLoads(code), nothing()).slice(-2)
     const details = (code: string) => found(code).map(({ ok, detail }) => [ok, detail])
+    const faster = found(LOADED.replace("'libtorch'", "'onednn'"))
+    expect(faster[0]?.detail).toMatch(/matrix products on the CPU by oneDNN$/)
     expect(details(LOADED)).toEqual([
       [true, 'the addon loads, with libtorch 2.13.0 for CUDA 13.0'],
       [true, 'cpu, cuda:0'],
