@@ -401,11 +401,12 @@ export interface NativeBinding {
   // TorchScript
   /** [job] */
   moduleCompile(spec: NativeModuleSpec): Promise<ModuleHandle>
-  /** [job] Runs a method; tensors in the result are new handles. */
+  /** [job] Runs a method; tensors in the result, or in a tuple's first value, are new handles. */
   moduleCall(
     module: ModuleHandle,
     method: string,
     args: readonly NativeValue[],
+    isFirstWanted: boolean,
   ): Promise<NativeValue>
   /** [sync] */
   moduleMethods(module: ModuleHandle): NativeMethod[]

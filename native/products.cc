@@ -120,8 +120,8 @@ bool UseOneDnn() {
   Silent silent;
   const c10::WarningUtils::WarningHandlerGuard guard(&silent);
   // Kept for good: it takes its kernels back when it is destroyed.
-  auto* library = new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::CPU, __FILE__,
-                                     __LINE__);
+  auto* library =
+      new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::CPU, __FILE__, __LINE__);
   library->impl("mm", &Mm);
   library->impl("addmm", &Addmm);
   return true;

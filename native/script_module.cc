@@ -132,6 +132,7 @@ Napi::Value Compile(const Napi::CallbackInfo& info) {
       [](Napi::Env env, Module module) { return Handle<Module>::New(env, std::move(module)); });
 }
 
+// info[3]: of a method that returns a tuple, only its first value is wanted.
 Napi::Value Call(const Napi::CallbackInfo& info) {
   const Module& module = Self(info);
   const auto name = FromJs<std::string>::Get(info[1]);
@@ -145,10 +146,14 @@ Napi::Value Call(const Napi::CallbackInfo& info) {
   } catch (...) {
     throw ToJsError(info.Env(), std::current_exception(), Blame::kCaller, where);
   }
+  const bool is_first_wanted = FromJs<bool>::Get(info[3]);
   return ExecutorOf(info).Submit(
       info.Env(), Blame::kTorch, std::move(where),
-      [method = *method, arguments = std::move(arguments)]() mutable {
-        return method(std::move(arguments));
+      [method = *method, arguments = std::move(arguments), is_first_wanted]() mutable {
+        c10::IValue result = method(std::move(arguments));
+        if (!is_first_wanted) return result;
+        TORCH_CHECK(result.isTuple(), "Expected a tuple, whose first value is wanted");
+        return result.toTupleRef().elements().at(0);
       },
       [](Napi::Env env, c10::IValue result) { return ToJs(env, result); });
 }

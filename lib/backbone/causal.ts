@@ -24,18 +24,8 @@ export class ScriptedCausalBackbone
     const { x, positions, mask = null, past = [], queries = null } = options
     const { first = 0, last = this.config.layers } = options
     this.#checkRun(options, first, last)
-    const result = await this.module.call(
-      'run',
-      x,
-      positions,
-      mask,
-      past as ScriptValue[],
-      first,
-      last,
-      queries,
-    )
-    const [hidden, present] = result as [Tensor, Tensor[]]
-    return { hidden, present }
+    const given = [x, positions, mask, past as ScriptValue[], first, last, queries]
+    return await this.runMethod('run', given, options.present)
   }
 
   #checkRun(options: RunOptions, first: number, last: number): void {

@@ -110,12 +110,17 @@ export interface RunOptions {
    * computes only their queries and MLP. Needs `last` to be L.
    */
   queries?: Tensor | undefined
+  /** Whether `present` is wanted, true by default: a training step does without. */
+  present?: boolean | undefined
 }
 
 export interface RunResult {
   /** [B, Q, H], or [B, K, H] with `queries`. After the final norm when `last` is L. */
   hidden: Tensor
-  /** Keys and values of the layers run, the past's included: the next call's `past`. */
+  /**
+   * Keys and values of the layers run, the past's included: the next call's `past`. Empty where it is
+   * not wanted.
+   */
   present: Tensor[]
 }
 
@@ -149,6 +154,8 @@ export interface DecodeOptions {
   first?: number | undefined
   /** Decoder layer to stop before, all by default. */
   last?: number | undefined
+  /** Whether `present` is wanted, true by default: a training step does without. */
+  present?: boolean | undefined
 }
 
 /** What every frozen language model offers. Methods that return promises are jobs. */

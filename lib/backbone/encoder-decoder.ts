@@ -45,17 +45,8 @@ export class ScriptedEncoderDecoderBackbone
     const layers = decoderLayers
     const S = this.checkKeyValues('cross', cross, { layers, B, headSize })
     if (crossMask !== undefined) this.check('crossMask', crossMask, 'bool', [B, S])
-    const result = await this.module.call(
-      'decode',
-      x,
-      past as ScriptValue[],
-      cross as ScriptValue[],
-      crossMask ?? null,
-      first,
-      last,
-    )
-    const [hidden, present] = result as [Tensor, Tensor[]]
-    return { hidden, present }
+    const tensors = [x, past as ScriptValue[], cross as ScriptValue[], crossMask ?? null]
+    return await this.runMethod('decode', [...tensors, first, last], options.present)
   }
 
   /** Between layers a float16 model's residual stream is float32: see t5/feed_forward.py. */

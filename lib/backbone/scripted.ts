@@ -7,12 +7,13 @@ import {
   type DType,
   keep,
   type ScriptModule,
+  type ScriptValue,
   type Tensor,
   tensor,
   tidy,
 } from '../torch/index.js'
 import { handleOf, isTensor } from '../torch/tensor.js'
-import type { BackboneConfig, BackboneDType, Tokenizer } from './contract.js'
+import type { BackboneConfig, BackboneDType, RunResult, Tokenizer } from './contract.js'
 import { fingerprint, fingerprintRows } from './fingerprint.js'
 
 export interface BackboneParts<C extends BackboneConfig = BackboneConfig> {
@@ -88,6 +89,23 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
     this.check('h', h, this.dtype, ['M', this.config.hiddenSize])
     if (rows !== undefined) this.check('rows', rows, 'int64', ['V'])
     return (await this.module.call('head', h, rows ?? null)) as Tensor
+  }
+
+  /** Of a method that returns hidden states, and keys and values. */
+  protected async runMethod(
+    method: string,
+    given: readonly ScriptValue[],
+    isPresentWanted = true,
+  ): Promise<RunResult> {
+    if (!isPresentWanted) {
+      return {
+        hidden: (await this.module.callFirst(method, ...given)) as Tensor,
+        present: [],
+      }
+    }
+    const result = await this.module.call(method, ...given)
+    const [hidden, present] = result as [Tensor, Tensor[]]
+    return { hidden, present }
   }
 
   parameters(): Map<string, Tensor> {

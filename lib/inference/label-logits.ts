@@ -74,8 +74,9 @@ async function causalHidden(
 async function runLayers(
   backbone: CausalBackbone,
   { checkpoints }: PreparedPrompt,
-  options: RunOptions & { past: readonly Tensor[] },
+  given: RunOptions & { past: readonly Tensor[] },
 ): Promise<Tensor> {
+  const options = { ...given, present: false }
   if (checkpoints === null) return (await backbone.run(options)).hidden
   const { layers } = backbone.config
   return await checkpoints.run(layers, options, async (x, { first, last, past }) => {
@@ -127,7 +128,8 @@ async function encoderDecoderHidden(
   for (const ids of batch.decoder) {
     const x = await embedTokens(backbone, ids)
     const { past } = prepared
-    const { hidden } = await backbone.decode({ x, past, cross, crossMask: mask })
+    const options = { x, past, cross, crossMask: mask, present: false }
+    const { hidden } = await backbone.decode(options)
     decoded.push(hidden) // [B, K, H]
   }
   return { hidden: picked(decoded, batch.asked), targets: batch.targets }

@@ -38,6 +38,7 @@ export async function labelLogProbabilitiesOfMany(
     mask: mask ?? undefined,
     past: own.map((tensor) => repeated(tensor, K)),
     queries,
+    present: false,
   })
   const asked = hidden.reshape([-1, H]).indexSelect(0, batch.asked)
   const each = await labelLogProbabilitiesOf(backbone, asked, batch.targets) // [K * M]

@@ -95,9 +95,23 @@ export class ScriptModule {
    *   LoptError `ERR_TORCH` for what fails inside.
    */
   async call(method: string, ...args: ScriptValue[]): Promise<ScriptValue> {
+    return await this.#call(method, args, false)
+  }
+
+  /**
+   * As `call`, of a method that returns a tuple: its first value. No tensor is made of the others.
+   *
+   * @throws LoptError `ERR_TORCH` for a result that is no tuple.
+   */
+  async callFirst(method: string, ...args: ScriptValue[]): Promise<ScriptValue> {
+    return await this.#call(method, args, true)
+  }
+
+  async #call(method: string, args: readonly ScriptValue[], isFirstWanted: boolean) {
     const values = args.map((arg, i) => toNative(arg, `argument ${i + 1}`))
     const name = checkString(method, 'method')
-    return fromNative(await binding().moduleCall(this.#handle, name, values))
+    const result = binding().moduleCall(this.#handle, name, values, isFirstWanted)
+    return fromNative(await result)
   }
 
   methods(): ScriptMethod[] {

@@ -53,9 +53,9 @@ const KINDS = { adam: Adam, adamw: AdamW, sgd: SGD, adafactor: Adafactor }
 export function createOptimizer(groups: readonly Group[], name: OptimizerName) {
   const optimizer = new KINDS[name](groups)
   const scale = async (factor: number) => {
-    for (const [i, { lr }] of groups.entries()) {
-      await optimizer.setLearningRate(lr * factor, i)
-    }
+    await Promise.all(
+      groups.map(({ lr }, i) => optimizer.setLearningRate(lr * factor, i)),
+    )
   }
   return { optimizer, scale }
 }

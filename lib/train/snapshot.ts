@@ -21,9 +21,11 @@ export class Snapshot {
 
   /** Takes the tensors as they are now. */
   async take(): Promise<void> {
-    for (const [name, copy] of Object.entries(this.copies)) {
-      await copy.copy_(this.#current[name] as Tensor)
-    }
+    await Promise.all(
+      Object.entries(this.copies).map(([name, copy]) =>
+        copy.copy_(this.#current[name] as Tensor),
+      ),
+    )
   }
 
   /** Puts them back to what was taken last. */

@@ -1,6 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { CausalBackbone } from '../../lib/backbone/index.js'
-import { cat, Generator, randn, type Tensor, tensor } from '../../lib/torch/index.js'
+import {
+  cat,
+  Generator,
+  memory,
+  randn,
+  type Tensor,
+  tensor,
+} from '../../lib/torch/index.js'
 import {
   counted,
   distance,
@@ -129,6 +136,19 @@ describe('past', () => {
       expect(kept.shape).toEqual([1, heads, 6, hiddenSize / heads])
       expect(kept.slice(2, 0, 4).equal(first.present[i] as Tensor)).toBe(true)
     }
+  })
+
+  test('without present the hidden states are the same, and no other tensor is made', async () => {
+    const options = {
+      x: await backbone.embed(int64([ids])),
+      positions: int64(counted(1, ids.length)),
+    }
+    const whole = await backbone.run(options)
+    const { tensors } = memory()
+    const { hidden, present } = await backbone.run({ ...options, present: false })
+    expect(present).toEqual([])
+    expect(memory().tensors).toBe(tensors + 1)
+    expect(hidden.equal(whole.hidden)).toBe(true)
   })
 
   test('left-padded rows continued from a past equal unpadded ones', async () => {

@@ -102,6 +102,9 @@ describe('a T5', () => {
         const expected = whole.slice(1, at, at + 1)
         expect(distance(read.hidden, expected)).toBeLessThan(1e-12)
       }
+      const options = { x: rows, cross, crossMask: mask, present: false }
+      const { hidden, present } = await backbone.decode(options)
+      expect([present.length, hidden.equal(whole)]).toEqual([0, true])
     })
   })
 

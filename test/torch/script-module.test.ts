@@ -162,6 +162,21 @@ describe('a compiled module', () => {
     module.dispose()
   })
 
+  test('gives the first value of a tuple alone, and makes no tensor of the others', async () => {
+    const module = await ScriptModule.compile(model())
+    const x = tensor([1])
+    const { tensors } = memory()
+    const first = (await module.callFirst('tuples', [x, 3])) as Tensor
+    expect(first.toArray()).toEqual([3])
+    expect(memory().tensors).toBe(tensors + 1)
+    await expect(module.callFirst('nothing')).rejects.toMatchObject({
+      code: 'ERR_TORCH',
+      message: expect.stringContaining('Expected a tuple'),
+    })
+    first.dispose()
+    module.dispose()
+  })
+
   test('belongs its results to the scope of the caller', async () => {
     const module = await ScriptModule.compile(block(2))
     const x = ones([1])

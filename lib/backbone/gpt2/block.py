@@ -5,15 +5,17 @@
 
 
 def split_heads(self, x: Tensor, batch: int) -> Tensor:
-    # [B * Q, H] -> [B, heads, Q, H / heads], a view
+    # [B * Q, H] or [B, Q, H] -> [B, heads, Q, H / heads], a view
     return x.view(batch, -1, self.heads, self.head_size).transpose(1, 2)
 
 
-def with_past(self, past: List[Tensor], at: int, now: Tensor) -> Tensor:
-    # a past of batch 1 is shared by all rows
+def with_past(self, past: List[Tensor], at: int, now: Tensor, batch: int) -> Tensor:
+    # [B * Q, H] -> [B, heads, S, H / heads]; a past of batch 1 is shared by all rows. Joined before
+    # the heads are split: whole rows are copied, not pieces of a head's size.
     if len(past) == 0:
-        return now
-    return torch.cat([past[at].expand(now.size(0), -1, -1, -1), now], 2)
+        return self.split_heads(now, batch)
+    before = past[at].transpose(1, 2).flatten(2).expand(batch, -1, -1)
+    return self.split_heads(torch.cat([before, now.view(batch, -1, now.size(1))], 1), batch)
 
 
 def forward(
@@ -42,8 +44,8 @@ def forward(
         query = torch.addmm(offset[:size], asked, weight[:, :size])
         x = torch.gather(x, 1, index)
 
-    key = self.with_past(past, at, self.split_heads(key, batch))
-    value = self.with_past(past, at + 1, self.split_heads(value, batch))
+    key = self.with_past(past, at, key, batch)
+    value = self.with_past(past, at + 1, value, batch)
     mixed = torch.scaled_dot_product_attention(
         self.split_heads(query, batch), key, value, bias, 0.0, causal, scale=self.scale
     )
