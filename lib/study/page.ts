@@ -125,10 +125,15 @@ function withoutFigures(runs: readonly Run[]): Markup | undefined {
 <tbody>${rows}</tbody></table></div></section>`
 }
 
+/** Where a run was written is no setting: a page is passed on. */
+function withoutPlace(key: string, value: unknown): unknown {
+  return key === 'out' ? undefined : value
+}
+
 function allConfigurations(runs: readonly Run[]): Markup {
   const entries = runs.map(
     ({ name, status, configuration }) =>
-      html`<details><summary>${name}${status === 'done' ? '' : ` (${status})`}</summary><pre>${JSON.stringify(configuration, null, 2)}</pre></details>`,
+      html`<details><summary>${name}${status === 'done' ? '' : ` (${status})`}</summary><pre>${JSON.stringify(configuration, withoutPlace, 2)}</pre></details>`,
   )
   return html`<section><h2>Configurations</h2><p class="muted">Everything needed to run each again, with the versions it was run with.</p>${entries}</section>`
 }

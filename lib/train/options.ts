@@ -113,26 +113,23 @@ export interface TrainOptions {
 }
 
 /**
- * `lopt-1`, `lopt-2`, `full`: those of 0.03, 0.1, 0.3 and 1 with the best accuracy on the dev rows of `topics` with models/nano-gpt2
- * (20 virtual tokens, rank 4, 800 steps, linear schedule, one seed): docs/results.json has all of them.
- *
- * The others are provisional, from what was published, and have not been compared here: `dpt`
- * (XYaoooo/DPT), `ulpt` (arXiv:2502.04501), `residual` (arXiv:2305.03937), `p-tuning` and `prefix` (PEFT's
- * guides), `dept`'s prompt (arXiv:2309.05173).
+ * Of a grid of four, the rate with the best accuracy on the dev rows of `topics` with models/nano-gpt2 (20
+ * virtual tokens, 800 steps of Adam, linear schedule, one seed): docs/sweeps.md. Another model, length or
+ * rank may want another.
  */
 export const DEFAULT_LEARNING_RATES: Readonly<Record<MethodName, number>> = {
   'lopt-1': 0.3,
   'lopt-2': 0.1,
   full: 0.1,
-  dpt: 0.3,
-  ulpt: 0.6,
+  dpt: 1,
+  ulpt: 1,
   residual: 0.3,
-  'p-tuning': 1e-3,
+  'p-tuning': 3e-2,
   dept: 0.3,
-  prefix: 1e-2,
+  prefix: 3e-2,
 }
 
-/** For weights of the backbone; provisional: usual for fine-tuning, not compared here. */
+/** For weights of the backbone: usual for fine-tuning; of three, the best on `spam` (docs/sweeps.md). */
 export const FINE_TUNING_RATE = 1e-4
 
 /** Where a method's tensors have learning rates of their own. `dept`: of its published grid. */

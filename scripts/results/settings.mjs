@@ -30,6 +30,7 @@ const spam = {
 /** The models that ship, each with its tasks. */
 export const MODELS = {
   'nano-gpt2': { topics, spam },
+  'nano-t5': { topics },
 }
 
 /** Seeds of a method on a task: more where the README compares two of them. */

@@ -102,6 +102,11 @@ describe('the page', () => {
     expect(html.match(/<details>/g)?.length).toBe(13)
     expect(html).toContain('&quot;torch&quot;: &quot;2.13')
   })
+
+  test('does not say where on a machine the runs are', () => {
+    expect(html).toContain('&quot;checkpointEvery&quot;')
+    expect(html).not.toContain(out)
+  })
 })
 
 test('the same runs give the same page, byte for byte', async () => {
