@@ -10,7 +10,7 @@ import {
   trainMany,
 } from '../../dist/index.js'
 import { Generator, rand, recordOps } from '../../dist/torch.js'
-import { productFlops, unionSeconds } from './profile.mjs'
+import { productFlops, secondsByKind, unionSeconds } from './profile.mjs'
 
 const job = JSON.parse(process.argv[2])
 const { model, lengths, batchSize, P, placement, steps, fastPaths = true } = job
@@ -94,6 +94,10 @@ const commands = {
   products: async () => {
     const { ops } = await recordOps(() => advance(steps), { inputs: true })
     return { flops: productFlops(ops) }
+  },
+  shares: async () => {
+    const { value, ops } = await recordOps(() => timed(() => advance(steps)))
+    return { seconds: value.seconds, byKind: secondsByKind(ops) }
   },
   sgemm: async () => ({ flopsPerSecond: await sgemm() }),
 }
