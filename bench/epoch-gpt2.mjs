@@ -6,6 +6,8 @@ import { modelSource } from './driver/models.mjs'
 import { isQuick } from './driver/settings.mjs'
 import { compare, loptSide, peerSide } from './driver/sides.mjs'
 
+// `npm run bench -- epoch-gpt2 sst2`: this one only.
+const wanted = process.argv[2]
 const steps = isQuick ? 2 : 20
 const batchSize = 16
 const model = await modelSource('gpt2-small')
@@ -14,6 +16,7 @@ for (const [data, atLeast] of [
   ['sst2', 4],
   ['spam', 1.8],
 ]) {
+  if (wanted !== undefined && wanted !== data) continue
   const lengths = await lengthsOf(data, steps * batchSize, 512)
   const job = { model, lengths, batchSize, P: 20, placement: 'prefix', steps }
   const sides = {
