@@ -18,7 +18,8 @@ export default defineConfig({
     // libtorch is loaded once a process: a thread of the test's own would share its threads and
     // its grad mode, and a crash would end all tests
     pool: 'forks',
-    poolOptions: { forks: { minForks: 1, maxForks: 2 } },
+    // tests of what lives collect first what earlier ones left (test/live.ts)
+    poolOptions: { forks: { minForks: 1, maxForks: 2, execArgv: ['--expose-gc'] } },
     // two test files run at a time: threads of their own would wait for each other
     env: { OMP_NUM_THREADS: '1' },
     testTimeout: 60_000,

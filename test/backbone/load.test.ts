@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest'
 
 import { memory, tidy, zeros } from '../../lib/torch/index.js'
+import { settledMemory } from '../live.js'
 import { distance, fixture, golden, int64, loadCausal, logitsOf } from './golden.js'
 import { copyOf, editJson, editWeights } from './temporary.js'
 
 describe('a folder is opened', () => {
   test('on the pages of its file, without a copy', async () => {
-    const before = memory()
+    const before = await settledMemory()
     const backbone = await loadCausal(fixture('gpt2-plain'))
     expect(memory().bytes).toBe(before.bytes)
     expect(memory().tensors).toBe(before.tensors + backbone.parameters().size)

@@ -12,6 +12,7 @@ import {
   tidy,
   writeSafetensors,
 } from '../../lib/torch/index.js'
+import { settledMemory } from '../live.js'
 import { fixture } from './golden.js'
 
 const made: string[] = []
@@ -62,12 +63,11 @@ export async function editWeights(
 export async function refusal(
   source: string,
 ): Promise<{ code?: string; message: string }> {
-  const before = memory().tensors
+  const { tensors: before } = await settledMemory()
   const error = await loadBackbone(source).then(
     () => new Error('loaded'),
     (error: unknown) => error as Error,
   )
-  // Less: the collector may meanwhile find tensors of the tests before.
   expect(memory().tensors).toBeLessThanOrEqual(before)
   return error
 }

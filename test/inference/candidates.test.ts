@@ -4,6 +4,7 @@ import { afterAll, expect, test } from 'vitest'
 import { loadBackbone, score } from '../../lib/index.js'
 import { candidateBatches } from '../../lib/inference/candidates.js'
 import { memory } from '../../lib/torch/index.js'
+import { settledMemory } from '../live.js'
 
 const texts = ['the cat sat', 'a dog ran far', 'the']
 const words = [
@@ -11,7 +12,7 @@ const words = [
   ['dog', 'the'],
   ['a', 'cat', 'the dog', 'ran', 'far the'],
 ]
-const before = memory().tensors
+const { tensors: before } = await settledMemory()
 
 test.each(['gpt2-plain', 't5-plain'])('%s scores each row by its own', async (name) => {
   const backbone = await loadBackbone(`test/fixtures/${name}`, { dtype: 'float64' })

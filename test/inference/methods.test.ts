@@ -21,6 +21,7 @@ import {
   tidy,
 } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
+import { settledMemory } from '../live.js'
 
 const names = ['gpt2-plain', 't5-gated']
 const backbones: Record<string, Backbone> = {}
@@ -119,7 +120,7 @@ describe.each(names)('tensors stay flat on %s', (name) => {
   test.each(METHOD_NAMES)('with %s', async (method) => {
     const backbone = backbones[name] as Backbone
     const prompt = await moved(backbone, method)
-    const before = memory().tensors
+    const { tensors: before } = await settledMemory()
     for (const numBeams of [1, 2]) {
       await tokens({ backbone, prompt, text: 'It was', maxNewTokens: 3, numBeams })
     }

@@ -4,6 +4,7 @@ import { type ScoreOptions, score } from '../../lib/inference/index.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
 import { memory } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
+import { settledMemory } from '../live.js'
 import { golden, goldenPrompt, value } from './golden-prompts.js'
 
 let backbone: Backbone // 64 positions
@@ -124,7 +125,7 @@ describe('score', () => {
 
   test('leaves no tensor behind', async () => {
     await score({ backbone, prompt, task, texts })
-    const before = memory().tensors
+    const { tensors: before } = await settledMemory()
     for (let i = 0; i < 5; i++) await score({ backbone, prompt, task, texts })
     expect(memory().tensors).toBeLessThanOrEqual(before)
   })

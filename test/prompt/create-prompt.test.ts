@@ -7,6 +7,7 @@ import {
 } from '../../lib/prompt/index.js'
 import { memory, type Tensor } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
+import { settledMemory } from '../live.js'
 
 let backbone: Backbone // H 32, 64 positions, N 512
 beforeAll(async () => {
@@ -84,9 +85,9 @@ test.each(['lopt-1', 'lopt-2', 'full'] as const)(
   },
 )
 
-test('making and disposing of prompts leaves no tensor behind', () => {
+test('making and disposing of prompts leaves no tensor behind', async () => {
   made({}, () => 0)
-  const before = memory().tensors
+  const { tensors: before } = await settledMemory()
   for (const method of ['lopt-1', 'lopt-2', 'full'] as const) {
     for (const init of ['random', 'vocab', 'text:A dog and a cat']) {
       made({ method, init }, (prompt) => prompt.inputs().dispose())
@@ -125,8 +126,8 @@ describe('refused:', () => {
     ['labels without words', { init: 'labels' }, /labels/],
     ['a text without words', { init: 'text:' }, /text:/],
   ]
-  test.each(cases)('%s', (_, options, message) => {
-    const before = memory().tensors
+  test.each(cases)('%s', async (_, options, message) => {
+    const { tensors: before } = await settledMemory()
     let thrown: unknown
     try {
       createPrompt(backbone, options as CreatePromptOptions)

@@ -23,6 +23,7 @@ import {
   zeros,
 } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
+import { settledMemory } from '../live.js'
 
 const parent = mkdtempSync(join(tmpdir(), 'lopt-peft-refused-'))
 const folder = join(parent, 'adapter')
@@ -53,7 +54,7 @@ const weights = (tensors: Record<string, Tensor>) =>
   writeSafetensors(at('adapter_model.safetensors'), tensors)
 
 async function refused(code: string, message: RegExp): Promise<void> {
-  const before = memory().tensors
+  const { tensors: before } = await settledMemory()
   await expect(importPeft(folder, backbone)).rejects.toThrow(
     expect.objectContaining({
       name: 'LoptError',

@@ -16,6 +16,7 @@ import {
 } from '../../lib/prompt/index.js'
 import { memory, openSafetensors, svd, tidy } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
+import { settledMemory } from '../live.js'
 
 interface Case {
   folder: string
@@ -186,7 +187,7 @@ describe('an exported prompt', () => {
       }
     }
     await run()
-    const before = memory().tensors
+    const { tensors: before } = await settledMemory()
     for (let i = 0; i < 4; i++) await run()
     expect(memory().tensors).toBeLessThanOrEqual(before)
     prompt.dispose()

@@ -19,6 +19,7 @@ import {
   zeros,
 } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
+import { settledMemory } from '../live.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'lopt-prompt-file-'))
 const path = join(folder, 'prompt.lopt.safetensors')
@@ -111,7 +112,7 @@ describe('a round trip', () => {
       loadPrompt(path, backbone).dispose()
     }
     await run()
-    const before = memory().tensors
+    const { tensors: before } = await settledMemory()
     for (let i = 0; i < 5; i++) await run()
     expect(memory().tensors).toBeLessThanOrEqual(before)
     expect(readdirSync(folder).filter((name) => !name.endsWith('.safetensors'))).toEqual(
@@ -254,7 +255,7 @@ describe('refused, with the file and what is wrong:', () => {
   ]
   test.each(cases)('%s', async (_, change, message) => {
     await edited(change())
-    const before = memory().tensors
+    const { tensors: before } = await settledMemory()
     expect(() => loadPrompt(path, backbone)).toThrow(
       expect.objectContaining({
         name: 'LoptError',

@@ -13,10 +13,11 @@ import {
   tidy,
   zeros,
 } from '../../lib/torch/index.js'
+import { settledMemory } from '../live.js'
 
 describe('memory', () => {
-  test('counts tensors and the bytes that they own, shared ones once', () => {
-    const before = memory()
+  test('counts tensors and the bytes that they own, shared ones once', async () => {
+    const before = await settledMemory()
     const t = zeros([10, 10])
     const view = t.transpose(0, 1)
     expect(memory().tensors - before.tensors).toBe(2)
@@ -27,8 +28,8 @@ describe('memory', () => {
     expect(memory()).toEqual(before)
   })
 
-  test('is as before after a loop with dispose', () => {
-    const before = memory()
+  test('is as before after a loop with dispose', async () => {
+    const before = await settledMemory()
     for (let i = 0; i < 1000; i++) {
       const t = zeros([1000])
       t.add(1).dispose()
@@ -37,8 +38,8 @@ describe('memory', () => {
     expect(memory()).toEqual(before)
   })
 
-  test('is as before after failures in a scope', () => {
-    const before = memory()
+  test('is as before after failures in a scope', async () => {
+    const before = await settledMemory()
     for (let i = 0; i < 100; i++) {
       expect(() => tidy(() => zeros([2, 3]).matmul(ones([2, 3])))).toThrow(RangeError)
     }
@@ -51,6 +52,7 @@ describe('memory', () => {
     using start = randn([32, 8], { generator })
     const weight = parameter(start)
     const optimizer = new Adam([weight], { lr: 0.01 })
+    await settledMemory()
     const counts: { tensors: number; bytes: number }[] = []
     for (let step = 0; step < 300; step++) {
       await tidy(async () => {

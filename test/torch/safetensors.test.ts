@@ -16,6 +16,7 @@ import {
   writeSafetensors,
   zeros,
 } from '../../lib/torch/index.js'
+import { settledMemory } from '../live.js'
 
 let folder: string
 beforeAll(() => {
@@ -124,7 +125,7 @@ describe('a safetensors file', () => {
   test('is mapped, not copied: its tensors own no memory', async () => {
     const path = join(folder, 'mapped.safetensors')
     await writeSafetensors(path, { w: zeros([1000]) })
-    const before = memory()
+    const before = await settledMemory()
     const file = openSafetensors(path)
     const mapped = file.tensor('w')
     expect(memory().bytes).toBe(before.bytes)

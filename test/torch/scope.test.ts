@@ -15,11 +15,12 @@ import {
   tidy,
   zeros,
 } from '../../lib/torch/index.js'
+import { settledMemory } from '../live.js'
 
 describe('tidy', () => {
-  test('frees what a function made and did not return', () => {
+  test('frees what a function made and did not return', async () => {
     let inner: Tensor | undefined
-    const before = memory().tensors
+    const { tensors: before } = await settledMemory()
     const sum = tidy(() => {
       inner = ones([3]).mul(2)
       return inner.add(1).sum()

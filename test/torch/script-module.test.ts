@@ -17,6 +17,7 @@ import {
   tidy,
   zeros,
 } from '../../lib/torch/index.js'
+import { settledMemory } from '../live.js'
 
 let folder: string
 beforeAll(() => {
@@ -165,7 +166,7 @@ describe('a compiled module', () => {
   test('gives the first value of a tuple alone, and makes no tensor of the others', async () => {
     const module = await ScriptModule.compile(model())
     const x = tensor([1])
-    const { tensors } = memory()
+    const { tensors } = await settledMemory()
     const first = (await module.callFirst('tuples', [x, 3])) as Tensor
     expect(first.toArray()).toEqual([3])
     expect(memory().tensors).toBe(tensors + 1)
@@ -180,10 +181,9 @@ describe('a compiled module', () => {
   test('belongs its results to the scope of the caller', async () => {
     const module = await ScriptModule.compile(block(2))
     const x = ones([1])
-    const before = memory().tensors
+    const { tensors: before } = await settledMemory()
     for (let i = 0; i < 20; i++)
       await tidy(() => module.call('forward', x).then(() => {}))
-    // Less, if the collector came by for what other tests left.
     expect(memory().tensors).toBeLessThanOrEqual(before)
     module.dispose()
   })

@@ -3,6 +3,7 @@ import type { CausalBackbone } from '../../lib/backbone/index.js'
 import { createPrompt } from '../../lib/prompt/index.js'
 import { memory } from '../../lib/torch/index.js'
 import { trainMany } from '../../lib/train/index.js'
+import { settledMemory } from '../live.js'
 import { loadSmall, run, task } from './small-runs.js'
 
 let backbone: CausalBackbone
@@ -27,7 +28,7 @@ describe('prompts trained together', () => {
     async (budgetBytes) => {
       const reuse = { budgetBytes }
       const many = prompts()
-      const before = memory().tensors
+      const { tensors: before } = await settledMemory()
       const found: (readonly number[])[] = []
       for await (const { losses } of trainMany({
         ...options,

@@ -8,6 +8,7 @@ import { createTask } from '../../lib/task/index.js'
 import { memory } from '../../lib/torch/index.js'
 import { evaluate, type TrainEvent, train } from '../../lib/train/index.js'
 import { loadT5 } from '../backbone/golden-t5.js'
+import { settledMemory } from '../live.js'
 import { bytes, bytesOf, loadSmall, rows, run, small, task } from './small-runs.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'lopt-train-'))
@@ -181,7 +182,7 @@ describe('training', () => {
       await expect(run({ backbone, prompt, signal })).rejects.toThrow()
     }
     await once()
-    const before = memory().tensors
+    const { tensors: before } = await settledMemory()
     for (let i = 0; i < 3; i++) await once()
     expect(memory().tensors).toBeLessThanOrEqual(before)
     prompt.dispose()
