@@ -1,12 +1,13 @@
 // A causal backbone over a compiled module: checks what a caller gives, calls the module. Knows no
 // architecture and no file.
 
-import { type ScriptValue, type Tensor, tidy } from '../torch/index.js'
+import { arange, type ScriptValue, type Tensor, tidy } from '../torch/index.js'
 import type {
   CausalBackbone,
   Gpt2BackboneConfig,
   RunOptions,
   RunResult,
+  RunWithPrefixOptions,
 } from './contract.js'
 import { ScriptedBackbone } from './scripted.js'
 
@@ -15,6 +16,8 @@ export class ScriptedCausalBackbone
   implements CausalBackbone
 {
   readonly kind = 'causal'
+  /** Whether the module has the method that need not be there. */
+  readonly #joinsPrefix = this.offers('run_with_prefix')
 
   get maxPositions(): number {
     return this.config.positions
@@ -26,6 +29,34 @@ export class ScriptedCausalBackbone
     this.#checkRun(options, first, last)
     const given = [x, positions, mask, past as ScriptValue[], first, last, queries]
     return await this.runMethod('run', given, options.present)
+  }
+
+  async runWithPrefix(options: RunWithPrefixOptions): Promise<Tensor> {
+    const { prefix, x, positions, queries = null } = options
+    this.check('prefix', prefix, this.dtype, ['P', this.config.hiddenSize])
+    const { layers } = this.config
+    this.#checkRun({ x, positions, queries: queries ?? undefined }, 0, layers)
+    if (this.#joinsPrefix) {
+      const given = [prefix, x, positions, queries]
+      return (await this.module.call('run_with_prefix', ...given)) as Tensor
+    }
+    // A module of another's making may be without: two passes.
+    const place = arange(0, prefix.shape[0] as number, {
+      dtype: 'int64',
+      device: this.device,
+    })
+    const { present } = await this.run({
+      x: prefix.unsqueeze(0),
+      positions: place.unsqueeze(0),
+    })
+    const { hidden } = await this.run({
+      x,
+      positions,
+      past: present,
+      queries: queries ?? undefined,
+      present: false,
+    })
+    return hidden
   }
 
   #checkRun(options: RunOptions, first: number, last: number): void {

@@ -124,6 +124,17 @@ export interface RunResult {
   present: Tensor[]
 }
 
+export interface RunWithPrefixOptions {
+  /** [P, H], the backbone's dtype: vectors at positions 0..P - 1 before every row. */
+  prefix: Tensor
+  /** [B, Q, H]: embeddings of the rows. */
+  x: Tensor
+  /** int64 [B, Q]: each row's place in its sequence, from P on. */
+  positions: Tensor
+  /** int64 [B, K], indices into Q: the positions whose output is wanted. */
+  queries?: Tensor | undefined
+}
+
 export interface EncodeOptions {
   /** [B, S, H]: embeddings when `first` is 0, else a layer's output. */
   x: Tensor
@@ -156,6 +167,17 @@ export interface DecodeOptions {
   last?: number | undefined
   /** Whether `present` is wanted, true by default: a training step does without. */
   present?: boolean | undefined
+}
+
+export interface DecodeEncodedOptions {
+  /** [B, Q, H]: embeddings. */
+  x: Tensor
+  /** As for `decode`, of all layers. */
+  past?: readonly Tensor[] | undefined
+  /** [B, S, H], of `encode` up to its last layer. */
+  encoded: Tensor
+  /** bool [B, S]: true where `encoded` may be attended to; the mask it was made with. */
+  crossMask?: Tensor | undefined
 }
 
 /** What every frozen language model offers. Methods that return promises are jobs. */
@@ -232,6 +254,16 @@ export interface CausalBackbone extends CommonBackbone {
    *   stall it: keep them in 0..positions - 1 yourself.)
    */
   run(options: RunOptions): Promise<RunResult>
+
+  /**
+   * Runs all layers of rows that stand behind one prefix, and of the prefix, once for all of them: as `run`
+   * of the prefix, and `run` of the rows with its keys and values as their past, in one. For a prefix
+   * that changes from call to call, as in training; one that stays is better run once.
+   *
+   * @returns [B, Q, H], or [B, K, H] with `queries`, after the final norm
+   * @throws as `run`
+   */
+  runWithPrefix(options: RunWithPrefixOptions): Promise<Tensor>
 }
 
 /**
@@ -265,6 +297,15 @@ export interface EncoderDecoderBackbone extends CommonBackbone {
    * @throws TypeError or RangeError for dtypes, shapes, devices or layers that do not fit.
    */
   decode(options: DecodeOptions): Promise<RunResult>
+
+  /**
+   * Runs all decoder layers over `encoded` itself, without its keys and values: the same as `decode` with
+   * `crossKeyValues(encoded)`, in less work where Q is much smaller than S. Of float32 and float64.
+   *
+   * @returns [B, Q, H], after the final norm
+   * @throws as `decode`
+   */
+  decodeEncoded(options: DecodeEncodedOptions): Promise<Tensor>
 }
 
 export type Backbone = CausalBackbone | EncoderDecoderBackbone

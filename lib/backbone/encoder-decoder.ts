@@ -3,6 +3,7 @@
 
 import type { DType, ScriptValue, Tensor } from '../torch/index.js'
 import type {
+  DecodeEncodedOptions,
   DecodeOptions,
   EncodeOptions,
   EncoderDecoderBackbone,
@@ -17,6 +18,9 @@ export class ScriptedEncoderDecoderBackbone
 {
   readonly kind = 'encoder-decoder'
   readonly maxPositions = Number.POSITIVE_INFINITY
+  /** A module need not have the method, whose scores would be rounded to half precision. */
+  readonly #decodesEncoded =
+    ['float32', 'float64'].includes(this.dtype) && this.offers('decode_encoded')
 
   async encode({ x, mask, first = 0, last }: EncodeOptions): Promise<Tensor> {
     const { layers, hiddenSize } = this.config
@@ -47,6 +51,26 @@ export class ScriptedEncoderDecoderBackbone
     if (crossMask !== undefined) this.check('crossMask', crossMask, 'bool', [B, S])
     const tensors = [x, past as ScriptValue[], cross as ScriptValue[], crossMask ?? null]
     return await this.runMethod('decode', [...tensors, first, last], options.present)
+  }
+
+  async decodeEncoded(options: DecodeEncodedOptions): Promise<Tensor> {
+    const { x, past = [], encoded, crossMask } = options
+    const { decoderLayers: layers, hiddenSize, headSize } = this.config
+    this.check('x', x, this.dtype, ['B', 'Q', hiddenSize])
+    const B = x.shape[0] as number
+    this.check('encoded', encoded, this.dtype, [B, 'S', hiddenSize])
+    if (!this.#decodesEncoded) {
+      const cross = await this.crossKeyValues(encoded)
+      return (await this.decode({ x, past, cross, crossMask, present: false })).hidden
+    }
+    if (!Array.isArray(past) || past.length > 0) {
+      this.checkKeyValues('past', past, { layers, B, headSize })
+    }
+    if (crossMask !== undefined) {
+      this.check('crossMask', crossMask, 'bool', encoded.shape.slice(0, 2))
+    }
+    const given = [x, past as ScriptValue[], encoded, crossMask ?? null]
+    return (await this.module.call('decode_encoded', ...given)) as Tensor
   }
 
   /** Between layers a float16 model's residual stream is float32: see t5/feed_forward.py. */

@@ -91,6 +91,11 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
     return (await this.module.call('head', h, rows ?? null)) as Tensor
   }
 
+  /** Whether the module has a method that a module of its kind may be without. */
+  protected offers(method: string): boolean {
+    return this.module.methods().some(({ name }) => name === method)
+  }
+
   /** Of a method that returns hidden states, and keys and values. */
   protected async runMethod(
     method: string,

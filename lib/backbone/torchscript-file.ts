@@ -39,6 +39,14 @@ const METHODS: Readonly<Record<Backbone['kind'], Readonly<Record<string, string>
   },
 }
 
+/** Those that a file may be without. */
+const OPTIONAL_METHODS: typeof METHODS = {
+  causal: { run_with_prefix: '(Tensor, Tensor, Tensor, Tensor?) -> Tensor' },
+  'encoder-decoder': {
+    decode_encoded: '(Tensor, Tensor[], Tensor, Tensor?) -> Tensor',
+  },
+}
+
 /**
  * Writes a backbone as one `.pt` file, which `loadBackbone` and Python's `torch.jit.load` open. The
  * weights are in the backbone's own dtype; prompts of this backbone fit the file's as well.
@@ -136,9 +144,12 @@ function parseExtra(
 function checkMethods(module: ScriptModule, config: BackboneConfig, path: string): void {
   const kind = config.modelType === 'gpt2' ? 'causal' : 'encoder-decoder'
   const offered = new Map(module.methods().map(({ name, schema }) => [name, schema]))
-  const wrong = Object.entries(METHODS[kind]).flatMap(([name, wanted]) => {
+  const known = { ...METHODS[kind], ...OPTIONAL_METHODS[kind] }
+  const wrong = Object.entries(known).flatMap(([name, wanted]) => {
     const schema = offered.get(name)
-    if (schema === undefined) return [`${name}${wanted} is missing`]
+    if (schema === undefined) {
+      return name in METHODS[kind] ? [`${name}${wanted} is missing`] : []
+    }
     const types = typesOf(schema)
     return types === wanted ? [] : [`${name} is ${types} and not ${wanted}`]
   })

@@ -62,12 +62,13 @@ async function causalHidden(
 ): Promise<LabelHidden> {
   if (prepared.textStore !== null) return await suffixHidden(backbone, prepared, rows)
   const batch = makeCausalBatch(rows, prepared.place)
-  const hidden = await runLayers(backbone, prepared, {
-    x: await assemble(backbone, prepared, batch),
-    positions: batch.positions,
-    past: prepared.past,
-    queries: batch.queries,
-  }) // [B, K, H]
+  const { positions, queries } = batch
+  const { prefix, past } = prepared
+  const x = await assemble(backbone, prepared, batch)
+  const hidden =
+    prefix === null
+      ? await runLayers(backbone, prepared, { x, positions, past, queries })
+      : await backbone.runWithPrefix({ prefix, x, positions, queries }) // [B, K, H]
   return { hidden: picked([hidden], batch.asked), targets: batch.targets }
 }
 
@@ -123,16 +124,35 @@ async function encoderDecoderHidden(
     prepared.checkpoints === null
       ? await encode(x)
       : await prepared.checkpoints.run(backbone.config.layers, { x, past: [] }, encode)
-  const cross = await backbone.crossKeyValues(encoded)
+  const { past, fastPaths } = prepared
+  const positions = batch.decoder.reduce(
+    (sum, { shape }) => sum + (shape[1] as number),
+    0,
+  )
+  const isDirect = fastPaths && isFew(positions, encoded.shape[1] as number, backbone)
+  const cross = isDirect ? [] : await backbone.crossKeyValues(encoded)
   const decoded: Tensor[] = []
   for (const ids of batch.decoder) {
     const x = await embedTokens(backbone, ids)
-    const { past } = prepared
-    const options = { x, past, cross, crossMask: mask, present: false }
-    const { hidden } = await backbone.decode(options)
+    const hidden = isDirect
+      ? await backbone.decodeEncoded({ x, past, encoded, crossMask: mask })
+      : (await backbone.decode({ x, past, cross, crossMask: mask, present: false }))
+          .hidden
     decoded.push(hidden) // [B, K, H]
   }
   return { hidden: picked(decoded, batch.asked), targets: batch.targets }
+}
+
+/**
+ * Whether Q decoder positions a text take less work over S encoder positions themselves than over their keys
+ * and values: products of a key, or a value, and a layer.
+ */
+function isFew(Q: number, S: number, { config }: EncoderDecoderBackbone): boolean {
+  const { heads, headSize, hiddenSize: H } = config
+  const inner = heads * headSize
+  const projected = S * H * inner + Q * S * inner
+  const carried = Q * H * inner + Q * heads * S * H
+  return carried < projected
 }
 
 /** Rows of several [.., H], one after the other: [M, H]. */

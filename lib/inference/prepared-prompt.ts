@@ -12,6 +12,8 @@ export interface PreparedPrompt {
   readonly inputs: Tensor | null
   /** [S + 1, H]: what the text's embeddings are shifted by, its last row zero; null: by nothing. */
   readonly embeddingDelta: Tensor | null
+  /** The same vectors where they run with the batch, once for all its rows; else null. */
+  readonly prefix: Tensor | null
   /**
    * Keys and values before the rows', k and v a layer, each [1, heads, P, D]: all rows attend to
    * them (in a T5 the decoder's). A prompt's own, or those of vectors that need not run again.
@@ -21,6 +23,8 @@ export interface PreparedPrompt {
   readonly textStore: TextStore | null
   /** Runs the layers a few at a time; null where they run at once. */
   readonly checkpoints: LayerCheckpoints | null
+  /** Whether work may be left out where the result is the same. */
+  readonly fastPaths: boolean
   readonly place: BatchPlace
 }
 
@@ -28,10 +32,12 @@ export interface PreparedPrompt {
  * With its graph, in the caller's grad mode: a step's gradients flow back through what all its rows
  * share, and sum there.
  *
- * @param options.fastPaths false: the prompt runs in every row, as written down in the papers
+ * @param options.fastPaths false: the prompt runs in every row, as written down in the papers, and a
+ *   T5's decoder reads keys and values of all that was encoded
  * @param options.checkpointLayers layers whose activations are held at once; `backward` then takes the
  *   place of the loss's own
  * @param options.textStore for a suffix in a causal model: keeps the texts' keys and values
+ * @param options.once one batch is run with what is prepared: a prefix need not run before it
  */
 export async function preparePrompt(
   backbone: Backbone,
@@ -40,10 +46,12 @@ export async function preparePrompt(
     fastPaths = true,
     textStore = null,
     checkpointLayers,
+    once = false,
   }: {
     fastPaths?: boolean | undefined
     textStore?: TextStore | null | undefined
     checkpointLayers?: number | undefined
+    once?: boolean | undefined
   } = {},
 ): Promise<PreparedPrompt> {
   const { device } = backbone
@@ -61,13 +69,16 @@ export async function preparePrompt(
   const P = inputs?.shape[0] ?? 0
   const isShareable = backbone.kind === 'causal' && placement === 'prefix'
   if (inputs !== null && fastPaths && isShareable) {
-    const past = await prefixPast(backbone, inputs)
+    // Layers that run a few at a time take what stands before them as keys and values.
+    const isBeside = once && checkpoints === null
     return {
       inputs,
       embeddingDelta,
-      past,
+      prefix: isBeside ? inputs : null,
+      past: isBeside ? [] : await prefixPast(backbone, inputs),
       textStore: null,
       checkpoints,
+      fastPaths,
       place: { P, S, placement, shared: true, device },
     }
   }
@@ -82,9 +93,11 @@ export async function preparePrompt(
   return {
     inputs,
     embeddingDelta,
+    prefix: null,
     past: own,
     textStore: isTextApart ? textStore : null,
     checkpoints,
+    fastPaths,
     place: { P: P + before, S, placement, shared: before > 0, device },
   }
 }

@@ -31,10 +31,12 @@ export type Phase = 'prompt' | 'loss' | 'backward' | 'optimizer' | BackboneCall
 const BACKBONE_CALLS = [
   'embed',
   'run',
+  'runWithPrefix',
   'head',
   'encode',
   'crossKeyValues',
   'decode',
+  'decodeEncoded',
 ] as const
 
 type BackboneCall = (typeof BACKBONE_CALLS)[number]

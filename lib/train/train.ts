@@ -296,7 +296,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
         // A scope of its own: a part's tensors are freed before the next part's are made.
         const mean = await tidy(async () => {
           const prepared = await profiler.phase('prompt', () =>
-            preparePrompt(watched, prompt, { ...settings, textStore }),
+            preparePrompt(watched, prompt, { ...settings, textStore, once: true }),
           )
           const mean = await profiler.phase('loss', () =>
             trainingLoss(settings.objective, watched, prepared, part, labels),

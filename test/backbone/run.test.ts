@@ -7,7 +7,9 @@ import {
   randn,
   type Tensor,
   tensor,
+  zeros as zeroTensor,
 } from '../../lib/torch/index.js'
+import { settledMemory } from '../live.js'
 import {
   counted,
   distance,
@@ -144,7 +146,7 @@ describe('past', () => {
       positions: int64(counted(1, ids.length)),
     }
     const whole = await backbone.run(options)
-    const { tensors } = memory()
+    const { tensors } = await settledMemory()
     const { hidden, present } = await backbone.run({ ...options, present: false })
     expect(present).toEqual([])
     expect(memory().tensors).toBe(tensors + 1)
@@ -201,6 +203,75 @@ describe('past', () => {
     expect(distance(split.hidden, after)).toBeLessThan(CLOSE)
     const grads = [await shared.grad(), await repeated.grad()] as [Tensor, Tensor]
     expect(distance(...grads)).toBeLessThan(1e-11)
+  })
+})
+
+describe('a prefix that runs with its rows', () => {
+  const P = 3
+  const some = int64([
+    [0, 0],
+    [3, 2],
+    [8, 1],
+    [16, 4],
+  ])
+
+  /** Hidden states of rows behind a prefix, and the gradients of the prefix and of the rows. */
+  async function hiddenAndGradients(
+    run: (prefix: Tensor, x: Tensor) => Promise<Tensor>,
+    T: number,
+  ): Promise<Tensor[]> {
+    const generator = new Generator({ seed: 2 })
+    const H = backbone.config.hiddenSize
+    const random = (shape: number[]) =>
+      randn(shape, { generator, dtype: 'float64' }).requiresGrad_()
+    const prefix = await random([P, H])
+    const x = await random([4, T, H])
+    const hidden = await run(prefix, x)
+    const weight = randn(hidden.shape, { generator, dtype: 'float64' })
+    await hidden.mul(weight).sum().backward()
+    return [hidden, (await prefix.grad()) as Tensor, (await x.grad()) as Tensor]
+  }
+
+  test.each([
+    ['one token', 1, undefined],
+    ['one token that is asked for', 1, int64([[0], [0], [0], [0]])],
+    ['all positions', S, undefined],
+    ['asked positions', S, some],
+  ])('gives what two runs give: %s', async (_, T, queries) => {
+    const positions = int64(counted(4, T, P))
+    const together = await hiddenAndGradients(
+      (prefix, x) => backbone.runWithPrefix({ prefix, x, positions, queries }),
+      T,
+    )
+    const apart = await hiddenAndGradients(async (prefix, x) => {
+      const { present: past } = await backbone.run({
+        x: prefix.unsqueeze(0),
+        positions: int64(counted(1, P)),
+      })
+      return (await backbone.run({ x, positions, past, queries })).hidden
+    }, T)
+    for (const [i, expected] of apart.entries()) {
+      expect(together[i]?.shape).toEqual(expected.shape)
+      expect(expected.abs().amax().item()).toBeGreaterThan(0.1)
+      expect(distance(together[i] as Tensor, expected)).toBeLessThan(1e-11)
+    }
+  })
+
+  test('is refused where it or the rows do not fit', async () => {
+    const H = backbone.config.hiddenSize
+    const float64 = (shape: number[]) => zeroTensor(shape, { dtype: 'float64' })
+    const right = {
+      prefix: float64([P, H]),
+      x: float64([2, 4, H]),
+      positions: int64(counted(2, 4, P)),
+    }
+    const refused = (wrong: object) =>
+      expect(backbone.runWithPrefix({ ...right, ...wrong })).rejects
+    await refused({ prefix: float64([1, P, H]) }).toThrow(/prefix of shape \[P, 32\]/)
+    await refused({ prefix: zeroTensor([P, H]) }).toThrow(/prefix to be float64/)
+    await refused({ x: float64([2, 4, H + 1]) }).toThrow(/x of shape/)
+    await refused({ positions: int64(counted(2, 4, 61)) }).toThrow(/positions in 0\.\.63/)
+    await refused({ queries: int64([[0]]) }).toThrow(/queries of shape/)
   })
 })
 

@@ -5,7 +5,14 @@ import {
   loadBackbone,
   saveBackbone,
 } from '../../lib/backbone/index.js'
-import { type Tensor, tensor, tidy } from '../../lib/torch/index.js'
+import {
+  Generator,
+  parameter,
+  randn,
+  type Tensor,
+  tensor,
+  tidy,
+} from '../../lib/torch/index.js'
 import { distance, fixture } from './golden.js'
 import { batchLogits, goldenT5, loadT5, T5_CHECKPOINTS } from './golden-t5.js'
 import { copyOf, editJson, editWeights, temporaryFolder } from './temporary.js'
@@ -108,6 +115,56 @@ describe('a T5', () => {
     })
   })
 
+  test.each([
+    ['padded', true, 0],
+    ['without padding', false, 0],
+    ['behind a past of its own', true, 2],
+  ])(
+    'decodes over the encoded text as over its keys and values: %s',
+    async (_, isMasked, P) => {
+      await tidy(async () => {
+        const { heads, headSize, decoderLayers, hiddenSize: H } = backbone.config
+        const generator = new Generator({ seed: 3 })
+        const float64 = (shape: number[]) => randn(shape, { generator, dtype: 'float64' })
+        const crossMask = isMasked ? mask : undefined
+        const kept = Array.from({ length: P === 0 ? 0 : 2 * decoderLayers }, () =>
+          float64([1, heads, P, headSize]),
+        )
+        const start = [
+          (await backbone.embed(decoder)).detach(),
+          await backbone.encode({ x: await backbone.embed(ids), mask: crossMask }),
+          ...kept,
+        ]
+        const weight = float64([...decoder.shape, H])
+        const resultOf = async (
+          decode: (x: Tensor, encoded: Tensor, past: Tensor[]) => Promise<Tensor>,
+        ) => {
+          const leaves = start.map((one) => parameter(one))
+          const hidden = await decode(
+            leaves[0] as Tensor,
+            leaves[1] as Tensor,
+            leaves.slice(2),
+          )
+          await hidden.mul(weight).sum().backward()
+          const grads = await Promise.all(leaves.map((leaf) => leaf.grad()))
+          return [hidden, ...(grads as Tensor[])]
+        }
+        const direct = await resultOf((x, encoded, past) =>
+          backbone.decodeEncoded({ x, encoded, past, crossMask }),
+        )
+        const projected = await resultOf(async (x, encoded, past) => {
+          const cross = await backbone.crossKeyValues(encoded)
+          return (await backbone.decode({ x, cross, past, crossMask })).hidden
+        })
+        expect(direct.length).toBe(3 + kept.length)
+        for (const [i, expected] of projected.entries()) {
+          expect(expected.abs().amax().item()).toBeGreaterThan(1e-3)
+          expect(distance(direct[i] as Tensor, expected)).toBeLessThan(1e-11)
+        }
+      })
+    },
+  )
+
   test('gives a row the same alone as beside longer ones', async () => {
     await tidy(async () => {
       const together = await batchLogits(backbone, golden)
@@ -193,6 +250,15 @@ describe('a T5', () => {
       await expect(backbone.decode({ x: rows, cross, past: few })).rejects.toThrow(
         /past to hold 6 tensors/,
       )
+      const encoded = await backbone.encode({ x, mask })
+      const refused = (wrong: object) =>
+        expect(backbone.decodeEncoded({ x: rows, encoded, ...wrong })).rejects
+      await refused({ x: wide }).toThrow(/x of shape \[B, Q, 24\]/)
+      await refused({ encoded: encoded.slice(0, 0, 1) }).toThrow(
+        /encoded of shape \[\d, S/,
+      )
+      await refused({ past: few }).toThrow(/past to hold 6 tensors/)
+      await refused({ crossMask: narrow }).toThrow(/crossMask of shape/)
     })
   })
 })

@@ -9,6 +9,7 @@ import { processedLogits } from '../../lib/inference/sample.js'
 import { type Placement, Prompt } from '../../lib/prompt/index.js'
 import { memory, openSafetensors, type Tensor, tensor } from '../../lib/torch/index.js'
 import { distance, fixture, loadCausal } from '../backbone/golden.js'
+import { settledMemory } from '../live.js'
 
 interface Described {
   cases: {
@@ -56,6 +57,7 @@ function withTokenizer(change: Partial<Tokenizer>): CausalBackbone {
     tokenizer: changed,
     embed: (ids) => backbone.embed(ids),
     run: (options) => backbone.run(options),
+    runWithPrefix: (options) => backbone.runWithPrefix(options),
     head: (h, rows) => backbone.head(h, rows),
     parameters: () => backbone.parameters(),
     setTrainable: (pattern) => backbone.setTrainable(pattern),
@@ -252,7 +254,7 @@ describe('generation', () => {
       await expect(collected({ backbone, text, signal })).rejects.toThrow()
     }
     await once()
-    const before = memory().tensors
+    const { tensors: before } = await settledMemory()
     for (let i = 0; i < 4; i++) await once()
     expect(memory().tensors).toBeLessThanOrEqual(before)
   })

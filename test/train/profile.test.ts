@@ -124,7 +124,7 @@ describe('a trace', () => {
       new Set([
         'prompt',
         'embed',
-        'run',
+        'runWithPrefix',
         'head',
         'loss',
         'backward',
@@ -134,8 +134,8 @@ describe('a trace', () => {
     )
     const often = (wanted: string) =>
       made.complete.filter(({ name, cat }) => name === wanted && cat === 'phase').length
-    // Three steps of two parts: the prefix runs alone, then the text behind it.
-    expect([often('prompt'), often('run'), often('head')]).toEqual([6, 12, 6])
+    // Three steps of two parts: the prefix runs with the text behind it.
+    expect([often('prompt'), often('runWithPrefix'), often('head')]).toEqual([6, 6, 6])
     expect([often('backward'), often('optimizer')]).toEqual([6, 6])
   })
 
@@ -161,7 +161,7 @@ describe('a trace', () => {
     expect(product && isWithin(product, spanOf('prompt'))).toBe(true)
     const layers = ops.filter(({ name }) => name === 'aten::scaled_dot_product_attention')
     expect(layers.length).toBeGreaterThan(0)
-    expect(layers.every((op) => isWithin(op, spanOf('run')))).toBe(true)
+    expect(layers.every((op) => isWithin(op, spanOf('runWithPrefix')))).toBe(true)
   })
 
   test('shows the time in which no op runs, and how much it is', () => {
@@ -198,8 +198,11 @@ test('the steps and the warm-up can be chosen; a short run gives what it has', a
 test("a T5's encoder and decoder are phases", async () => {
   const t5 = await loadBackbone(fixture('t5-plain'))
   const { complete } = await profiled({ backbone: t5, steps: 1 })
-  const calls = ['embed', 'encode', 'crossKeyValues', 'decode', 'head']
+  const calls = ['embed', 'encode', 'decodeEncoded', 'head']
   expect([...phasesOf(complete)]).toEqual(expect.arrayContaining(calls))
+  const plain = await profiled({ backbone: t5, steps: 1, fastPaths: false })
+  const others = ['crossKeyValues', 'decode']
+  expect([...phasesOf(plain.complete)]).toEqual(expect.arrayContaining(others))
   t5.dispose()
 })
 

@@ -1,7 +1,7 @@
 // Random rows, labels and prompts for the tests that every fast path gives what the plain path gives.
 
 import type { Backbone } from '../../lib/backbone/index.js'
-import { backward, preparePrompt, type TextStore } from '../../lib/inference/index.js'
+import { backward, preparePrompt } from '../../lib/inference/index.js'
 import {
   createPrompt,
   type MethodName,
@@ -79,7 +79,7 @@ export interface LossAndGradients {
 export async function lossAndGradients(
   backbone: Backbone,
   { prompt, rows, labels, objective }: RandomCase,
-  options: { fastPaths: boolean; textStore?: TextStore; checkpointLayers?: number },
+  options: NonNullable<Parameters<typeof preparePrompt>[2]>,
 ): Promise<LossAndGradients> {
   return await tidy(async () => {
     const prepared = await preparePrompt(backbone, prompt, options)

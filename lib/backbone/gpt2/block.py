@@ -18,6 +18,24 @@ def with_past(self, past: List[Tensor], at: int, now: Tensor, batch: int) -> Ten
     return self.split_heads(torch.cat([before, now.view(batch, -1, now.size(1))], 1), batch)
 
 
+def joined_heads(self, mixed: Tensor) -> Tensor:
+    # [B, heads, K, H / heads] -> [B * K, H]
+    return mixed.transpose(1, 2).reshape(-1, self.heads * self.head_size)
+
+
+def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+    # What follows attention, for each position by itself: x [.., H], mixed heads [M, H]
+    x = x + torch.addmm(self.attn.c_proj.bias, mixed, self.attn.c_proj.weight).view_as(x)
+    normed = torch.layer_norm(x, [x.size(-1)], self.ln_2.weight, self.ln_2.bias, self.eps)
+    hidden = torch.addmm(
+        self.mlp.c_fc.bias, normed.view(-1, x.size(-1)), self.mlp.c_fc.weight
+    )
+    hidden = ACTIVATION(hidden)
+    return x + torch.addmm(
+        self.mlp.c_proj.bias, hidden, self.mlp.c_proj.weight
+    ).view_as(x)
+
+
 def forward(
     self,
     x: Tensor,  # [B, Q, H]
@@ -49,11 +67,58 @@ def forward(
     mixed = torch.scaled_dot_product_attention(
         self.split_heads(query, batch), key, value, bias, 0.0, causal, scale=self.scale
     )
-    mixed = mixed.transpose(1, 2).reshape(-1, size)
-    x = x + torch.addmm(self.attn.c_proj.bias, mixed, self.attn.c_proj.weight).view_as(x)
+    return self.finish(x, self.joined_heads(mixed)), key, value
 
-    normed = torch.layer_norm(x, [size], self.ln_2.weight, self.ln_2.bias, self.eps)
-    hidden = torch.addmm(self.mlp.c_fc.bias, normed.view(-1, size), self.mlp.c_fc.weight)
-    hidden = ACTIVATION(hidden)
-    x = x + torch.addmm(self.mlp.c_proj.bias, hidden, self.mlp.c_proj.weight).view_as(x)
-    return x, key, value
+
+def with_prefix(self, prefix: Tensor, now: Tensor, batch: int) -> Tensor:
+    # [P, H], [B * Q, H] -> [B, heads, P + Q, H / heads]
+    rows = [prefix.unsqueeze(0).expand(batch, -1, -1), now.view(batch, -1, now.size(1))]
+    return self.split_heads(torch.cat(rows, 1), batch)
+
+
+def forward_with_prefix(
+    self,
+    x: Tensor,  # [P + B * Q, H]: the prefix, then the rows behind it, one after the other
+    P: int,
+    batch: int,
+    bias: Optional[Tensor],  # [B or 1, 1, K, P + Q]
+    asked: Optional[Tensor],  # [B * K], into all of x: the queries; none: all, the prefix's too
+) -> Tensor:
+    # As `forward` of the prefix, and of the rows with its keys and values as their past, in one:
+    # each product is of all positions. [P + B * Q, H], or [B * K, H] with `asked`.
+    size = x.size(1)
+    weight = self.attn.c_attn.weight
+    offset = self.attn.c_attn.bias
+    parts = [P, x.size(0) - P]
+
+    normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
+    if asked is None:
+        query, key, value = torch.addmm(offset, normed, weight).split(size, 1)
+    else:
+        key, value = torch.addmm(offset[size:], normed, weight[:, size:]).split(size, 1)
+        query = torch.addmm(offset[:size], normed.index_select(0, asked), weight[:, :size])
+        x = x.index_select(0, asked)
+
+    prefix_key, row_keys = key.split_with_sizes(parts)
+    prefix_value, row_values = value.split_with_sizes(parts)
+    keys = self.with_prefix(prefix_key, row_keys, batch)
+    values = self.with_prefix(prefix_value, row_values, batch)
+    if asked is not None:
+        mixed = torch.scaled_dot_product_attention(
+            self.split_heads(query, batch), keys, values, bias, scale=self.scale
+        )
+        return self.finish(x, self.joined_heads(mixed))
+    prefix_query, row_queries = query.split_with_sizes(parts)
+    first = torch.scaled_dot_product_attention(
+        self.split_heads(prefix_query, 1),
+        self.split_heads(prefix_key, 1),
+        self.split_heads(prefix_value, 1),
+        None,
+        0.0,
+        True,
+        scale=self.scale,
+    )
+    mixed = torch.scaled_dot_product_attention(
+        self.split_heads(row_queries, batch), keys, values, bias, scale=self.scale
+    )
+    return self.finish(x, torch.cat([self.joined_heads(first), self.joined_heads(mixed)]))

@@ -80,3 +80,35 @@ def run(
         present.append(value)
         x = torch.layer_norm(x, [x.size(2)], self.ln_f.weight, self.ln_f.bias, self.eps)
     return x, present
+
+
+def run_with_prefix(
+    self,
+    prefix: Tensor,  # [P, H]
+    x: Tensor,  # [B, Q, H]
+    positions: Tensor,  # [B, Q]
+    queries: Optional[Tensor],  # [B, K]
+) -> Tensor:
+    # Every layer of the prefix and of the rows behind it: [B, Q, H], or [B, K, H] with `queries`
+    P = prefix.size(0)
+    batch = x.size(0)
+    size = x.size(2)
+    bias: Optional[Tensor] = None
+    if x.size(1) > 1:
+        bias = self.attention_bias(x, None, P, None)
+    places = torch.cat([torch.arange(P, device=x.device), positions.flatten()])
+    flat = torch.cat([prefix, x.reshape(-1, size)]) + torch.embedding(self.wpe.weight, places)
+
+    # repeat block
+    flat = getattr(self.h, "LAYER").forward_with_prefix(flat, P, batch, bias, None)
+    # end
+    asked: Optional[Tensor] = None
+    if queries is not None:
+        bias = self.attention_bias(x, None, P, queries)
+        begin = torch.arange(batch, device=x.device).unsqueeze(1) * x.size(1) + P
+        asked = (queries + begin).flatten()
+    flat = getattr(self.h, "LAST").forward_with_prefix(flat, P, batch, bias, asked)
+    if queries is None:
+        flat = flat[P:]
+    flat = torch.layer_norm(flat, [size], self.ln_f.weight, self.ln_f.bias, self.eps)
+    return flat.view(batch, -1, size)

@@ -28,3 +28,37 @@ def forward(
     mixed = torch.scaled_dot_product_attention(query, key, value, bias, 0.0, False, scale=1.0)
     mixed = mixed.transpose(1, 2).flatten(2)
     return x + torch.linear(mixed, self.EncDecAttention.o.weight)
+
+
+def by_head(self, weight: Tensor) -> Tensor:
+    # [heads * D, H] -> [heads, D, H], a view
+    return weight.view(self.heads, self.head_size, -1)
+
+
+def forward_encoded(
+    self,
+    x: Tensor,  # [B, Q, H]
+    encoded: Tensor,  # [B, S, H]
+    bias: Optional[Tensor],  # [B, 1, 1, S]: -inf at padding
+) -> Tensor:
+    # As `forward` with `key_value(encoded)`, which projects all S positions. For few queries it takes less to
+    # carry each of them into the encoder's space, q (E Wk')' = (q Wk) E', and the mixture out of it,
+    # p (E Wv') = (p E) Wv'.
+    batch = x.size(0)
+    length = x.size(1)
+    heads = self.heads
+    size = x.size(2)
+    weight = self.EncDecAttention
+    query = torch.linear(self.norm(x), weight.q.weight).view(batch * length, heads, -1)
+    carried = torch.bmm(query.transpose(0, 1), self.by_head(weight.k.weight))
+    carried = carried.view(heads, batch, length, size).transpose(0, 1)
+    carried = carried.reshape(batch, heads * length, size)
+    scores = torch.bmm(carried, encoded.transpose(1, 2))  # [B, heads * Q, S]
+    if bias is not None:
+        scores = scores + bias.squeeze(1)
+    mixed = torch.bmm(torch.softmax(scores, 2), encoded)  # [B, heads * Q, H]
+    mixed = mixed.view(batch, heads, length, size).transpose(0, 1)
+    mixed = mixed.reshape(heads, batch * length, size)
+    mixed = torch.bmm(mixed, self.by_head(weight.v.weight).transpose(1, 2))
+    mixed = mixed.transpose(0, 1).reshape(batch, length, -1)
+    return x + torch.linear(mixed, weight.o.weight)

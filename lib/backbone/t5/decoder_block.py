@@ -19,3 +19,17 @@ def forward(
     x, key, value = getattr(self.layer, "0").forward(x, bias, past, at)
     x = getattr(self.layer, "1").forward(x, cross_key, cross_value, cross_bias)
     return getattr(self.layer, "2").forward(x), key, value
+
+
+def forward_encoded(
+    self,
+    x: Tensor,
+    bias: Tensor,
+    past: List[Tensor],
+    at: int,
+    encoded: Tensor,
+    cross_bias: Optional[Tensor],
+) -> Tensor:
+    x, key, value = getattr(self.layer, "0").forward(x, bias, past, at)
+    x = getattr(self.layer, "1").forward_encoded(x, encoded, cross_bias)
+    return getattr(self.layer, "2").forward(x)

@@ -82,6 +82,21 @@ def cross_key_values(self, encoded: Tensor) -> List[Tensor]:
     return cross
 
 
+def decoder_bias(self, x: Tensor, past: List[Tensor]) -> Tensor:
+    # [1, heads, Q, past + Q]: of relative positions; -inf where a query may not look
+    past_length = 0
+    if len(past) > 0:
+        past_length = past[0].size(2)
+    first_layer = getattr(getattr(self.decoder.block, "0").layer, "0")
+    weight = first_layer.SelfAttention.relative_attention_bias.weight
+    bias = self.relative_bias(weight, past_length, x.size(1), False, self.decoder_log_span)
+    if x.size(1) > 1:
+        seen = torch.arange(past_length + x.size(1), device=x.device)
+        later = seen.unsqueeze(0) > seen[past_length:].unsqueeze(1)
+        bias = bias.masked_fill(later, float("-inf"))
+    return bias
+
+
 def decode(
     self,
     x: Tensor,  # [B, Q, H]
@@ -91,17 +106,7 @@ def decode(
     first: int,
     last: int,
 ) -> Tuple[Tensor, List[Tensor]]:
-    past_length = 0
-    if len(past) > 0:
-        past_length = past[0].size(2)
-    first_layer = getattr(getattr(self.decoder.block, "0").layer, "0")
-    weight = first_layer.SelfAttention.relative_attention_bias.weight
-    # [1, heads, Q, past + Q]
-    bias = self.relative_bias(weight, past_length, x.size(1), False, self.decoder_log_span)
-    if x.size(1) > 1:
-        seen = torch.arange(past_length + x.size(1), device=x.device)
-        later = seen.unsqueeze(0) > seen[past_length:].unsqueeze(1)
-        bias = bias.masked_fill(later, float("-inf"))
+    bias = self.decoder_bias(x, past)
     cross_bias: Optional[Tensor] = None
     if cross_mask is not None:
         cross_bias = self.padding_bias(cross_mask, bias)
@@ -118,3 +123,23 @@ def decode(
     if last == self.decoder_layers:
         x = self.decoder.norm(x)
     return x, present
+
+
+def decode_encoded(
+    self,
+    x: Tensor,  # [B, Q, H]
+    past: List[Tensor],  # k, v of each block: [B or 1, heads, past, D]
+    encoded: Tensor,  # [B, S, H]
+    cross_mask: Optional[Tensor],  # [B, S]
+) -> Tensor:
+    # All blocks, without keys and values of the encoder's output: [B, Q, H]
+    bias = self.decoder_bias(x, past)
+    cross_bias: Optional[Tensor] = None
+    if cross_mask is not None:
+        cross_bias = self.padding_bias(cross_mask, bias)
+    # repeat decoder
+    x = getattr(self.decoder.block, "LAYER").forward_encoded(
+        x, bias, past, 2 * LAYER, encoded, cross_bias
+    )
+    # end
+    return self.decoder.norm(x)
