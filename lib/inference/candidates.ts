@@ -4,7 +4,7 @@
 import type { Backbone } from '../backbone/index.js'
 import { type Tensor, tensor } from '../torch/index.js'
 import { labelLogProbabilities, rowSums } from './label-logits.js'
-import type { PreparedPrompt } from './prepared-prompt.js'
+import type { PendingPrompt, PreparedPrompt } from './prepared-prompt.js'
 
 /** A text and the ids of what may answer it, one at least. */
 export interface CandidateRow {
@@ -54,7 +54,7 @@ export function candidateBatches(
  */
 export async function candidateScores(
   backbone: Backbone,
-  prepared: PreparedPrompt,
+  prompt: PreparedPrompt | PendingPrompt,
   rows: readonly CandidateRow[],
 ): Promise<Tensor> {
   const C = Math.max(...rows.map(({ candidates }) => candidates.length))
@@ -69,15 +69,12 @@ export async function candidateScores(
       (_, n) => candidates[Math.min(n, candidates.length - 1)] as readonly number[],
     ),
   }))
-  const values = await labelLogProbabilities(backbone, prepared, asked) // [M]
   const labels = asked.flatMap((row) => row.labels)
   const { device } = backbone
   const owner = tensor(
     labels.flatMap((ids, i) => ids.map(() => i)),
     { dtype: 'int64', device },
   )
-  const sums = rowSums(values, owner, labels.length)
-
   let begin = 0
   const cells = rows.flatMap(({ candidates }, i) => {
     const own = Array.from({ length: C }, (_, n) => ({
@@ -95,6 +92,8 @@ export async function candidateScores(
     cells.map((cell) => cell.missing),
     { dtype: 'bool', device },
   )
+  const values = await labelLogProbabilities(backbone, prompt, asked) // [M]
+  const sums = rowSums(values, owner, labels.length)
   return sums
     .indexSelect(0, index)
     .maskedFill(missing, Number.NEGATIVE_INFINITY)

@@ -27,8 +27,11 @@ export { labelLogProbabilitiesOfMany } from './many-prompts.js'
 export {
   backward,
   isVectorsAlone,
+  type PendingPrompt,
   type PreparedPrompt,
+  type PromptLayout,
   preparePrompt,
+  promptLayout,
 } from './prepared-prompt.js'
 export {
   argmax,

@@ -17,7 +17,11 @@ import {
   type Row,
 } from './batch.js'
 import { startAndEnd } from './encode.js'
-import type { PreparedPrompt } from './prepared-prompt.js'
+import {
+  type PendingPrompt,
+  type PreparedPrompt,
+  whenPrepared,
+} from './prepared-prompt.js'
 import { makeSuffixBatch } from './suffix-batch.js'
 import type { TextStore } from './text-store.js'
 
@@ -54,15 +58,19 @@ interface LabelHidden {
   targets: Tensor
 }
 
+/** A prompt that is prepared, or will be: the batch's own tensors are made before it is waited for. */
+type GivenPrompt = PreparedPrompt | PendingPrompt
+
 /** Only the asked queries go through the last layer. */
 async function causalHidden(
   backbone: CausalBackbone,
-  prepared: PreparedPrompt,
+  prompt: GivenPrompt,
   rows: readonly Row[],
 ): Promise<LabelHidden> {
-  if (prepared.textStore !== null) return await suffixHidden(backbone, prepared, rows)
-  const batch = makeCausalBatch(rows, prepared.place)
+  if (prompt.textStore !== null) return await suffixHidden(backbone, prompt, rows)
+  const batch = makeCausalBatch(rows, prompt.place)
   const { positions, queries } = batch
+  const prepared = await whenPrepared(prompt)
   const { prefix, past } = prepared
   const x = await assemble(backbone, prepared, batch)
   const hidden =
@@ -89,16 +97,17 @@ async function runLayers(
 /** The prompt and what is read of the labels run; the texts before them are keys and values only. */
 async function suffixHidden(
   backbone: CausalBackbone,
-  prepared: PreparedPrompt,
+  prompt: GivenPrompt,
   rows: readonly Row[],
 ): Promise<LabelHidden> {
-  const { inputs, textStore } = prepared
-  const prompt = inputs as Tensor
-  const [P, H] = prompt.shape as [number, number]
-  const batch = makeSuffixBatch(rows, { P, device: backbone.device })
+  const batch = makeSuffixBatch(rows, prompt.place)
+  const prepared = await whenPrepared(prompt)
+  const { textStore } = prepared
+  const inputs = prepared.inputs as Tensor
+  const [P, H] = inputs.shape as [number, number]
   const past = await (textStore as TextStore).past(batch.texts)
   const { ids } = batch
-  const before = prompt.unsqueeze(0).expand([batch.texts.length, P, H])
+  const before = inputs.unsqueeze(0).expand([batch.texts.length, P, H])
   const hidden = await runLayers(backbone, prepared, {
     x: ids === null ? before : cat([before, await embedTokens(backbone, ids)], 1),
     positions: batch.positions,
@@ -112,11 +121,12 @@ async function suffixHidden(
 /** Each text goes through the encoder once, however many labels it has. */
 async function encoderDecoderHidden(
   backbone: EncoderDecoderBackbone,
-  prepared: PreparedPrompt,
+  prompt: GivenPrompt,
   rows: readonly Row[],
 ): Promise<LabelHidden> {
-  const batch = makeEncoderDecoderBatch(rows, prepared.place, startAndEnd(backbone))
+  const batch = makeEncoderDecoderBatch(rows, prompt.place, startAndEnd(backbone))
   const mask = batch.encoder.mask ?? undefined
+  const prepared = await whenPrepared(prompt)
   const x = await assemble(backbone, prepared, batch.encoder)
   const encode = (x: Tensor, range?: { first: number; last: number }) =>
     backbone.encode({ x, mask, first: range?.first, last: range?.last })
@@ -163,12 +173,12 @@ function picked(hidden: readonly Tensor[], asked: Tensor): Tensor {
 
 function labelHidden(
   backbone: Backbone,
-  prepared: PreparedPrompt,
+  prompt: GivenPrompt,
   rows: readonly Row[],
 ): Promise<LabelHidden> {
   return backbone.kind === 'causal'
-    ? causalHidden(backbone, prepared, rows)
-    : encoderDecoderHidden(backbone, prepared, rows)
+    ? causalHidden(backbone, prompt, rows)
+    : encoderDecoderHidden(backbone, prompt, rows)
 }
 
 /**
@@ -177,11 +187,11 @@ function labelHidden(
  */
 export async function labelLogits(
   backbone: Backbone,
-  prepared: PreparedPrompt,
+  prompt: GivenPrompt,
   rows: readonly Row[],
   vocabulary?: Tensor,
 ): Promise<Tensor> {
-  const { hidden } = await labelHidden(backbone, prepared, rows)
+  const { hidden } = await labelHidden(backbone, prompt, rows)
   return logitsOf(backbone, hidden, vocabulary)
 }
 
@@ -199,10 +209,10 @@ export async function logitsOf(
 /** Log-probability of each label token of the rows given everything before it, [M], row by row. */
 export async function labelLogProbabilities(
   backbone: Backbone,
-  prepared: PreparedPrompt,
+  prompt: GivenPrompt,
   rows: readonly Row[],
 ): Promise<Tensor> {
-  const { hidden, targets } = await labelHidden(backbone, prepared, rows)
+  const { hidden, targets } = await labelHidden(backbone, prompt, rows)
   return await labelLogProbabilitiesOf(backbone, hidden, targets)
 }
 

@@ -2,12 +2,21 @@
 
 import type { Backbone, CausalBackbone } from '../backbone/index.js'
 import type { Contribution, Prompt } from '../prompt/index.js'
-import { arange, cat, type Tensor, tensor, zeros } from '../torch/index.js'
+import { arange, cat, type Tensor, tensor, tidy, zeros } from '../torch/index.js'
 import type { BatchPlace } from './batch.js'
 import { LayerCheckpoints } from './layer-checkpoints.js'
 import type { TextStore } from './text-store.js'
 
-export interface PreparedPrompt {
+/** Where a prompt stands in rows, and what may be left out: known before its vectors are. */
+export interface PromptLayout {
+  readonly place: BatchPlace
+  /** Where the texts' keys and values come from; null where the texts run with the prompt. */
+  readonly textStore: TextStore | null
+  /** Whether work may be left out where the result is the same. */
+  readonly fastPaths: boolean
+}
+
+export interface PreparedPrompt extends PromptLayout {
   /** Vectors that stand in each row, in the backbone's dtype, [P, H]; null where there are none. */
   readonly inputs: Tensor | null
   /** [S + 1, H]: what the text's embeddings are shifted by, its last row zero; null: by nothing. */
@@ -19,87 +28,101 @@ export interface PreparedPrompt {
    * them (in a T5 the decoder's). A prompt's own, or those of vectors that need not run again.
    */
   readonly past: readonly Tensor[]
-  /** Where the texts' keys and values come from; null where the texts run with the prompt. */
-  readonly textStore: TextStore | null
   /** Runs the layers a few at a time; null where they run at once. */
   readonly checkpoints: LayerCheckpoints | null
-  /** Whether work may be left out where the result is the same. */
-  readonly fastPaths: boolean
-  readonly place: BatchPlace
+}
+
+/** A prompt that is prepared later: a batch's rows become tensors meanwhile. */
+export interface PendingPrompt extends PromptLayout {
+  readonly prepared: Promise<PreparedPrompt>
+}
+
+export async function whenPrepared(
+  prompt: PreparedPrompt | PendingPrompt,
+): Promise<PreparedPrompt> {
+  return 'prepared' in prompt ? await prompt.prepared : prompt
+}
+
+interface LayoutOptions {
+  /**
+   * false: the prompt runs in every row, as written down in the papers, and a T5's decoder reads keys and
+   * values of all that was encoded
+   */
+  fastPaths?: boolean | undefined
+  /** For a suffix in a causal model: keeps the texts' keys and values. */
+  textStore?: TextStore | null | undefined
+}
+
+/** What `preparePrompt` will say of the prompt's place. */
+export function promptLayout(
+  backbone: Backbone,
+  prompt: Prompt | null,
+  options: LayoutOptions = {},
+): PromptLayout {
+  return tidy(() => layoutOf(backbone, prompt, prompt?.contribution() ?? {}, options))
+}
+
+function layoutOf(
+  backbone: Backbone,
+  prompt: Prompt | null,
+  given: Contribution,
+  { fastPaths = true, textStore = null }: LayoutOptions,
+): PromptLayout {
+  const placement = prompt?.config.placement ?? 'prefix'
+  const isFastCausal = fastPaths && backbone.kind === 'causal'
+  // Keys and values of the prompt's own take positions of a causal model; a T5's encoder knows none.
+  const before = backbone.kind === 'causal' ? (given.past?.[0]?.shape[2] ?? 0) : 0
+  const isPrefix = isFastCausal && placement === 'prefix' && given.inputs !== undefined
+  // With vectors behind the text alone the text does not depend on them.
+  const isTextApart = isFastCausal && placement === 'suffix' && isVectorsAlone(given)
+  return {
+    place: {
+      P: (given.inputs?.shape[0] ?? 0) + before,
+      S: given.embeddingDelta?.shape[0] ?? 0,
+      placement,
+      shared: isPrefix || before > 0,
+      device: backbone.device,
+    },
+    textStore: isTextApart ? textStore : null,
+    fastPaths,
+  }
 }
 
 /**
  * With its graph, in the caller's grad mode: a step's gradients flow back through what all its rows
  * share, and sum there.
  *
- * @param options.fastPaths false: the prompt runs in every row, as written down in the papers, and a
- *   T5's decoder reads keys and values of all that was encoded
  * @param options.checkpointLayers layers whose activations are held at once; `backward` then takes the
  *   place of the loss's own
- * @param options.textStore for a suffix in a causal model: keeps the texts' keys and values
  * @param options.once one batch is run with what is prepared: a prefix need not run before it
  */
 export async function preparePrompt(
   backbone: Backbone,
   prompt: Prompt | null,
-  {
-    fastPaths = true,
-    textStore = null,
-    checkpointLayers,
-    once = false,
-  }: {
-    fastPaths?: boolean | undefined
-    textStore?: TextStore | null | undefined
+  options: LayoutOptions & {
     checkpointLayers?: number | undefined
     once?: boolean | undefined
   } = {},
 ): Promise<PreparedPrompt> {
-  const { device } = backbone
+  const { checkpointLayers, once = false } = options
+  const given = prompt?.contribution() ?? {}
+  const layout = layoutOf(backbone, prompt, given, options)
   const checkpoints =
     checkpointLayers === undefined ? null : new LayerCheckpoints(checkpointLayers)
-  const given = prompt?.contribution() ?? {}
   const inputs = given.inputs?.to(backbone.dtype) ?? null
   const embeddingDelta =
     given.embeddingDelta === undefined
       ? null
       : withZeroRow(given.embeddingDelta.to(backbone.dtype))
   const own = (given.past ?? []).map((tensor) => tensor.to(backbone.dtype))
-  const placement = prompt?.config.placement ?? 'prefix'
-  const S = given.embeddingDelta?.shape[0] ?? 0
-  const P = inputs?.shape[0] ?? 0
-  const isShareable = backbone.kind === 'causal' && placement === 'prefix'
-  if (inputs !== null && fastPaths && isShareable) {
-    // Layers that run a few at a time take what stands before them as keys and values.
-    const isBeside = once && checkpoints === null
-    return {
-      inputs,
-      embeddingDelta,
-      prefix: isBeside ? inputs : null,
-      past: isBeside ? [] : await prefixPast(backbone, inputs),
-      textStore: null,
-      checkpoints,
-      fastPaths,
-      place: { P, S, placement, shared: true, device },
-    }
+  const parts = { ...layout, inputs, embeddingDelta, checkpoints }
+  const isPrefix = layout.place.shared && own.length === 0
+  if (inputs === null || !isPrefix || backbone.kind !== 'causal') {
+    return { ...parts, prefix: null, past: own }
   }
-  // With vectors behind the text alone the text does not depend on them.
-  const isTextApart =
-    fastPaths &&
-    backbone.kind === 'causal' &&
-    placement === 'suffix' &&
-    isVectorsAlone(given)
-  // Keys and values of the prompt's own take positions of a causal model; a T5's encoder knows none.
-  const before = backbone.kind === 'causal' ? (own[0]?.shape[2] ?? 0) : 0
-  return {
-    inputs,
-    embeddingDelta,
-    prefix: null,
-    past: own,
-    textStore: isTextApart ? textStore : null,
-    checkpoints,
-    fastPaths,
-    place: { P: P + before, S, placement, shared: before > 0, device },
-  }
+  // Layers that run a few at a time take what stands before them as keys and values.
+  if (once && checkpoints === null) return { ...parts, prefix: inputs, past: [] }
+  return { ...parts, prefix: null, past: await prefixPast(backbone, inputs) }
 }
 
 /** Whether a prompt changes nothing of the text's own vectors, keys and values. */

@@ -17,7 +17,11 @@ import {
   type Unlabelled,
 } from './encode.js'
 import { labelLogits, rowSums } from './label-logits.js'
-import { type PreparedPrompt, preparePrompt } from './prepared-prompt.js'
+import {
+  type PendingPrompt,
+  type PreparedPrompt,
+  preparePrompt,
+} from './prepared-prompt.js'
 import type { TextStore } from './text-store.js'
 
 export interface ScoreOptions {
@@ -234,18 +238,15 @@ function lengthOf(encoded: readonly EncodedText[], i: number): number {
  */
 export async function labelScores(
   backbone: Backbone,
-  prepared: PreparedPrompt,
+  prompt: PreparedPrompt | PendingPrompt,
   texts: readonly (readonly number[])[],
   labels: LabelTokens,
 ): Promise<Tensor> {
   const longer = labels.ids.filter((ids) => ids.length > 1)
   const read = longer.length > 0 ? longer : [[0]] // one query a text; which token comes is open
   const rows = texts.map((text): Row => ({ text, labels: read }))
-  const logits = await labelLogits(backbone, prepared, rows)
-  const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1)) // [M, N]
-
-  const [M, N] = logits.shape as [number, number]
-  const perText = M / texts.length // queries of one text
+  const perText = read.reduce((sum, { length }) => sum + length, 0) // queries of one text
+  const N = backbone.config.vocabSize
   let next = 0
   const starts = labels.ids.map(({ length }) => {
     if (length === 1) return 0
@@ -263,10 +264,12 @@ export async function labelScores(
   )
   const int64 = (values: number[]) =>
     tensor(values, { dtype: 'int64', device: backbone.device })
-  const values = logProbabilities
-    .reshape([-1])
-    .indexSelect(0, int64(each.map(({ index }) => index)))
+  const index = int64(each.map((one) => one.index))
   const owners = int64(each.map(({ owner }) => owner))
+
+  const logits = await labelLogits(backbone, prompt, rows) // [M, N]
+  const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1))
+  const values = logProbabilities.reshape([-1]).indexSelect(0, index)
   return rowSums(values, owners, texts.length * C).reshape([texts.length, C])
 }
 
@@ -276,12 +279,12 @@ export async function labelScores(
  */
 export async function verbalizerLogits(
   backbone: Backbone,
-  prepared: PreparedPrompt,
+  prompt: PreparedPrompt | PendingPrompt,
   texts: readonly (readonly number[])[],
   labels: LabelTokens,
 ): Promise<Tensor> {
   const rows = texts.map((text) => ({ text, labels: [[0]] }))
-  return labelLogits(backbone, prepared, rows, labelIds(backbone, labels))
+  return labelLogits(backbone, prompt, rows, labelIds(backbone, labels))
 }
 
 function labelIds(backbone: Backbone, labels: LabelTokens): Tensor {

@@ -5,6 +5,7 @@ import {
   candidateScores,
   labelLogProbabilities,
   labelScores,
+  type PendingPrompt,
   type PreparedPrompt,
   verbalizerLogits,
 } from '../inference/index.js'
@@ -27,12 +28,14 @@ export interface TrainingRow {
  * `lm`: the negative log-likelihood (nats) of the label's tokens over the whole vocabulary, summed
  * over the tokens. `verbalizer`: cross-entropy among the candidate labels.
  *
+ * With a pending prompt, what the rows alone decide is made before it is waited for.
+ *
  * @returns [], the mean over the rows, with its graph back to the prompt
  */
 export async function trainingLoss(
   objective: Objective,
   backbone: Backbone,
-  prepared: PreparedPrompt,
+  prompt: PreparedPrompt | PendingPrompt,
   rows: readonly TrainingRow[],
   labels: LabelTokens,
 ): Promise<Tensor> {
@@ -41,30 +44,30 @@ export async function trainingLoss(
       text,
       labels: [candidates[label] as readonly number[]],
     }))
-    const each = await labelLogProbabilities(backbone, prepared, continued) // [M]
+    const each = await labelLogProbabilities(backbone, prompt, continued) // [M]
     return each.sum().div(-rows.length)
   }
-  const logits = await candidateLogits(backbone, prepared, rows, labels) // [B, C]
   const target = tensor(
     rows.map(({ label }) => label),
     { dtype: 'int64', device: backbone.device },
   )
+  const logits = await candidateLogits(backbone, prompt, rows, labels) // [B, C]
   return crossEntropy(logits, target)
 }
 
 /** What the softmax among the candidates is of, [B, C]. */
 async function candidateLogits(
   backbone: Backbone,
-  prepared: PreparedPrompt,
+  prompt: PreparedPrompt | PendingPrompt,
   rows: readonly TrainingRow[],
   labels: LabelTokens,
 ): Promise<Tensor> {
   if (rows.some(({ candidates }) => candidates !== undefined)) {
     const own = rows.map(({ text, candidates = labels.ids }) => ({ text, candidates }))
-    return await candidateScores(backbone, prepared, own)
+    return await candidateScores(backbone, prompt, own)
   }
   const texts = rows.map(({ text }) => text)
   // The labels' own logits are enough where each is one token: the softmax is among them alone.
   const scores = labels.singleToken ? verbalizerLogits : labelScores
-  return await scores(backbone, prepared, texts, labels)
+  return await scores(backbone, prompt, texts, labels)
 }

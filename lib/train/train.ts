@@ -3,14 +3,14 @@
 
 import { join } from 'node:path'
 import { LoptError } from '../errors.js'
-import { backward, encodeExamples, preparePrompt } from '../inference/index.js'
+import { encodeExamples, promptLayout } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
-import { clipGradNorm, deviceMemory, type Tensor, tidy } from '../torch/index.js'
+import { deviceMemory } from '../torch/index.js'
 import { batches } from './batches.js'
 import type { RunState } from './checkpoint.js'
 import { evaluateEncoded, targetIndices } from './evaluate.js'
 import { promptLearner, weightsLearner } from './learner.js'
-import { type TrainingRow, trainingLoss } from './loss.js'
+import type { TrainingRow } from './loss.js'
 import { FIGURE_OF, type Figures, figuresOf } from './metrics.js'
 import { createOptimizer, parameterGroups } from './optimizer.js'
 import { type TrainOptions, type TrainSettings, trainSettings } from './options.js'
@@ -20,6 +20,7 @@ import { runConfig } from './run-config.js'
 import { RunRecord } from './run-record.js'
 import { scheduleFactor } from './schedule.js'
 import { Snapshot } from './snapshot.js'
+import { type BegunStep, beginStep } from './step.js'
 
 export type TrainEvent =
   | {
@@ -122,6 +123,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
   const watched = profiler.watch(backbone)
   const kept = createTextStore(watched, prompt, settings, { train: encoded, dev })
   const textStore = kept?.store
+  const layout = promptLayout(watched, prompt, { ...settings, textStore })
   const lastGood = new Snapshot(parameters)
   const best = new Snapshot(parameters)
   const parts = {
@@ -139,6 +141,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
   const seconds = () => secondsBefore + (performance.now() - started) / 1000
   let settled = false
   let record: RunRecord | undefined
+  let ahead: BegunStep | undefined
 
   try {
     if (settings.out !== undefined) {
@@ -176,17 +179,27 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
     const byLength = settings.fastPaths && settings.batchByLength
     const order = batches(lengths, { ...settings, byLength })
     for (let step = 1; step <= done; step += 1) order.next() // the rows of the steps that were done
+    const begin = () =>
+      beginStep(
+        (order.next().value as number[]).map((i) => rows[i] as TrainingRow),
+        { backbone: watched, learner, layout, labels, settings, profiler },
+      )
     for (let step = done + 1; step <= settings.steps; step += 1) {
       if (signal?.aborted) {
         await record?.save(state(false), parts)
         throw await aborted(step - 1)
       }
-      const batch = (order.next().value as number[]).map((i) => rows[i] as TrainingRow)
       const factor = scheduleFactor(settings.schedule, step - 1, settings)
       const learningRate = settings.learningRate * factor
 
       const { loss, gradNorm } = await profiler.step(step, async () => {
-        const found = await gradients(batch)
+        const begun = ahead ?? begin()
+        ahead = undefined
+        // The next batch becomes tensors while this one's gradients are computed.
+        begun.backwardAsked.then(() => {
+          if (step < settings.steps) ahead = begin()
+        })
+        const found = await begun.run()
         if (!Number.isFinite(found.loss) || !Number.isFinite(found.gradNorm)) {
           throw await notFinite(step, found.loss)
         }
@@ -274,6 +287,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
   } finally {
     // The consumer left the loop: what was best stays.
     try {
+      await ahead?.cancel()
       if (!settled && bestFigures !== undefined) await best.restore()
       await optimizer.zeroGrad()
       await learner.end()
@@ -284,38 +298,6 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       best.dispose()
       await record?.close()
     }
-  }
-
-  /** Of a batch's mean loss, left in the parameters and clipped. */
-  async function gradients(batch: readonly TrainingRow[]) {
-    return await tidy(async () => {
-      // Read once all is asked for: a value read between two parts would stall a GPU there.
-      const losses: { share: number; mean: Tensor }[] = []
-      for (const part of split(batch, settings.accumulate)) {
-        const share = part.length / batch.length
-        // A scope of its own: a part's tensors are freed before the next part's are made.
-        const mean = await tidy(async () => {
-          const prepared = await profiler.phase('prompt', () =>
-            preparePrompt(watched, prompt, { ...settings, textStore, once: true }),
-          )
-          const mean = await profiler.phase('loss', () =>
-            trainingLoss(settings.objective, watched, prepared, part, labels),
-          )
-          await profiler.phase('backward', () => backward(prepared, mean.mul(share)))
-          return mean.detach()
-        })
-        losses.push({ share, mean })
-      }
-      const norm = await profiler.phase('optimizer', () =>
-        clipGradNorm(
-          Object.values(parameters),
-          settings.clip || Number.POSITIVE_INFINITY,
-        ),
-      )
-      const shares = losses.map(async ({ share, mean }) => share * (await scalarOf(mean)))
-      const [gradNorm, ...parts] = await Promise.all([scalarOf(norm), ...shares])
-      return { loss: parts.reduce((sum, part) => sum + part, 0), gradNorm }
-    })
   }
 
   function state(finished: boolean) {
@@ -358,22 +340,11 @@ async function* report(
   yield event
 }
 
-async function scalarOf(scalar: Tensor): Promise<number> {
-  return (await scalar.read())[0] as number
-}
-
 function peakMemoryBytes(device: string): number {
   // `meta` has shapes only.
   const isApart = device !== 'cpu' && device !== 'meta'
   if (isApart) return deviceMemory(device).peakAllocated
   return process.resourceUsage().maxRSS * 1024
-}
-
-function split<T>(batch: readonly T[], count: number): T[][] {
-  const size = Math.ceil(batch.length / count)
-  return Array.from({ length: Math.ceil(batch.length / size) }, (_, i) =>
-    batch.slice(i * size, (i + 1) * size),
-  )
 }
 
 function isEvaluated(step: number, { evalEvery, steps }: TrainSettings): boolean {
