@@ -12,7 +12,7 @@ export const ACTIVATIONS: ReadonlyMap<string, string> = new Map([
   ['gelu', 'torch.gelu(hidden)'],
   ['gelu_python', 'torch.gelu(hidden)'],
   ['quick_gelu', 'hidden * torch.sigmoid(1.702 * hidden)'],
-  ['relu', 'torch.relu(hidden)'],
+  ['relu', 'torch.relu_(hidden)'],
   ['relu2', 'torch.square(torch.relu(hidden))'],
   ['relu6', 'torch.clamp(hidden, 0.0, 6.0)'],
   ['leaky_relu', 'torch.leaky_relu(hidden, 0.01)'],
