@@ -308,6 +308,8 @@ export interface NativeBinding {
   readonly ops: NativeOps
   readonly jobs: NativeJobs
 
+  /** [sync] Gives memory back that is kept for later tensors of a CPU. */
+  releaseMemory(): void
   /** [sync] Ends the executor; later jobs are refused. For the end of the process. */
   shutdown(): void
   /** [sync] The class that native failures are thrown as. Called once per environment. */

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "allocator.h"
 #include "autograd.h"
 #include "device.h"
 #include "env_data.h"
@@ -64,6 +65,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   DefineDevice(env, exports);
   DefineRecorder(env, exports);
   DefineProducts(env, exports);
+  DefineAllocator(env, exports);
   OpTables tables{env, Napi::Object::New(env), Napi::Object::New(env)};
   DefineOps(tables);
   exports.Set("ops", tables.ops);

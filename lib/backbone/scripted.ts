@@ -6,6 +6,7 @@ import { kindOf, shapeText } from '../torch/check.js'
 import {
   type DType,
   keep,
+  releaseMemory,
   type ScriptModule,
   type ScriptValue,
   type Tensor,
@@ -144,6 +145,7 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
   dispose(): void {
     this.module.dispose()
     for (const parameter of this.#parameters.values()) parameter.dispose()
+    releaseMemory()
   }
 
   /** @throws TypeError or RangeError unless `first`..`last - 1` are layers. */

@@ -80,7 +80,7 @@ export {
   type SafetensorsTensorInfo,
   writeSafetensors,
 } from './safetensors.js'
-export { keep, memory, tidy } from './scope.js'
+export { keep, memory, releaseMemory, tidy } from './scope.js'
 export {
   type ModuleSpec,
   type ScriptAttribute,

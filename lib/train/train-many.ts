@@ -12,7 +12,7 @@ import {
 } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import type { Task } from '../task/index.js'
-import { clipGradNorm, type Tensor, tidy } from '../torch/index.js'
+import { clipGradNorm, releaseMemory, type Tensor, tidy } from '../torch/index.js'
 import { batches } from './batches.js'
 import { targetIndices } from './evaluate.js'
 import { createOptimizer, parameterGroups } from './optimizer.js'
@@ -138,6 +138,7 @@ export async function* trainMany(
   } finally {
     for (const { optimizer } of optimizers) optimizer.dispose()
     textStore.dispose()
+    releaseMemory()
   }
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { LoptError } from '../errors.js'
 import { encodeExamples, promptLayout } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
-import { deviceMemory } from '../torch/index.js'
+import { deviceMemory, releaseMemory } from '../torch/index.js'
 import { batches } from './batches.js'
 import type { RunState } from './checkpoint.js'
 import { evaluateEncoded, targetIndices } from './evaluate.js'
@@ -296,6 +296,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> 
       textStore?.dispose()
       lastGood.dispose()
       best.dispose()
+      releaseMemory()
       await record?.close()
     }
   }
