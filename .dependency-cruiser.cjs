@@ -1,18 +1,20 @@
 // The direction of imports: docs/architecture.md. A layer may import those to the left of it:
 //   errors < native < torch < backbone < prompt < inference < { train, serve } < study < cli
-// hub needs only errors and atomic-file; task needs errors, hub and the tokenizer's type, and is
+// fields, the words for options that do not fit, stands behind torch; hub needs only errors and atomic-file; task needs errors, hub and the tokenizer's type, and is
 // used from inference on.
 
 const folder = (name) => `^lib/${name}/`
 const ERRORS = '^lib/errors\\.ts$'
 const NATIVE = '^lib/native\\.ts$'
 const ATOMIC_FILE = '^lib/atomic-file\\.ts$'
+const FIELDS = '^lib/fields\\.ts$'
 
 // Files that each layer may import, beside its own. What is not named is forbidden.
 const layers = [
   { name: 'errors', from: ERRORS, to: [] },
   { name: 'native', from: NATIVE, to: [ERRORS] },
   { name: 'atomic-file', from: ATOMIC_FILE, to: [ERRORS] },
+  { name: 'fields', from: FIELDS, to: ['^lib/torch/check\\.ts$'] },
   { name: 'hub', from: folder('hub'), to: [ERRORS, ATOMIC_FILE] },
 ]
 const order = [
@@ -33,6 +35,7 @@ for (const name of order) {
     if (before(other, name) && !siblings) to.push(folder(other))
   }
   if (before('torch', name)) to.push(folder('hub'), '^lib/py\\.d\\.ts$')
+  if (before('torch', name)) to.push(FIELDS)
   if (before('prompt', name)) to.push(folder('task'))
   layers.push({ name, from: folder(name), to })
 }

@@ -81,3 +81,15 @@ export function checkMade(given: Partial<Record<keyof typeof MADE, unknown>>): v
     )
   }
 }
+
+/** @throws TypeError `Expected options to be an object but received undefined` */
+export function checkObject(value: unknown, name: string): void {
+  if (typeof value === 'object' && value !== null) return
+  const received = value === null || value === undefined ? value : typeof value
+  throw new TypeError(`Expected ${name} to be an object but received ${received}`)
+}
+
+/** Another library's message, which may quote a file's lines. */
+export function onOneLine(text: string): string {
+  return text.replace(/\s+/g, ' ')
+}

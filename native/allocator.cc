@@ -55,13 +55,7 @@ class BlockCache final : public c10::Allocator {
 
   // Gives back what is kept, and forgets how much was in use at once.
   void Release() {
-    std::vector<Header*> dropped;
-    {
-      std::lock_guard lock(mutex_);
-      most_in_use_ = in_use_;
-      dropped = Drop(0);
-    }
-    FreeAll(dropped);
+    DropAll();
 #ifdef __GLIBC__
     malloc_trim(0);  // malloc keeps some of what is freed, too
 #endif
@@ -111,9 +105,7 @@ class BlockCache final : public c10::Allocator {
     try {
       return Fresh(size);
     } catch (...) {
-      // What is kept is not lost: once more without it.
-      std::lock_guard lock(mutex_);
-      FreeAll(Drop(0));
+      DropAll();  // once more without what is kept
     }
     try {
       return Fresh(size);
@@ -125,17 +117,27 @@ class BlockCache final : public c10::Allocator {
     }
   }
 
+  void DropAll() {
+    std::vector<Header*> dropped;
+    {
+      std::lock_guard lock(mutex_);
+      most_in_use_ = in_use_;
+      dropped = Drop(0);
+    }
+    FreeAll(dropped);
+  }
+
   static void* Fresh(size_t size) {
     auto* block = static_cast<Header*>(c10::alloc_cpu(size + sizeof(Header)));
     block->size = size;
     return block + 1;
   }
 
-  // The newest of the smallest kept blocks that hold `size` and no more than half again; nullptr:
+  // The newest of the smallest kept blocks that hold `size` and at most a quarter more; nullptr:
   // none.
   Header* Find(size_t size) {
     auto found = by_size_.lower_bound(size);
-    if (found == by_size_.end() || found->first > 2 * size) return nullptr;
+    if (found == by_size_.end() || found->first > size + size / 4) return nullptr;
     found = std::prev(by_size_.upper_bound(found->first));
     Header* block = found->second->block;
     order_.erase(found->second);

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   type Backbone,
   compressPrompt,
+  createBackbone,
   createPrompt,
   createTask,
   evaluate,
@@ -14,7 +15,9 @@ import {
   importPeft,
   loadBackbone,
   loadPrompt,
+  openRun,
   type Prompt,
+  saveBackbone,
   savePrompt,
   score,
   type Task,
@@ -106,4 +109,111 @@ test('evaluate says which splits there are', async () => {
   await expect(evaluate({ backbone, prompt, task, split })).rejects.toThrow(
     'Expected split to be one of train, dev, test but received "validation"',
   )
+})
+
+describe('nothing in the place of what is needed', () => {
+  const nothing = undefined as Untyped
+  test.each<[string, () => unknown, string]>([
+    ['createTask', () => createTask(nothing), 'options to be an object'],
+    ['createBackbone', () => createBackbone(nothing, nothing), 'config to be an object'],
+    [
+      'createBackbone',
+      () => createBackbone({} as Untyped, nothing),
+      'options to be an object',
+    ],
+    ['saveBackbone', () => saveBackbone(nothing, backbone), 'folder to be a string'],
+    [
+      'saveBackbone',
+      () => saveBackbone('x', nothing),
+      'backbone to be made by loadBackbone',
+    ],
+    ['openRun', () => openRun(nothing), 'folder to be a string'],
+  ])('%s says what', async (_, call, expected) => {
+    await expect(async () => await call()).rejects.toThrow(TypeError)
+    await expect(async () => await call()).rejects.toThrow(`Expected ${expected}`)
+  })
+})
+
+describe('options that do not fit are named, with what they are to be', () => {
+  const trained = (wrong: object) => first(train({ backbone, prompt, task, ...wrong }))
+  const made = (wrong: object) => createPrompt(backbone, wrong)
+  const continued = (wrong: object) => first(generate({ backbone, text: 'a', ...wrong }))
+  test.each<[() => unknown, ErrorConstructor, string]>([
+    [
+      () => trained({ steps: 0 }),
+      RangeError,
+      'Expected steps to be a number of 1 or more but received 0',
+    ],
+    [
+      () => trained({ steps: 1.5, clip: 'x' }),
+      TypeError,
+      'Expected steps to be an integer but received 1.5; Expected clip to be a number but received "x"',
+    ],
+    [
+      () => trained({ learningRate: Number.NaN }),
+      RangeError,
+      'Expected learningRate to be a number but received NaN',
+    ],
+    [
+      () => trained({ reuse: { budgetBytes: -1 } }),
+      RangeError,
+      'Expected reuse.budgetBytes to be a number of 0 or more but received -1',
+    ],
+    [() => trained({ stepz: 3 }), RangeError, 'There is no option stepz'],
+    [
+      () => trained({ steps: 5n }),
+      TypeError,
+      'Expected steps to be a number but received 5n',
+    ],
+    [
+      () => trained({ out: '' }),
+      RangeError,
+      'Expected out to be a string that is not empty but received ""',
+    ],
+    [
+      () => trained({ learningRates: { '': 0.1 } }),
+      RangeError,
+      'learningRates.: Invalid key in record',
+    ],
+    [
+      () => made({ init: backbone }),
+      TypeError,
+      'Expected init to be a string but received ScriptedCausalBackbone',
+    ],
+    [
+      () => continued({ text: ['a'.repeat(200)] }),
+      TypeError,
+      `Expected text to be a string but received ["${'a'.repeat(78)}…`,
+    ],
+    [
+      () => trained({ optimizer: 'lion' }),
+      RangeError,
+      'Expected optimizer to be one of adam, adamw, sgd, adafactor but received "lion"',
+    ],
+    [
+      () => made({ method: 'lora' }),
+      RangeError,
+      'Expected method to be one of lopt-1, lopt-2, full, dpt, ulpt, residual, p-tuning, dept, prefix but received "lora"',
+    ],
+    [
+      () => made({ labels: 'good' }),
+      TypeError,
+      'Expected labels to be an array but received "good"',
+    ],
+    [
+      () => continued({ topP: 1.5 }),
+      RangeError,
+      'Expected topP to be a number of 1 or less but received 1.5',
+    ],
+    [
+      () => continued({ text: 7 }),
+      TypeError,
+      'Expected text to be a string but received 7',
+    ],
+  ])('%#', async (call, kind, message) => {
+    await expect(async () => await call()).rejects.toThrow(kind)
+    await expect(async () => await call()).rejects.toThrow(
+      new RegExp(`^${message.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`),
+    )
+  })
 })

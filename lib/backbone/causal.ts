@@ -48,6 +48,7 @@ export class ScriptedCausalBackbone
     const { present } = await this.run({
       x: prefix.unsqueeze(0),
       positions: place.unsqueeze(0),
+      queries: place.slice(0, 0, 1).unsqueeze(0), // keys and values are wanted: one query is the least
     })
     const { hidden } = await this.run({
       x,

@@ -181,7 +181,7 @@ export interface DecodeEncodedOptions {
 }
 
 /** What every frozen language model offers. Methods that return promises are jobs. */
-interface CommonBackbone {
+export interface CommonBackbone {
   readonly tokenizer: Tokenizer
   /** Where it computes, such as `cpu` or `cuda:0`. */
   readonly device: string
@@ -299,8 +299,14 @@ export interface EncoderDecoderBackbone extends CommonBackbone {
   decode(options: DecodeOptions): Promise<RunResult>
 
   /**
-   * Runs all decoder layers over `encoded` itself, without its keys and values: the same as `decode` with
-   * `crossKeyValues(encoded)`, in less work where Q is much smaller than S. Of float32 and float64.
+   * Whether `decodeEncoded` does without keys and values: in float32 and float64, unless a `.pt` file has no
+   * `decode_encoded`.
+   */
+  readonly decodesEncoded: boolean
+
+  /**
+   * Runs all decoder layers over `encoded` itself: the same as `decode` with `crossKeyValues(encoded)`, in
+   * less work where Q is smaller than the size of a head. It calls these two where it cannot do without.
    *
    * @returns [B, Q, H], after the final norm
    * @throws as `decode`

@@ -1,5 +1,6 @@
 // Fresh backbones with random weights, for pretraining and tests. Knows no file.
 
+import { checkObject } from '../errors.js'
 import { checkInteger, kindOf } from '../torch/check.js'
 import { binding } from '../torch/context.js'
 import {
@@ -55,8 +56,11 @@ export function createBackbone(
 ): Promise<EncoderDecoderBackbone>
 export async function createBackbone(
   config: Gpt2Config | T5Config,
-  { seed, tokenizer, device = 'cpu', dtype = 'float32' }: CreateBackboneOptions,
+  options: CreateBackboneOptions,
 ): Promise<Backbone> {
+  checkObject(config, 'config')
+  checkObject(options, 'options')
+  const { seed, tokenizer, device = 'cpu', dtype = 'float32' } = options
   if (typeof tokenizer?.vocabSize !== 'number') {
     throw new TypeError(
       `Expected tokenizer to be a Tokenizer but received ${kindOf(tokenizer)}`,

@@ -18,8 +18,8 @@ export class ScriptedEncoderDecoderBackbone
 {
   readonly kind = 'encoder-decoder'
   readonly maxPositions = Number.POSITIVE_INFINITY
-  /** A module need not have the method, whose scores would be rounded to half precision. */
-  readonly #decodesEncoded =
+  // Scores would be rounded to half precision.
+  readonly decodesEncoded =
     ['float32', 'float64'].includes(this.dtype) && this.offers('decode_encoded')
 
   async encode({ x, mask, first = 0, last }: EncodeOptions): Promise<Tensor> {
@@ -59,7 +59,7 @@ export class ScriptedEncoderDecoderBackbone
     this.check('x', x, this.dtype, ['B', 'Q', hiddenSize])
     const B = x.shape[0] as number
     this.check('encoded', encoded, this.dtype, [B, 'S', hiddenSize])
-    if (!this.#decodesEncoded) {
+    if (!this.decodesEncoded) {
       const cross = await this.crossKeyValues(encoded)
       return (await this.decode({ x, past, cross, crossMask, present: false })).hidden
     }

@@ -3,7 +3,8 @@
 
 import { join } from 'node:path'
 import { makeFolder, writeFileAtomic } from '../atomic-file.js'
-import { LoptError } from '../errors.js'
+import { checkMade, LoptError } from '../errors.js'
+import { checkString } from '../torch/check.js'
 import { binding } from '../torch/context.js'
 import { type Tensor, tidy, writeSafetensors } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
@@ -23,8 +24,10 @@ import { type Backbone, type BackboneDType, checkBackboneDType } from './contrac
 export async function saveBackbone(
   folder: string,
   backbone: Backbone,
-  { dtype = backbone.dtype }: { dtype?: BackboneDType | undefined } = {},
+  { dtype = backbone?.dtype }: { dtype?: BackboneDType | undefined } = {},
 ): Promise<void> {
+  checkString(folder, 'folder')
+  checkMade({ backbone })
   const kind = checkBackboneDType(dtype)
   await makeFolder(folder)
   const { config, tokenizer } = backbone

@@ -123,12 +123,16 @@ export function optionValues<Table extends OptionTable>(
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   learningRate: 'lr',
   learningRates: 'lrs',
+  'reuse.budgetBytes': 'reuseBudget',
+  'reuse.halfPrecision': 'reuseHalf',
+  'profile.path': 'profile',
+  'profile.steps': 'profileSteps',
 }
 
 /**
  * A message of the library, which names its own options (`Expected maxLength in 1..58`), with the
  * command's flags (`--max-length`) in their place. A name of one plain word counts only where the
- * library names options: between `Expected` and the range, in backticks, and in zod's `→ at NAME`.
+ * library names options: between `Expected` and the range, and in backticks.
  */
 export function withFlags(message: string, command: Command): string {
   const flags = new Map(
@@ -137,10 +141,10 @@ export function withFlags(message: string, command: Command): string {
   const flagOf = (name: string) => flags.get(OTHER_NAMES[name] ?? name)
   return message
     .replace(
-      /^(Expected )(\w+)(?= in | to be )|(→ at )(\w+)|`(\w+)`/g,
-      (whole, expected = '', first, at = '', second, quoted) => {
-        const flag = flagOf(first ?? second ?? quoted)
-        return flag === undefined ? whole : `${expected}${at}${flag}`
+      /(^|; )(Expected )([\w.]+)(?= in | to be )|`(\w+)`/g,
+      (whole, before = '', expected = '', name, quoted) => {
+        const flag = flagOf(name ?? quoted)
+        return flag === undefined ? whole : `${before}${expected}${flag}`
       },
     )
     .replace(

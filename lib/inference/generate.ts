@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import type { Backbone, Tokenizer } from '../backbone/index.js'
 import { checkAborted, checkMade } from '../errors.js'
+import { checkOptions } from '../fields.js'
 import type { Prompt } from '../prompt/index.js'
 import { Generator, noGrad, tidy } from '../torch/index.js'
 import { beamSearch } from './beam-search.js'
@@ -80,15 +81,15 @@ const numbers = z.strictObject({
 /**
  * Continues a text. Yields an event a token, then one with the whole.
  *
- * @throws RangeError for options out of range and for a text without room to continue it;
+ * @throws TypeError for options of another type, RangeError for options out of range and for a text without
+ *   room to continue it;
  *   LoptError `ERR_ABORTED` between two tokens once the signal is aborted.
  */
 export async function* generate(options: GenerateOptions): AsyncGenerator<GenerateEvent> {
   const { backbone, prompt = null, signal, ...rest } = options
   checkMade({ backbone, ...(prompt && { prompt }) })
-  const checked = numbers.safeParse(rest)
-  if (!checked.success) throw new RangeError(z.prettifyError(checked.error))
-  const { text, seed, cache, numBeams, lengthPenalty, ...rules } = checked.data
+  const checked = checkOptions(numbers, rest)
+  const { text, seed, cache, numBeams, lengthPenalty, ...rules } = checked
   if (numBeams > 1 && rules.temperature > 0) {
     throw new RangeError(
       'Beam search looks for the likeliest text and does not sample: give numBeams or temperature',

@@ -139,7 +139,8 @@ async function encoderDecoderHidden(
     (sum, { shape }) => sum + (shape[1] as number),
     0,
   )
-  const isDirect = fastPaths && isFew(positions, encoded.shape[1] as number, backbone)
+  const isDirect =
+    fastPaths && backbone.decodesEncoded && isFew(positions, encoded, backbone)
   const cross = isDirect ? [] : await backbone.crossKeyValues(encoded)
   const decoded: Tensor[] = []
   for (const ids of batch.decoder) {
@@ -154,14 +155,17 @@ async function encoderDecoderHidden(
 }
 
 /**
- * Whether Q decoder positions a text take less work over S encoder positions themselves than over their keys
- * and values: products of a key, or a value, and a layer.
+ * Whether Q decoder positions a text take less work over the encoded text itself, [B, S, H], than over its keys
+ * and values: multiplications for a key, or a value, of one text in one layer, there and back.
  */
-function isFew(Q: number, S: number, { config }: EncoderDecoderBackbone): boolean {
+function isFew(Q: number, encoded: Tensor, { config }: EncoderDecoderBackbone): boolean {
   const { heads, headSize, hiddenSize: H } = config
+  const S = encoded.shape[1] as number
   const inner = heads * headSize
-  const projected = S * H * inner + Q * S * inner
-  const carried = Q * H * inner + Q * heads * S * H
+  // A gradient takes one product more where a factor is frozen, two where neither is.
+  const [frozen, free] = encoded.requiresGrad ? [2, 3] : [1, 1]
+  const projected = frozen * S * H * inner + free * Q * S * inner
+  const carried = frozen * Q * H * inner + free * Q * heads * S * H
   return carried < projected
 }
 

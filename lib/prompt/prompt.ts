@@ -5,6 +5,7 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import type { Backbone } from '../backbone/index.js'
 import { checkMade, LoptError } from '../errors.js'
+import { checkOptions } from '../fields.js'
 import { keep, parameter, type Tensor, tidy } from '../torch/index.js'
 import { ACTIVATION_NAMES, type ActivationName } from './activation.js'
 import type { PromptConfig, PromptStart, PromptTask } from './config.js'
@@ -156,9 +157,7 @@ export function createPrompt(
   given: CreatePromptOptions = {},
 ): Prompt {
   checkMade({ backbone })
-  const checked = promptFields.safeParse(given)
-  if (!checked.success) throw new TypeError(z.prettifyError(checked.error))
-  const { data } = checked
+  const data = checkOptions(promptFields, given)
   const { method: name, length, labels, seed, placement } = data
   const method = METHODS[name]
   const init = data.init ?? method.defaults?.init ?? 'vocab'

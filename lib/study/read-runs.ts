@@ -3,7 +3,8 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join, relative, resolve } from 'node:path'
 import { z } from 'zod'
-import { cannotRead, LoptError } from '../errors.js'
+import { cannotRead, LoptError, onOneLine } from '../errors.js'
+import { wrongFields } from '../fields.js'
 import { RESULT_FILE, readResult } from './result-file.js'
 import { metricName } from './run-cell.js'
 import type { RunSettings } from './settings.js'
@@ -197,12 +198,12 @@ async function readRun(
       configuration: { ...result, right: undefined, config },
     }
   }
-  const read = runConfig.safeParse(config)
+  const read = runConfig.safeParse(config, { reportInput: true })
   if (!read.success) {
     throw new LoptError(
       'ERR_DATA',
       `${join(folder, CONFIG_FILE)} is not the configuration of a run: ` +
-        z.prettifyError(read.error).replace(/\s+/g, ' '),
+        wrongFields(read.error, config),
     )
   }
   return unevaluatedRun(name, read.data, config, events)
@@ -284,12 +285,13 @@ async function readEvents(file: string): Promise<Event[]> {
 async function readJson<T>(file: string, schema: z.ZodType<T>, what: string): Promise<T> {
   const text = await readText(file)
   try {
-    return schema.parse(JSON.parse(text))
+    return schema.parse(JSON.parse(text), { reportInput: true })
   } catch (cause) {
-    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause)
-    throw new LoptError('ERR_DATA', `${file} is ${what}: ${why.replace(/\s+/g, ' ')}`, {
-      cause,
-    })
+    const why =
+      cause instanceof z.ZodError
+        ? wrongFields(cause, undefined)
+        : onOneLine((cause as Error).message)
+    throw new LoptError('ERR_DATA', `${file} is ${what}: ${why}`, { cause })
   }
 }
 

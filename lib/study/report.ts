@@ -3,7 +3,7 @@
 import { basename, resolve } from 'node:path'
 import { z } from 'zod'
 import { writeFileAtomic } from '../atomic-file.js'
-import { checked } from './config-file.js'
+import { checked } from '../fields.js'
 import { createPage } from './page.js'
 import { readRuns } from './read-runs.js'
 

@@ -5,7 +5,8 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { writeFileAtomic } from '../atomic-file.js'
-import { LoptError } from '../errors.js'
+import { LoptError, onOneLine } from '../errors.js'
+import { wrongFields } from '../fields.js'
 import { type RunSettings, settingsSchema } from './settings.js'
 
 export const RESULT_FILE = 'result.json'
@@ -62,12 +63,15 @@ export async function readResult(folder: string): Promise<CellResult | undefined
     })
   }
   try {
-    return resultSchema.parse(JSON.parse(text)) as CellResult
+    return resultSchema.parse(JSON.parse(text), { reportInput: true }) as CellResult
   } catch (cause) {
-    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause)
+    const why =
+      cause instanceof z.ZodError
+        ? wrongFields(cause, undefined)
+        : onOneLine((cause as Error).message)
     throw new LoptError(
       'ERR_DATA',
-      `${file} is no result of a sweep (${why.replace(/\s+/g, ' ')}): remove it to run the cell again`,
+      `${file} is no result of a sweep (${why}): remove it to run the cell again`,
       { cause },
     )
   }

@@ -3,8 +3,9 @@
 
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
+import { checked } from '../fields.js'
 import { isPromptFile } from '../prompt/init.js'
-import { checked, readConfigFile } from './config-file.js'
+import { readConfigFile } from './config-file.js'
 import {
   RUN_METHODS,
   type RunMethod,

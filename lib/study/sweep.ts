@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { writeFileAtomic } from '../atomic-file.js'
 import type { Backbone } from '../backbone/index.js'
 import { checkAborted, LoptError } from '../errors.js'
+import { checked } from '../fields.js'
 import { tryLock } from '../hub/index.js'
 import type { Task } from '../task/index.js'
 import type { TrainEvent } from '../train/index.js'
@@ -19,7 +20,6 @@ import {
   groupCells,
   settingsHash,
 } from './cells.js'
-import { checked } from './config-file.js'
 import { type CellResult, readResult, writeResult } from './result-file.js'
 import { openBackbone, openTask, runCell, whyImpossible } from './run-cell.js'
 import type { RunSettings } from './settings.js'

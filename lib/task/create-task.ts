@@ -1,6 +1,6 @@
 // A task from rows in memory: splits, labels and their checks. Reads no file.
 
-import { LoptError } from '../errors.js'
+import { checkObject, LoptError } from '../errors.js'
 import { rowOf } from './readers/row.js'
 import { holdOut, sample } from './sample.js'
 import {
@@ -72,6 +72,7 @@ export interface Splits {
  * })
  */
 export function createTask(options: CreateTaskOptions): Task {
+  checkObject(options, 'options')
   const {
     name = 'task',
     template = '{text}',

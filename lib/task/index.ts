@@ -1,6 +1,12 @@
 // Public exports of the task layer.
 
-export { type CreateTaskOptions, createTask, type TaskRow } from './create-task.js'
+export {
+  type CreateTaskOptions,
+  createTask,
+  type HoldOut,
+  type TaskRow,
+  type TaskSettings,
+} from './create-task.js'
 export {
   type BundledTask,
   bundledTaskNames,

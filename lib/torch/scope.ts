@@ -44,7 +44,7 @@ export function memory(): { tensors: number; bytes: number } {
 
 /**
  * Gives memory back to the system that is kept for later tensors of a CPU: that of large tensors which were
- * disposed of, never more than was in use at once. The end of a training run and of a backbone does so too.
+ * disposed of, never more than were in use at once. The end of a training run and of a backbone does so too.
  */
 export function releaseMemory(): void {
   native().releaseMemory()

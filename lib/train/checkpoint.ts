@@ -4,6 +4,7 @@
 import { existsSync } from 'node:fs'
 import { z } from 'zod'
 import { LoptError } from '../errors.js'
+import { wrongFields } from '../fields.js'
 import { jsonText, openTensors } from '../prompt/tensor-file.js'
 import {
   type OptimizerState,
@@ -115,11 +116,11 @@ export function readCheckpoint(path: string): Checkpoint {
 }
 
 function contentOf(path: string, file: SafetensorsFile): Checkpoint {
-  const read = metadataSchema.safeParse(file.metadata)
+  const read = metadataSchema.safeParse(file.metadata, { reportInput: true })
   if (!read.success) {
     throw new LoptError(
       'ERR_PROMPT_FILE',
-      `${path} is no checkpoint of this lopt: ${z.prettifyError(read.error)}`,
+      `${path} is no checkpoint of this lopt: ${wrongFields(read.error, file.metadata)}`,
     )
   }
   const { state, optimizer } = read.data

@@ -3,12 +3,14 @@
 import { z } from 'zod'
 import { type LoadBackboneOptions, loadBackbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
+import { wrongFields } from '../fields.js'
 import { METHOD_NAMES, type MethodName, type PromptConfig } from '../prompt/index.js'
 import { Prompt, placed } from '../prompt/prompt.js'
 import { loadTask, METRICS, type Task } from '../task/index.js'
+import { checkString } from '../torch/check.js'
 import { tidy } from '../torch/index.js'
 import { readCheckpoint } from './checkpoint.js'
-import type { TrainOptions } from './options.js'
+import { type TrainOptions, trainFields } from './options.js'
 import { checkpointPathOf, readConfigFile } from './run-folder.js'
 import { selectWeights } from './weights.js'
 
@@ -36,7 +38,7 @@ const stored = z.looseObject({
     labels: z.record(z.string(), z.string()),
     metric: z.enum(METRICS),
   }),
-  training: z.looseObject({}),
+  training: trainFields.partial(),
 })
 
 type Stored = z.infer<typeof stored>
@@ -55,6 +57,7 @@ export async function openRun(
   folder: string,
   options: LoadBackboneOptions & { source?: string | undefined } = {},
 ): Promise<TrainOptions & { backbone: NonNullable<TrainOptions['backbone']> }> {
+  checkString(folder, 'folder')
   const config = await configOf(folder)
   const task = await taskOf(folder, config)
   const { source, ...loading } = options
@@ -89,11 +92,11 @@ async function configOf(folder: string): Promise<Stored> {
   if (raw === undefined) {
     throw new LoptError('ERR_IO', `${folder} holds no run: there is no config.json`)
   }
-  const read = stored.safeParse(raw)
+  const read = stored.safeParse(raw, { reportInput: true })
   if (read.success) return read.data
   throw new LoptError(
     'ERR_IO',
-    `${folder}: config.json is not that of a run: ${z.prettifyError(read.error)}`,
+    `${folder}: config.json is not that of a run: ${wrongFields(read.error, raw)}`,
   )
 }
 

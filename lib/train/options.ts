@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import type { Backbone } from '../backbone/index.js'
 import { checkMade } from '../errors.js'
+import { checkOptions } from '../fields.js'
 import { REUSE_BUDGET_BYTES, type ReuseOptions } from '../inference/index.js'
 import type { MethodName, Prompt } from '../prompt/index.js'
 import type { Task } from '../task/index.js'
@@ -189,7 +190,7 @@ type MayBeAbsent =
 export type TrainSettings = Required<Omit<z.infer<typeof trainFields>, MayBeAbsent>> &
   Pick<z.infer<typeof trainFields>, MayBeAbsent>
 
-/** @throws RangeError naming every option that is wrong. */
+/** @throws TypeError or RangeError naming every option that is wrong. */
 export function trainSettings(options: TrainOptions): TrainSettings {
   const { backbone, prompt, task } = options
   checkMade({ backbone, task, ...(prompt && { prompt }) })
@@ -200,13 +201,12 @@ export function trainSettings(options: TrainOptions): TrainSettings {
     throw new TypeError('Expected weights to be those of the backbone that is given')
   }
   const objects = ['backbone', 'prompt', 'weights', 'task', 'signal']
-  const checked = trainFields.safeParse(
+  const data = checkOptions(
+    trainFields,
     Object.fromEntries(
       Object.entries(options).filter(([name]) => !objects.includes(name)),
     ),
   )
-  if (!checked.success) throw new RangeError(z.prettifyError(checked.error))
-  const { data } = checked
   if (data.checkpointLayers !== undefined && options.weights) {
     throw new RangeError(
       'checkpointLayers is for a prompt on a frozen backbone: leave it out',

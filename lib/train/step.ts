@@ -28,7 +28,7 @@ export interface StepParts {
 export interface BegunStep {
   /** Computes the batch's mean loss and leaves its clipped gradients in the learner's parameters. */
   run(): Promise<{ loss: number; gradNorm: number }>
-  /** Settles once the gradients are being computed: there is nothing to do until they are. */
+  /** Settles once gradients are being computed, of the first part where there are several. */
   readonly backwardAsked: Promise<void>
   /** In place of `run`: frees the tensors. */
   cancel(): Promise<void>

@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
+import { wrongFields } from '../fields.js'
 import { packageVersion } from '../native.js'
 import type { PromptTask } from '../prompt/index.js'
 import { jsonText, openTensors } from '../prompt/tensor-file.js'
@@ -121,8 +122,8 @@ async function putInto(
   backbone: Backbone,
 ): Promise<Weights> {
   const refuse = (what: string) => new LoptError('ERR_PROMPT_FILE', `${path}: ${what}`)
-  const read = metadata.safeParse(file.metadata)
-  if (!read.success) throw refuse(z.prettifyError(read.error))
+  const read = metadata.safeParse(file.metadata, { reportInput: true })
+  if (!read.success) throw refuse(wrongFields(read.error, file.metadata))
   const { data } = read
   if (data.backbone !== backbone.fingerprint) {
     throw refuse(

@@ -122,7 +122,10 @@ test.each([
     'Expected --max-steps in 1..9 but received 10',
   ],
   ['Expected clip to be 0 or more', 'Expected --clip to be 0 or more'],
-  ['✖ Too big: expected number → at clip', '✖ Too big: expected number → at --clip'],
+  [
+    'Expected steps to be a number; Expected clip to be a number above 0 but received 0',
+    'Expected steps to be a number; Expected --clip to be a number above 0 but received 0',
+  ],
   ['Expected learningRate in 0..1', 'Expected --lr in 0..1'],
   ['needs names: give `labels`', 'needs names: give --labels'],
   ['it was refused: give maxSteps.', 'it was refused: give --max-steps.'],

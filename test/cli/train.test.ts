@@ -325,7 +325,10 @@ test.each([
     '--activation-threshold has no meaning with --activation relu',
   ],
   [['--profile-steps', '2'], '--profile-steps has no meaning without --profile'],
-  [['--profile', 'x', '--profile-steps', '101'], 'profile.steps'],
+  [
+    ['--profile', 'x', '--profile-steps', '101'],
+    'Expected --profile-steps to be a number of 100 or less but received 101',
+  ],
   [['--task', 'spam'], 'Give either --task or --data, not both'],
 ])('exits 2 for %j, before anything is written', async (args, message) => {
   const out = newOut()

@@ -1,6 +1,7 @@
 // What only encoder-decoder models have; test/parity holds their golden values.
 
 import { describe, expect, test } from 'vitest'
+import { loadBackbone } from '../../lib/backbone/index.js'
 import { encodeLabels, textLimit } from '../../lib/inference/encode.js'
 import {
   labelLogProbabilities,
@@ -10,6 +11,7 @@ import {
 } from '../../lib/inference/index.js'
 import type { LabelTokens } from '../../lib/task/index.js'
 import { noGrad, tidy } from '../../lib/torch/index.js'
+import { fixture } from '../backbone/golden.js'
 import { goldenT5, loadT5 } from '../backbone/golden-t5.js'
 import { goldenPrompt, promptGolden } from '../parity/golden.js'
 import { distance } from './golden-prompts.js'
@@ -64,6 +66,43 @@ describe('labels at a decoder', () => {
     )
     backbone.dispose()
   })
+
+  test.each([
+    ['t5-plain', 'float32', true, ['decodeEncoded', 'decodeEncoded', 'decodeEncoded']],
+    ['t5-plain', 'float32', false, ['crossKeyValues', 'decode', 'decode', 'decode']],
+    ['t5-plain', 'bfloat16', true, ['crossKeyValues', 'decode', 'decode', 'decode']],
+    [
+      'torchscript/t5-gated.pt',
+      'float32',
+      true,
+      ['crossKeyValues', 'decode', 'decode', 'decode'],
+    ],
+  ] as const)(
+    'of %s in %s, fast paths %s, project what was encoded once or not at all',
+    async (name, dtype, fastPaths, expected) => {
+      const backbone = await loadBackbone(fixture(name), { dtype })
+      if (backbone.kind !== 'encoder-decoder') throw new Error('no T5')
+      const calls: string[] = []
+      const watched = new Proxy(backbone, {
+        get(target, key) {
+          const value: unknown = Reflect.get(target, key)
+          if (typeof value !== 'function') return value
+          return (...given: unknown[]) => {
+            if (/cross|decode/.test(String(key))) calls.push(String(key))
+            return value.apply(target, given)
+          }
+        },
+      })
+      await tidy(async () => {
+        const prepared = await preparePrompt(watched, null, { fastPaths })
+        const labels = [[5], [6, 7], [8]]
+        const row = { text: Array.from({ length: 30 }, (_, i) => 3 + i), labels }
+        await labelLogProbabilities(watched, prepared, [row])
+      })
+      expect(calls).toEqual(expected)
+      backbone.dispose()
+    },
+  )
 
   test('are scored by the public function, with every text in one order', async () => {
     const backbone = await loadT5('t5-plain')

@@ -53,6 +53,23 @@ describe('the memory of a large tensor', () => {
     expect(after).toBeLessThan(24 * MB)
   })
 
+  test('is not that of a tensor half or twice as large', async () => {
+    const [grown = Number.NaN] = await printed(`
+      const rss = () => process.memoryUsage.rss()
+      torch.zeros([2 ** 18]).to('float16').dispose() // libtorch's own pages
+      const start = rss()
+      const copies = []
+      for (let i = 0; i < 16; i++) {
+        const whole = torch.ones([2 ** 22]) // 16 MB, freed when its half is made
+        copies.push(whole.to('float16'))
+        whole.dispose()
+      }
+      console.log(JSON.stringify([rss() - start]))
+    `)
+    expect(grown).toBeGreaterThan(127 * MB)
+    expect(grown).toBeLessThan(175 * MB)
+  })
+
   test('holds what was written there, on two threads, in sizes around each limit', async () => {
     const wrong = await printed(`
       const generator = new torch.Generator({ seed: 0 })
