@@ -1,6 +1,7 @@
 // The direction of imports: docs/architecture.md. A layer may import those to the left of it:
 //   errors < native < torch < backbone < prompt < inference < { train, serve } < study < cli
-// fields, the words for options that do not fit, stands behind torch; hub needs only errors and atomic-file; task needs errors, hub and the tokenizer's type, and is
+// fields, the words for options that do not fit, stands behind torch; hub needs only errors and
+// atomic-file; task needs errors, hub and the tokenizer's type, and is
 // used from inference on.
 
 const folder = (name) => `^lib/${name}/`

@@ -75,9 +75,8 @@ export function checkMade(given: Partial<Record<keyof typeof MADE, unknown>>): v
     const value = given[name]
     const isObject = typeof value === 'object' && value !== null
     if (isObject && member in value) continue
-    const received = value === null || value === undefined ? value : typeof value
     throw new TypeError(
-      `Expected ${name} to be made by ${makers} but received ${received}`,
+      `Expected ${name} to be made by ${makers} but received ${received(value)}`,
     )
   }
 }
@@ -85,8 +84,11 @@ export function checkMade(given: Partial<Record<keyof typeof MADE, unknown>>): v
 /** @throws TypeError `Expected options to be an object but received undefined` */
 export function checkObject(value: unknown, name: string): void {
   if (typeof value === 'object' && value !== null) return
-  const received = value === null || value === undefined ? value : typeof value
-  throw new TypeError(`Expected ${name} to be an object but received ${received}`)
+  throw new TypeError(`Expected ${name} to be an object but received ${received(value)}`)
+}
+
+function received(value: unknown): string {
+  return value === null ? 'null' : typeof value
 }
 
 /** Another library's message, which may quote a file's lines. */

@@ -306,7 +306,7 @@ export interface EncoderDecoderBackbone extends CommonBackbone {
 
   /**
    * Runs all decoder layers over `encoded` itself: the same as `decode` with `crossKeyValues(encoded)`, in
-   * less work where Q is smaller than the size of a head. It calls these two where it cannot do without.
+   * less work where Q is below the size of a head (with a gradient, two thirds of it). It calls these two where it cannot do without.
    *
    * @returns [B, Q, H], after the final norm
    * @throws as `decode`

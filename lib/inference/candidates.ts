@@ -4,7 +4,7 @@
 import type { Backbone } from '../backbone/index.js'
 import { type Tensor, tensor } from '../torch/index.js'
 import { labelLogProbabilities, rowSums } from './label-logits.js'
-import type { PendingPrompt, PreparedPrompt } from './prepared-prompt.js'
+import type { GivenPrompt } from './prepared-prompt.js'
 
 /** A text and the ids of what may answer it, one at least. */
 export interface CandidateRow {
@@ -54,7 +54,7 @@ export function candidateBatches(
  */
 export async function candidateScores(
   backbone: Backbone,
-  prompt: PreparedPrompt | PendingPrompt,
+  prompt: GivenPrompt,
   rows: readonly CandidateRow[],
 ): Promise<Tensor> {
   const C = Math.max(...rows.map(({ candidates }) => candidates.length))

@@ -26,8 +26,8 @@ export { labelLogProbabilities } from './label-logits.js'
 export { labelLogProbabilitiesOfMany } from './many-prompts.js'
 export {
   backward,
+  type GivenPrompt,
   isVectorsAlone,
-  type PendingPrompt,
   type PreparedPrompt,
   type PromptLayout,
   preparePrompt,

@@ -17,11 +17,7 @@ import {
   type Row,
 } from './batch.js'
 import { startAndEnd } from './encode.js'
-import {
-  type PendingPrompt,
-  type PreparedPrompt,
-  whenPrepared,
-} from './prepared-prompt.js'
+import { type GivenPrompt, type PreparedPrompt, whenPrepared } from './prepared-prompt.js'
 import { makeSuffixBatch } from './suffix-batch.js'
 import type { TextStore } from './text-store.js'
 
@@ -57,9 +53,6 @@ interface LabelHidden {
   /** int64 [M]: those tokens. */
   targets: Tensor
 }
-
-/** A prompt that is prepared, or will be: the batch's own tensors are made before it is waited for. */
-type GivenPrompt = PreparedPrompt | PendingPrompt
 
 /** Only the asked queries go through the last layer. */
 async function causalHidden(

@@ -37,9 +37,10 @@ export interface PendingPrompt extends PromptLayout {
   readonly prepared: Promise<PreparedPrompt>
 }
 
-export async function whenPrepared(
-  prompt: PreparedPrompt | PendingPrompt,
-): Promise<PreparedPrompt> {
+/** What batches are made for: their own tensors do not wait for the prompt's. */
+export type GivenPrompt = PreparedPrompt | PendingPrompt
+
+export async function whenPrepared(prompt: GivenPrompt): Promise<PreparedPrompt> {
   return 'prepared' in prompt ? await prompt.prepared : prompt
 }
 

@@ -17,11 +17,7 @@ import {
   type Unlabelled,
 } from './encode.js'
 import { labelLogits, rowSums } from './label-logits.js'
-import {
-  type PendingPrompt,
-  type PreparedPrompt,
-  preparePrompt,
-} from './prepared-prompt.js'
+import { type GivenPrompt, preparePrompt } from './prepared-prompt.js'
 import type { TextStore } from './text-store.js'
 
 export interface ScoreOptions {
@@ -238,7 +234,7 @@ function lengthOf(encoded: readonly EncodedText[], i: number): number {
  */
 export async function labelScores(
   backbone: Backbone,
-  prompt: PreparedPrompt | PendingPrompt,
+  prompt: GivenPrompt,
   texts: readonly (readonly number[])[],
   labels: LabelTokens,
 ): Promise<Tensor> {
@@ -279,7 +275,7 @@ export async function labelScores(
  */
 export async function verbalizerLogits(
   backbone: Backbone,
-  prompt: PreparedPrompt | PendingPrompt,
+  prompt: GivenPrompt,
   texts: readonly (readonly number[])[],
   labels: LabelTokens,
 ): Promise<Tensor> {

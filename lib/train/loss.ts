@@ -3,10 +3,9 @@
 import type { Backbone } from '../backbone/index.js'
 import {
   candidateScores,
+  type GivenPrompt,
   labelLogProbabilities,
   labelScores,
-  type PendingPrompt,
-  type PreparedPrompt,
   verbalizerLogits,
 } from '../inference/index.js'
 import type { LabelTokens } from '../task/index.js'
@@ -35,7 +34,7 @@ export interface TrainingRow {
 export async function trainingLoss(
   objective: Objective,
   backbone: Backbone,
-  prompt: PreparedPrompt | PendingPrompt,
+  prompt: GivenPrompt,
   rows: readonly TrainingRow[],
   labels: LabelTokens,
 ): Promise<Tensor> {
@@ -58,7 +57,7 @@ export async function trainingLoss(
 /** What the softmax among the candidates is of, [B, C]. */
 async function candidateLogits(
   backbone: Backbone,
-  prompt: PreparedPrompt | PendingPrompt,
+  prompt: GivenPrompt,
   rows: readonly TrainingRow[],
   labels: LabelTokens,
 ): Promise<Tensor> {
