@@ -1,5 +1,5 @@
 // The direction of imports: docs/architecture.md. A layer may import those to the left of it:
-//   errors < native < torch < backbone < prompt < inference < { train, serve } < study < cli
+//   errors < native < torch < backbone < prompt < inference < run < { train, serve } < study < cli
 // fields, the words for options that do not fit, stands behind torch; hub needs only errors and
 // atomic-file; task needs errors, hub and the tokenizer's type, and is
 // used from inference on.
@@ -23,6 +23,7 @@ const order = [
   'backbone',
   'prompt',
   'inference',
+  'run',
   'train',
   'serve',
   'study',

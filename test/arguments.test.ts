@@ -22,7 +22,6 @@ import {
   score,
   type Task,
   train,
-  trainMany,
 } from '../lib/index.js'
 
 const folder = fileURLToPath(new URL('./fixtures/gpt2-plain', import.meta.url))
@@ -54,7 +53,6 @@ const calls: Record<string, Record<string, (wrong: Untyped) => unknown>> = {
     createPrompt: (wrong) => createPrompt(wrong),
     loadPrompt: (wrong) => loadPrompt('x', wrong),
     train: (wrong) => first(train({ backbone: wrong, prompt, task })),
-    trainMany: (wrong) => first(trainMany({ backbone: wrong, prompts: [prompt], task })),
     evaluate: (wrong) => evaluate({ backbone: wrong, prompt, task }),
     score: (wrong) => score({ backbone: wrong, prompt, task, texts: ['a'] }),
     generate: (wrong) => first(generate({ backbone: wrong, text: 'a' })),

@@ -11,6 +11,7 @@ import { loadTokenizer } from '../lib/backbone/tokenizer.js'
 import { type GenerateOptions, generate, score } from '../lib/inference/index.js'
 import { native } from '../lib/native.js'
 import { createPrompt, METHOD_NAMES, type Prompt } from '../lib/prompt/index.js'
+import type { TrainEvent } from '../lib/run/index.js'
 import {
   availableDevices,
   deviceMemory,
@@ -25,7 +26,7 @@ import {
   tidy,
   zeros,
 } from '../lib/torch/index.js'
-import { type TrainEvent, train } from '../lib/train/index.js'
+import { train } from '../lib/train/index.js'
 import { fixture } from './backbone/golden.js'
 import { cases, expectGolden } from './torch/golden-ops.js'
 import { task } from './train/small-runs.js'

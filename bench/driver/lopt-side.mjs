@@ -2,13 +2,7 @@
 // line that it reads, and answers with what they took.
 
 import { createInterface } from 'node:readline'
-import {
-  createPrompt,
-  createTask,
-  loadBackbone,
-  train,
-  trainMany,
-} from '../../dist/index.js'
+import { createPrompt, createTask, loadBackbone, train } from '../../dist/index.js'
 import { Generator, rand, recordOps } from '../../dist/torch.js'
 import { productFlops, secondsByKind, unionSeconds } from './profile.mjs'
 
@@ -28,29 +22,30 @@ const task = createTask({
 const prompts = Array.from({ length: job.prompts ?? 1 }, (_, seed) =>
   createPrompt(backbone, { length: P, rank: 4, placement, seed }),
 )
-const common = {
-  backbone,
-  task,
-  batchSize,
-  steps: 1_000_000,
-  reuse: { budgetBytes: job.budgetBytes ?? 0 },
-}
-const alone = (prompt) =>
+const trained = (what) =>
   train({
-    ...common,
-    prompt,
+    ...what,
+    backbone,
+    task,
+    batchSize,
+    steps: 1_000_000,
+    reuse: { budgetBytes: job.budgetBytes ?? 0 },
     fastPaths,
     evalEvery: 0,
     learningRate: 1e-3,
     ...(job.checkpointLayers && { checkpointLayers: job.checkpointLayers }),
   })
-const runs = job.together ? [trainMany({ ...common, prompts })] : prompts.map(alone)
+const runs = job.together
+  ? [trained({ prompts })]
+  : prompts.map((prompt) => trained({ prompt }))
+/** Events of a step: one a prompt. */
+const eventsOfStep = job.together ? prompts.length : 1
 
 /** Steps of all prompts, one prompt after the other. */
 async function advance(count) {
   let last
   for (const run of runs) {
-    for (let done = 0; done < count; ) {
+    for (let done = 0; done < count * eventsOfStep; ) {
       const { value } = await run.next()
       if (value.type !== 'step') continue
       done += 1

@@ -7,7 +7,7 @@ import type {
   Gpt2BackboneConfig,
   RunOptions,
   RunResult,
-  RunWithPrefixOptions,
+  RunWithPrefixesOptions,
 } from './contract.js'
 import { ScriptedBackbone } from './scripted.js'
 
@@ -17,7 +17,7 @@ export class ScriptedCausalBackbone
 {
   readonly kind = 'causal'
   /** Whether the module has the method that need not be there. */
-  readonly #joinsPrefix = this.offers('run_with_prefix')
+  readonly #joinsPrefixes = this.offers('run_with_prefixes')
 
   get maxPositions(): number {
     return this.config.positions
@@ -31,33 +31,50 @@ export class ScriptedCausalBackbone
     return await this.runMethod('run', given, options.present)
   }
 
-  async runWithPrefix(options: RunWithPrefixOptions): Promise<Tensor> {
-    const { prefix, x, positions, queries = null } = options
-    this.check('prefix', prefix, this.dtype, ['P', this.config.hiddenSize])
-    const { layers } = this.config
-    this.#checkRun({ x, positions, queries: queries ?? undefined }, 0, layers)
-    if (this.#joinsPrefix) {
-      const given = [prefix, x, positions, queries]
-      return (await this.module.call('run_with_prefix', ...given)) as Tensor
+  async runWithPrefixes(options: RunWithPrefixesOptions): Promise<Tensor> {
+    const { prefixes, x, positions, owners, mask, queries } = options
+    this.#checkPrefixes(options)
+    if (this.#joinsPrefixes) {
+      const wanted = [owners ?? null, mask ?? null, queries ?? null]
+      const given = [prefixes, x, positions, ...wanted]
+      return (await this.module.call('run_with_prefixes', ...given)) as Tensor
     }
     // A module of another's making may be without: two passes.
-    const place = arange(0, prefix.shape[0] as number, {
-      dtype: 'int64',
-      device: this.device,
-    })
+    const { device } = this
+    const [K, P] = prefixes.shape as [number, number, number]
+    const place = arange(0, P, { dtype: 'int64', device }).unsqueeze(0)
     const { present } = await this.run({
-      x: prefix.unsqueeze(0),
-      positions: place.unsqueeze(0),
-      queries: place.slice(0, 0, 1).unsqueeze(0), // keys and values are wanted: one query is the least
+      x: prefixes,
+      positions: place.expand([K, P]),
+      queries: place.slice(1, 0, 1).expand([K, 1]), // keys and values are wanted: one query is the least
     })
-    const { hidden } = await this.run({
-      x,
-      positions,
-      past: present,
-      queries: queries ?? undefined,
-      present: false,
-    })
-    return hidden
+    const B = x.shape[0] as number
+    const past = present.map((tensor) =>
+      owners === undefined ? ofRows(tensor, B / K) : tensor.indexSelect(0, owners),
+    )
+    return (await this.run({ x, positions, mask, past, queries, present: false })).hidden
+  }
+
+  #checkPrefixes({
+    prefixes,
+    x,
+    positions,
+    owners,
+    mask,
+    queries,
+  }: RunWithPrefixesOptions): void {
+    const { layers, hiddenSize } = this.config
+    this.check('prefixes', prefixes, this.dtype, ['K', 'P', hiddenSize])
+    this.#checkRun({ x, positions, queries }, 0, layers)
+    const [K, P] = prefixes.shape as [number, number, number]
+    const [B, Q] = x.shape as [number, number, number]
+    if (mask !== undefined) this.check('mask', mask, 'bool', [B, P + Q])
+    if (owners !== undefined) this.check('owners', owners, 'int64', [B])
+    else if (B % K !== 0) {
+      throw new RangeError(
+        `Expected as many rows behind each of ${K} prefixes, or owners, but received ${B} rows`,
+      )
+    }
   }
 
   #checkRun(options: RunOptions, first: number, last: number): void {
@@ -96,4 +113,11 @@ export class ScriptedCausalBackbone
         `${least < 0 ? least : most}`,
     )
   }
+}
+
+/** [K, heads, P, D] -> [K * each, heads, P, D], each prefix's repeated. */
+function ofRows(tensor: Tensor, each: number): Tensor {
+  const [K, ...rest] = tensor.shape as [number, ...number[]]
+  const repeated = tensor.unsqueeze(1).expand([K, each, ...rest])
+  return repeated.reshape([K * each, ...rest])
 }

@@ -124,14 +124,21 @@ export interface RunResult {
   present: Tensor[]
 }
 
-export interface RunWithPrefixOptions {
-  /** [P, H], the backbone's dtype: vectors at positions 0..P - 1 before every row. */
-  prefix: Tensor
+export interface RunWithPrefixesOptions {
+  /** [K, P, H], the backbone's dtype: vectors at positions 0..P - 1 before the rows. A shorter one is padded. */
+  prefixes: Tensor
   /** [B, Q, H]: embeddings of the rows. */
   x: Tensor
-  /** int64 [B, Q]: each row's place in its sequence, from P on. */
+  /** int64 [B, Q]: each row's place in its sequence, from its prefix's length on. */
   positions: Tensor
-  /** int64 [B, K], indices into Q: the positions whose output is wanted. */
+  /**
+   * int64 [B], in 0..K - 1: which prefix each row stands behind. Leave it out where as many stand behind each, in
+   * the prefixes' order: that is faster, and its gradient a sum in a fixed order on every device.
+   */
+  owners?: Tensor | undefined
+  /** bool [B, P + Q]: as for `run`; false where a row's prefix is padded. */
+  mask?: Tensor | undefined
+  /** int64 [B, asked], indices into Q: the positions whose output is wanted. */
   queries?: Tensor | undefined
 }
 
@@ -256,14 +263,14 @@ export interface CausalBackbone extends CommonBackbone {
   run(options: RunOptions): Promise<RunResult>
 
   /**
-   * Runs all layers of rows that stand behind one prefix, and of the prefix, once for all of them: as `run`
-   * of the prefix, and `run` of the rows with its keys and values as their past, in one. For a prefix
-   * that changes from call to call, as in training; one that stays is better run once.
+   * Runs all layers of rows that stand behind prefixes, and of the prefixes, each once for all of its rows: as
+   * `run` of the prefixes, and `run` of the rows with their keys and values as their past, in one. For
+   * prefixes that change from call to call, as in training; one that stays is better run once.
    *
-   * @returns [B, Q, H], or [B, K, H] with `queries`, after the final norm
+   * @returns [B, Q, H], or [B, asked, H] with `queries`, after the final norm
    * @throws as `run`
    */
-  runWithPrefix(options: RunWithPrefixOptions): Promise<Tensor>
+  runWithPrefixes(options: RunWithPrefixesOptions): Promise<Tensor>
 }
 
 /**

@@ -14,7 +14,7 @@ export type {
   Gpt2BackboneConfig,
   RunOptions,
   RunResult,
-  RunWithPrefixOptions,
+  RunWithPrefixesOptions,
   T5BackboneConfig,
   Tokenizer,
 } from './contract.js'

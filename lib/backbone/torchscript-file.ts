@@ -41,7 +41,9 @@ const METHODS: Readonly<Record<Backbone['kind'], Readonly<Record<string, string>
 
 /** Those that a file may be without. */
 const OPTIONAL_METHODS: typeof METHODS = {
-  causal: { run_with_prefix: '(Tensor, Tensor, Tensor, Tensor?) -> Tensor' },
+  causal: {
+    run_with_prefixes: '(Tensor, Tensor, Tensor, Tensor?, Tensor?, Tensor?) -> Tensor',
+  },
   'encoder-decoder': {
     decode_encoded: '(Tensor, Tensor[], Tensor, Tensor?) -> Tensor',
   },

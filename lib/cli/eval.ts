@@ -3,7 +3,7 @@
 
 import type { Command } from 'commander'
 import { type Evaluation, evaluate, evaluateMajority, loadWeights } from '../index.js'
-import { figuresOf } from '../train/metrics.js'
+import { figuresOf } from '../run/figures.js'
 import { UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import {

@@ -6,11 +6,14 @@ import { ACTIVATION_NAMES } from '../prompt/activation.js'
 import { PLACEMENTS } from '../prompt/index.js'
 import { METHODS } from '../prompt/methods/index.js'
 import type { MethodOption } from '../prompt/methods/method.js'
-import { OBJECTIVES } from '../train/loss.js'
-import { OPTIMIZERS } from '../train/optimizer.js'
+import {
+  MOST_PROFILE_STEPS,
+  OBJECTIVES,
+  OPTIMIZERS,
+  PROFILE_STEPS,
+  SCHEDULES,
+} from '../run/index.js'
 import { FINE_TUNING_RATE } from '../train/options.js'
-import { MOST_PROFILE_STEPS, PROFILE_STEPS } from '../train/profile.js'
-import { SCHEDULES } from '../train/schedule.js'
 import {
   backboneOptions,
   dataOptions,

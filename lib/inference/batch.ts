@@ -4,46 +4,70 @@
 import { arrange, type Placement } from '../prompt/index.js'
 import { type Tensor, tensor } from '../torch/index.js'
 
-/** A text and the labels that may continue it: one at least, and as many for each row of a batch. */
+/** A text, the labels that may continue it, one at least, and the prompt that it is run with. */
 export interface Row {
   readonly text: readonly number[]
   /** Tokens whose logits are wanted, in order: one token at least of each label. */
   readonly labels: readonly (readonly number[])[]
+  /** Its place in the set of prompts. */
+  readonly prompt: number
 }
 
 /** Where a prompt of P vectors stands in a batch's rows. */
 export interface BatchPlace {
   readonly P: number
-  /** Tokens of a text, its first, whose embeddings are shifted; default 0. */
-  readonly S?: number
+  /** Tokens of a text, its first, whose embeddings are shifted; 0 for none. */
+  readonly S: number
   readonly placement: Placement
-  /** The prompt stands before all rows, as keys and values that they share: the batch has text only. */
+  /** The prompt stands before its rows, as keys and values that they share: the batch has text only. */
   readonly shared: boolean
-  readonly device: string
 }
 
-/** B rows that a prompt is put into: T tokens of the longest. */
-export interface Inputs {
+/** What a batch is made for: the place of each prompt that a row may name, and the device. */
+export interface BatchOptions {
+  readonly places: readonly BatchPlace[]
+  readonly device: string
+  /** The texts stand before the rows, as keys and values: the batch has suffix prompts and labels only. */
+  readonly behindTexts?: boolean
+}
+
+/** Rows of one prompt, which lie next to each other in a batch. */
+export interface BatchGroup {
+  readonly prompt: number
+  /** Its rows are `begin`..`begin + size - 1`. */
+  readonly begin: number
   readonly size: number
-  /** int64 [B, T], right-padded. */
-  readonly ids: Tensor
-  /** int64 [B, Q]: which of [prompt | ids] stands where; null where that is the order already. */
+  /** int64 [size, its positions]: which of [prompt | ids] stands where; null where that is the order already. */
   readonly order: Tensor | null
-  /** int64 [B, T]: by which of S shifts a token's embedding is moved, S for none; null where S is 0. */
+  /** int64 [size, T]: by which of S shifts a token's embedding is moved, S for none; null where S is 0. */
   readonly shifts: Tensor | null
+}
+
+/** B rows that prompts are put into: T tokens of the longest, Q positions that run. */
+export interface Inputs {
+  readonly Q: number
+  /** int64 [B, T], right-padded, the rows of a prompt next to each other; null where T is 0. */
+  readonly ids: Tensor | null
+  readonly groups: readonly BatchGroup[]
 }
 
 /**
  * For a causal model: a text's labels are a row each, and the label, but its last token, stands behind
- * the text. K label tokens; Q positions that run: P + T, or T where the prompt's keys and values are
- * shared by all rows.
+ * the text. K label tokens; Q positions that run, without what stands before the rows as keys and values:
+ * a prompt that its rows share, or the texts.
  */
 export interface CausalBatch extends Inputs {
+  /** The text of each row. */
+  readonly texts: readonly (readonly number[])[]
+  /** Keys and values that stand before a row, at most; 0 for none. */
+  readonly before: number
   /** int64 [B, Q] */
   readonly positions: Tensor
+  /** bool [B, before + Q]: false where a row has fewer before it; null where all have as many. */
+  readonly mask: Tensor | null
   /** int64 [B, K]: where each label token is predicted; a shorter label repeats its last. */
   readonly queries: Tensor
-  /** int64 [M]: which of the B * K queries are no repetition. */
+  /** int64 [M]: which of the B * K queries are no repetition, in the order of the rows as they were given. */
   readonly asked: Tensor
   /** int64 [M]: the label tokens, row by row. */
   readonly targets: Tensor
@@ -56,12 +80,46 @@ export interface EncoderDecoderBatch {
     /** bool [B, Q]: true at prompt and text; null where no row is padded. */
     readonly mask: Tensor | null
   }
-  /** int64 [B, K] each, one a label of a text: the start token and the label but its last token. */
+  /**
+   * int64 [B, K] each, the texts' first labels, then their second: the start token and the label but its last
+   * token. A text that has fewer repeats its last.
+   */
   readonly decoder: readonly Tensor[]
-  /** int64 [M]: which of the decoder's positions, one batch after the other, are no padding, row by row. */
+  /**
+   * int64 [M]: which of the decoder's positions, one batch after the other, are asked for, in the order of the rows
+   * as they were given.
+   */
   readonly asked: Tensor
   /** int64 [M]: the label tokens, row by row. */
   readonly targets: Tensor
+}
+
+/** A row of a batch, and where it was among those given. */
+interface Placed<R> {
+  readonly row: R
+  readonly given: number
+}
+
+/** Rows by prompt, those of one in their order. */
+function byPrompt<R extends { readonly prompt: number }>(
+  rows: readonly R[],
+): Placed<R>[] {
+  return rows
+    .map((row, given) => ({ row, given }))
+    .sort((a, b) => a.row.prompt - b.row.prompt || a.given - b.given)
+}
+
+/** Of each row as it was given, where it is now. */
+function placesOf(placed: readonly Placed<unknown>[]): number[] {
+  const at: number[] = []
+  placed.forEach(({ given }, i) => {
+    at[given] = i
+  })
+  return at
+}
+
+function range(length: number, value: (i: number) => number): number[] {
+  return Array.from({ length }, (_, i) => value(i))
 }
 
 function padded(values: readonly number[], length: number, padding: number): number[] {
@@ -72,61 +130,157 @@ function longest(rows: readonly (readonly number[])[]): number {
   return Math.max(...rows.map(({ length }) => length))
 }
 
+/** Positions of a prompt that stand in its rows. */
+function inside({ P, shared }: BatchPlace): number {
+  return shared ? 0 : P
+}
+
+/** What a row is read from. */
+interface Tokens {
+  readonly prompt: number
+  /** All that is read of text and label. */
+  readonly ids: readonly number[]
+  /** How many of them a suffix stands behind. */
+  readonly before: number
+  /** How many of them are the text's: the rest is the label's. */
+  readonly text: number
+}
+
 /**
- * Right-padded ids, and the order that puts the prompt in its place: a suffix stands at each row's
+ * Right-padded ids, and for each prompt the order that puts it in its place: a suffix stands at each row's
  * own length, never behind padding.
  *
- * @param before tokens of each row that a suffix stands behind
- * @param texts how many of each row's tokens are the text's: the rest is the label's
+ * @param rows by prompt
  */
-function makeInputs(
-  tokens: readonly (readonly number[])[],
-  before: readonly number[],
-  texts: readonly number[],
-  { P, S = 0, placement, device }: BatchPlace,
-): Inputs {
-  const T = longest(tokens)
-  const shifts = () =>
-    texts.map((length) =>
-      Array.from({ length: T }, (_, j) => (j < length ? Math.min(j, S) : S)),
-    )
-  const order = () =>
-    tokens.map((ids, i) =>
-      // What stands in padding is not attended to: any vector does.
-      padded(arrange(placement, P, before[i] as number, ids.length), P + T, 0),
-    )
+function makeInputs(rows: readonly Tokens[], { places, device }: BatchOptions): Inputs {
+  const T = longest(rows.map(({ ids }) => ids))
+  const placeOf = ({ prompt }: Tokens) => places[prompt] as BatchPlace
+  const Q = Math.max(...rows.map((row) => inside(placeOf(row)) + row.ids.length))
   const int64 = (values: number[][]) => tensor(values, { dtype: 'int64', device })
+  const groups = groupsOf(rows).map(({ begin, own }): BatchGroup => {
+    const { prompt } = own[0] as Tokens
+    const { P, S, placement, shared } = places[prompt] as BatchPlace
+    const order = () =>
+      own.map(({ before, ids }) =>
+        // What stands in padding is not attended to: any vector does.
+        padded(arrange(placement, P, before, ids.length), Math.min(P + T, Q), 0),
+      )
+    const shifts = () =>
+      own.map(({ text }) =>
+        Array.from({ length: T }, (_, j) => (j < text ? Math.min(j, S) : S)),
+      )
+    // A suffix behind texts that lie before the batch is the first that its rows have.
+    const isFirst =
+      placement === 'prefix' ||
+      (placement === 'suffix' && own.every(({ before }) => before === 0))
+    const isInOrder = shared || P === 0 || isFirst
+    return {
+      prompt,
+      begin,
+      size: own.length,
+      order: isInOrder ? null : int64(order()),
+      shifts: S === 0 ? null : int64(shifts()),
+    }
+  })
   return {
-    size: tokens.length,
-    ids: int64(tokens.map((ids) => padded(ids, T, 0))),
-    order: P === 0 || placement === 'prefix' ? null : int64(order()),
-    shifts: S === 0 ? null : int64(shifts()),
+    Q,
+    ids: T === 0 ? null : int64(rows.map(({ ids }) => padded(ids, T, 0))),
+    groups,
   }
 }
 
-export function makeCausalBatch(rows: readonly Row[], place: BatchPlace): CausalBatch {
-  const { P, shared, device } = place
-  const pairs = rows.flatMap(({ text, labels }) =>
-    labels.map((label) => ({ text, label })),
+/** Rows of one prompt, where they begin. */
+function groupsOf(rows: readonly Tokens[]): { begin: number; own: Tokens[] }[] {
+  const groups: { begin: number; own: Tokens[] }[] = []
+  for (const [begin, row] of rows.entries()) {
+    const last = groups.at(-1)
+    if (last?.own[0]?.prompt === row.prompt) last.own.push(row)
+    else groups.push({ begin, own: [row] })
+  }
+  return groups
+}
+
+export function makeCausalBatch(
+  rows: readonly Row[],
+  options: BatchOptions,
+): CausalBatch {
+  const { places, device, behindTexts = false } = options
+  const pairs = byPrompt(
+    rows.flatMap(({ text, labels, prompt }) =>
+      labels.map((label) => ({ text, label, prompt })),
+    ),
   )
-  // A label's last token is predicted, never read.
-  const tokens = pairs.map(({ text, label }) => [...text, ...label.slice(0, -1)])
-  const texts = pairs.map(({ text }) => text.length)
-  const K = longest(pairs.map(({ label }) => label))
-  const before = shared ? P : 0 // positions that lie before the batch's
-  const Q = P + longest(tokens) - before
-  const queries = pairs.map(({ text, label }) => {
-    const first = P + text.length - 1 - before
-    return Array.from({ length: K }, (_, j) => first + Math.min(j, label.length - 1))
+  const tokens = pairs.map(({ row: { text, label, prompt } }): Tokens => {
+    const own = behindTexts ? [] : text
+    // A label's last token is predicted, never read.
+    const ids = [...own, ...label.slice(0, -1)]
+    return { prompt, ids, before: own.length, text: own.length }
   })
+  const inputs = makeInputs(tokens, options)
+  const insideOf = ({ prompt }: Tokens) => inside(places[prompt] as BatchPlace)
+  const befores = tokens.map((row, i) =>
+    behindTexts
+      ? (pairs[i]?.row.text.length as number)
+      : (places[row.prompt] as BatchPlace).P - insideOf(row),
+  )
+  const K = longest(pairs.map(({ row }) => row.label))
+  const queries = tokens.map((row, i) => {
+    const first = insideOf(row) + row.text - 1
+    const last = (pairs[i]?.row.label.length as number) - 1
+    return range(K, (j) => first + Math.min(j, last))
+  })
+  const at = placesOf(pairs)
+  const given = rows.flatMap(({ labels }) => labels)
+  const asked = given.flatMap((label, i) =>
+    label.map((_, j) => (at[i] as number) * K + j),
+  )
   const int64 = (values: number[] | number[][]) =>
     tensor(values, { dtype: 'int64', device })
   return {
-    ...makeInputs(tokens, texts, texts, place),
-    positions: int64(pairs.map(() => Array.from({ length: Q }, (_, i) => before + i))),
+    ...inputs,
+    texts: pairs.map(({ row }) => row.text),
+    ...standing(
+      tokens.map((row) => insideOf(row) + row.ids.length),
+      befores,
+      inputs,
+      device,
+    ),
     queries: int64(queries),
-    asked: int64(pairs.flatMap(({ label }, i) => label.map((_, j) => i * K + j))),
-    targets: int64(pairs.flatMap(({ label }) => [...label])),
+    asked: int64(asked),
+    targets: int64(given.flat()),
+  }
+}
+
+/**
+ * What stands before the rows, and the places of their own positions behind it.
+ *
+ * @param lengths positions of each row that are no padding
+ * @param befores keys and values before each row
+ */
+function standing(
+  lengths: readonly number[],
+  befores: readonly number[],
+  { Q, groups }: Inputs,
+  device: string,
+): Pick<CausalBatch, 'before' | 'positions' | 'mask'> {
+  const before = Math.max(...befores)
+  // A padding position's place does not matter, but it must be one that the model has.
+  const ends = groups.flatMap(({ begin, size }) => {
+    const end = Math.max(...lengths.slice(begin, begin + size)) - 1
+    return Array.from({ length: size }, () => end)
+  })
+  const positions = befores.map((own, i) =>
+    range(Q, (j) => own + Math.min(j, ends[i] as number)),
+  )
+  const mask = () =>
+    tensor(
+      befores.map((own) => range(before + Q, (j) => Number(j < own || j >= before))),
+      { dtype: 'bool', device },
+    )
+  return {
+    before,
+    positions: tensor(positions, { dtype: 'int64', device }),
+    mask: befores.every((own) => own === before) ? null : mask(),
   }
 }
 
@@ -138,44 +292,48 @@ export function makeCausalBatch(rows: readonly Row[], place: BatchPlace): Causal
  */
 export function makeEncoderDecoderBatch(
   rows: readonly Row[],
-  place: BatchPlace,
+  options: BatchOptions,
   { start, end }: { start: number; end: number },
 ): EncoderDecoderBatch {
-  const { P, device } = place
-  const ended = rows.map(({ text }) => [...text, end])
-  const Q = P + longest(ended)
-  const isPadded = ended.some((ids) => P + ids.length < Q)
+  const placed = byPrompt(rows)
+  const tokens = placed.map(({ row: { text, prompt } }): Tokens => {
+    const ids = [...text, end]
+    return { prompt, ids, before: text.length, text: ids.length } // what ends a text is read with it
+  })
+  const inputs = makeInputs(tokens, options)
+  const { Q } = inputs
+  const { device } = options
+  const lengths = tokens.map(
+    ({ prompt, ids }) => inside(options.places[prompt] as BatchPlace) + ids.length,
+  )
   const mask = () =>
     tensor(
-      ended.map((ids) => Array.from({ length: Q }, (_, i) => Number(i < P + ids.length))),
+      lengths.map((length) => Array.from({ length: Q }, (_, i) => Number(i < length))),
       { dtype: 'bool', device },
     )
   const int64 = (values: number[] | number[][]) =>
     tensor(values, { dtype: 'int64', device })
 
-  // Of each text's n-th label: how long the batch is, and where it begins among all positions.
+  // Of the texts' n-th labels: how long the batch is, and where it begins among all positions.
+  const counts = rows.map(({ labels }) => labels.length)
   let positions = 0
-  const groups = (rows[0] as Row).labels.map((_, n) => {
-    const own = rows.map(({ labels }) => labels[n] as readonly number[])
+  const groups = Array.from({ length: Math.max(...counts) }, (_, n) => {
+    const own = placed.map(
+      ({ row: { labels } }) => labels[n] ?? (labels.at(-1) as number[]),
+    )
     const group = { own, K: longest(own), begin: positions }
     positions += rows.length * group.K
     return group
   })
+  const at = placesOf(placed)
   const asked = rows.flatMap(({ labels }, i) =>
-    groups.flatMap(({ K, begin }, n) =>
-      (labels[n] as readonly number[]).map((_, j) => begin + i * K + j),
-    ),
+    labels.flatMap((label, n) => {
+      const { K, begin } = groups[n] as (typeof groups)[number]
+      return label.map((_, j) => begin + (at[i] as number) * K + j)
+    }),
   )
   return {
-    encoder: {
-      ...makeInputs(
-        ended,
-        rows.map(({ text }) => text.length),
-        ended.map(({ length }) => length), // what ends a text is read with it
-        place,
-      ),
-      mask: isPadded ? mask() : null,
-    },
+    encoder: { ...inputs, mask: lengths.some((length) => length < Q) ? mask() : null },
     decoder: groups.map(({ own, K }) =>
       int64(own.map((label) => padded([start, ...label.slice(0, -1)], K, start))),
     ),

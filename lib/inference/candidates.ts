@@ -1,15 +1,21 @@
-// Scores of the candidates that a row has of its own: rows of a batch may differ in how many. Knows no
-// label and no task.
+// The scores of what may answer a text: a task's labels, or candidates of the row's own. Knows no task.
 
 import type { Backbone } from '../backbone/index.js'
+import { binding } from '../torch/context.js'
 import { type Tensor, tensor } from '../torch/index.js'
-import { labelLogProbabilities, rowSums } from './label-logits.js'
-import type { GivenPrompt } from './prepared-prompt.js'
+import { handleOf, wrap } from '../torch/tensor.js'
+import type { Row } from './batch.js'
+import { labelLogits } from './label-logits.js'
+import type { PromptSet } from './prompt-set.js'
 
-/** A text and the ids of what may answer it, one at least. */
+/** A text, the ids of what may answer it, one at least, and the prompt that it is run with. */
 export interface CandidateRow {
   readonly text: readonly number[]
   readonly candidates: readonly (readonly number[])[]
+  /** Its place in the set of prompts. */
+  readonly prompt: number
+  /** Whether the candidates are the row's own, of any number, and not a task's labels. */
+  readonly isOwn?: boolean
 }
 
 /** Some of a row's candidates. */
@@ -18,84 +24,118 @@ interface Piece extends CandidateRow {
 }
 
 /**
- * Rows of like length together, at most `batchSize` candidates in a batch; the candidates of a row that
- * has more are spread over several, in their order.
+ * Rows of like length together, at most `batchSize` of them in a batch, or as many candidates of their own; those of
+ * a row that has more are spread over several batches, in their order.
  */
 export function candidateBatches(
   rows: readonly CandidateRow[],
   batchSize: number,
 ): Piece[][] {
   const order = [...rows.entries()].sort(([, a], [, b]) => a.text.length - b.text.length)
-  const pieces = order.flatMap(([row, { text, candidates }]) =>
-    Array.from({ length: Math.ceil(candidates.length / batchSize) }, (_, i): Piece => {
+  const pieces = order.flatMap(([row, one]): Piece[] => {
+    const { candidates, isOwn = false } = one
+    if (!isOwn) return [{ ...one, row }]
+    return Array.from({ length: Math.ceil(candidates.length / batchSize) }, (_, i) => {
       const from = i * batchSize
-      return { row, text, candidates: candidates.slice(from, from + batchSize) }
-    }),
-  )
+      return { ...one, row, candidates: candidates.slice(from, from + batchSize) }
+    })
+  })
   const batches: Piece[][] = []
   let most = 0 // candidates of a piece of the batch at hand
   for (const piece of pieces) {
     const batch = batches.at(-1)
-    const grown = Math.max(most, piece.candidates.length)
+    const count = piece.isOwn ? piece.candidates.length : 1
+    const grown = Math.max(most, count)
     if (batch !== undefined && grown * (batch.length + 1) <= batchSize) {
       batch.push(piece)
       most = grown
     } else {
       batches.push([piece])
-      most = piece.candidates.length
+      most = count
     }
   }
   return batches
 }
 
+/** A candidate's tokens among all that are asked for: of logits [M, N], each by its query and its id. */
+interface Place {
+  readonly query: number
+  readonly id: number
+}
+
 /**
- * The score of every candidate, [B, C] with C of the row that has most, with its graph; -Infinity where a
- * row has no more.
+ * The score of every candidate, the sum of its tokens' log-probabilities: [B, C] with C of the row that has most, with
+ * its graph; -Infinity where a row has no more. A candidate of several tokens is a row of its own; those of one token
+ * are read off where the row's first one begins.
  */
 export async function candidateScores(
   backbone: Backbone,
-  prompt: GivenPrompt,
+  set: PromptSet,
   rows: readonly CandidateRow[],
 ): Promise<Tensor> {
-  const C = Math.max(...rows.map(({ candidates }) => candidates.length))
-  // A T5 decodes the rows' n-th labels together: a row that has fewer repeats its last.
-  const counts = rows.map(({ candidates }) =>
-    backbone.kind === 'causal' ? candidates.length : C,
-  )
-  const asked = rows.map(({ text, candidates }, i) => ({
-    text,
-    labels: Array.from(
-      { length: counts[i] as number },
-      (_, n) => candidates[Math.min(n, candidates.length - 1)] as readonly number[],
-    ),
-  }))
-  const labels = asked.flatMap((row) => row.labels)
-  const { device } = backbone
-  const owner = tensor(
-    labels.flatMap((ids, i) => ids.map(() => i)),
-    { dtype: 'int64', device },
-  )
-  let begin = 0
-  const cells = rows.flatMap(({ candidates }, i) => {
-    const own = Array.from({ length: C }, (_, n) => ({
-      index: begin + Math.min(n, candidates.length - 1),
-      missing: Number(n >= candidates.length),
-    }))
-    begin += counts[i] as number
-    return own
-  })
+  const asked: Row[] = []
+  const places: Place[][][] = [] // [B][C][tokens]
+  let begin = 0 // queries of the rows before
+  for (const { text, candidates, prompt } of rows) {
+    const longer = candidates.filter((ids) => ids.length > 1)
+    const labels = longer.length > 0 ? longer : [[0]] // one query a text; which token comes is open
+    const first = begin
+    places.push(
+      candidates.map((ids) => {
+        if (ids.length === 1) return [{ query: first, id: ids[0] as number }]
+        begin += ids.length
+        return ids.map((id, j) => ({ query: begin - ids.length + j, id }))
+      }),
+    )
+    if (longer.length === 0) begin += 1
+    asked.push({ text, labels, prompt })
+  }
+  const logits = await labelLogits(backbone, set, asked) // [M, N]
+  const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1))
+  return sumsOf(logProbabilities, places)
+}
+
+/** Sums of [M, N] over each candidate's places, [B, C]. */
+function sumsOf(values: Tensor, places: readonly (readonly Place[])[][]): Tensor {
+  const { device } = values
+  const N = values.shape[1] as number
+  const C = Math.max(...places.map(({ length }) => length))
+  const all = places.flatMap((row) => Array.from({ length: C }, (_, c) => row[c] ?? []))
+  const K = Math.max(...all.map(({ length }) => length))
+  const cells = all.flatMap((own) => Array.from({ length: K }, (_, j) => own[j]))
   const index = tensor(
-    cells.map((cell) => cell.index),
+    cells.map((place) => (place ? place.query * N + place.id : 0)),
     { dtype: 'int64', device },
   )
-  const missing = tensor(
-    cells.map((cell) => cell.missing),
-    { dtype: 'bool', device },
-  )
-  const values = await labelLogProbabilities(backbone, prompt, asked) // [M]
-  const sums = rowSums(values, owner, labels.length)
-  return sums
-    .indexSelect(0, index)
-    .maskedFill(missing, Number.NEGATIVE_INFINITY)
-    .reshape([rows.length, C])
+  const found = values.reshape([-1]).indexSelect(0, index).reshape([places.length, C, K])
+  const bool = (given: boolean[], shape: number[]) =>
+    tensor(given.map(Number), { dtype: 'bool', device, shape })
+  // What is padded is replaced and not multiplied by 0: a row that is not finite leaves the others as they are.
+  const isShort = cells.includes(undefined)
+  const padding = () =>
+    bool(
+      cells.map((place) => place === undefined),
+      [places.length, C, K],
+    )
+  const sums = (isShort ? found.maskedFill(padding(), 0) : found).sum([2])
+  if (places.every(({ length }) => length === C)) return sums
+  const missing = all.map(({ length }) => length === 0)
+  return sums.maskedFill(bool(missing, [places.length, C]), Number.NEGATIVE_INFINITY)
+}
+
+/**
+ * Logits of the candidates' own tokens, [B, C], with their graph: enough where only a softmax over them is wanted.
+ *
+ * @param candidates of one token each, the same for all rows
+ */
+export async function candidateLogits(
+  backbone: Backbone,
+  set: PromptSet,
+  rows: readonly Pick<CandidateRow, 'text' | 'prompt'>[],
+  candidates: readonly (readonly number[])[],
+): Promise<Tensor> {
+  const asked = rows.map(({ text, prompt }) => ({ text, labels: [[0]], prompt }))
+  const { device } = backbone
+  const vocabulary = tensor(candidates.flat(), { dtype: 'int64', device })
+  return labelLogits(backbone, set, asked, vocabulary)
 }

@@ -8,10 +8,12 @@ import type {
 } from '../backbone/index.js'
 import type { Prompt } from '../prompt/index.js'
 import { keep, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
+import { assemble, pastOf } from './assemble.js'
 import { makeCausalBatch, makeEncoderDecoderBatch } from './batch.js'
 import { startAndEnd } from './encode.js'
-import { assemble, logitsOf } from './label-logits.js'
-import { preparePrompt } from './prepared-prompt.js'
+import { batchOptions } from './label-hidden.js'
+import { logitsOf } from './label-logits.js'
+import { createPromptSet } from './prompt-set.js'
 
 /** What one call computes: last hidden states [K, H], and the keys and values for the next. */
 interface Read {
@@ -110,15 +112,16 @@ function causalReader(
   return {
     async all(made) {
       // What was made stands where a label does: behind a suffix.
-      const rows = made.map((ids) => ({ text: given, labels: [[...ids, 0]] }))
-      const prepared = await preparePrompt(backbone, prompt, { fastPaths: false })
-      const batch = makeCausalBatch(rows, prepared.place)
+      const rows = made.map((ids) => ({ text: given, labels: [[...ids, 0]], prompt: 0 }))
+      const set = createPromptSet(backbone, [prompt], { fastPaths: false })
+      const batch = makeCausalBatch(rows, batchOptions(backbone, set))
+      const prepared = await set.prepared
       const x = await assemble(backbone, prepared, batch)
       const last = (x.shape[1] as number) - 1
       const { hidden, present } = await backbone.run({
         x,
         positions: batch.positions,
-        past: prepared.past,
+        past: pastOf(prepared, batch.groups),
         queries: int64(rows.map(() => [last])),
       })
       return { hidden: hidden.select(1, 0), present }
@@ -145,14 +148,15 @@ async function encoderDecoderReader(
   const ends = startAndEnd(backbone)
   const { cross, before } = await noGrad(() =>
     tidy(async () => {
-      const prepared = await preparePrompt(backbone, prompt)
-      const rows = [{ text: given, labels: [[ends.end]] }]
-      const { encoder } = makeEncoderDecoderBatch(rows, prepared.place, ends)
+      const set = createPromptSet(backbone, [prompt])
+      const rows = [{ text: given, labels: [[ends.end]], prompt: 0 }]
+      const { encoder } = makeEncoderDecoderBatch(rows, batchOptions(backbone, set), ends)
+      const prepared = await set.prepared
       const x = await assemble(backbone, prepared, encoder)
       const encoded = await backbone.encode({ x })
       return {
         cross: await backbone.crossKeyValues(encoded),
-        before: prepared.past,
+        before: pastOf(prepared, encoder.groups),
       }
     }),
   )

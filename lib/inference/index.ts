@@ -6,7 +6,7 @@ export {
   makeEncoderDecoderBatch,
   type Row,
 } from './batch.js'
-export { candidateScores } from './candidates.js'
+export { type CandidateRow, candidateLogits, candidateScores } from './candidates.js'
 export {
   checkCount,
   type EncodedText,
@@ -16,6 +16,7 @@ export {
   type TextFormat,
   textLimit,
 } from './encode.js'
+export { type EncodedLists, encodeForPrompts } from './encode-for-prompts.js'
 export {
   type FinishReason,
   type GenerateEvent,
@@ -23,23 +24,25 @@ export {
   generate,
 } from './generate.js'
 export { labelLogProbabilities } from './label-logits.js'
-export { labelLogProbabilitiesOfMany } from './many-prompts.js'
 export {
   backward,
-  type GivenPrompt,
+  createPromptSet,
   isVectorsAlone,
   type PreparedPrompt,
   type PromptLayout,
-  preparePrompt,
-  promptLayout,
-} from './prepared-prompt.js'
+  type PromptSet,
+  type PromptSetOptions,
+  pendingPromptSet,
+  preparePrompts,
+  promptLayouts,
+} from './prompt-set.js'
 export {
   argmax,
-  labelScores,
+  candidateRow,
+  checkFinite,
   type Score,
   type ScoreOptions,
   score,
-  scoreTexts,
-  verbalizerLogits,
+  scoreRows,
 } from './score.js'
 export { REUSE_BUDGET_BYTES, type ReuseOptions, TextStore } from './text-store.js'

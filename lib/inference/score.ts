@@ -2,12 +2,9 @@
 
 import type { Backbone } from '../backbone/index.js'
 import { checkAborted, checkMade, LoptError } from '../errors.js'
-import type { Prompt } from '../prompt/index.js'
-import { type Example, type LabelTokens, parseTemplate } from '../task/index.js'
-import { binding } from '../torch/context.js'
-import { noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
-import { handleOf, wrap } from '../torch/tensor.js'
-import type { Row } from './batch.js'
+import { checkPrompt, type Prompt } from '../prompt/index.js'
+import { type Example, parseTemplate } from '../task/index.js'
+import { noGrad, tidy } from '../torch/index.js'
 import { type CandidateRow, candidateBatches, candidateScores } from './candidates.js'
 import {
   checkCount,
@@ -16,15 +13,18 @@ import {
   type TextFormat,
   type Unlabelled,
 } from './encode.js'
-import { labelLogits, rowSums } from './label-logits.js'
-import { type GivenPrompt, preparePrompt } from './prepared-prompt.js'
-import type { TextStore } from './text-store.js'
+import { createPromptSet, type PromptSetOptions } from './prompt-set.js'
 
 export interface ScoreOptions {
   backbone: Backbone
-  /** null: the text alone, without a prompt. */
-  prompt: Prompt | null
-  /** Template and labels; default: what the prompt was trained for. */
+  /** Of all texts; null: the texts alone, without a prompt. */
+  prompt?: Prompt | null
+  /**
+   * In place of `prompt`: the prompt of each text. Texts of different prompts share a batch, whatever their methods,
+   * placements, lengths and labels are.
+   */
+  prompts?: readonly (Prompt | null)[]
+  /** Template and labels; default: what each prompt was trained for. */
   task?: TextFormat
   /** Texts, for a template of one field, or rows of its fields. */
   texts: readonly (string | Readonly<Record<string, string>>)[]
@@ -34,7 +34,7 @@ export interface ScoreOptions {
   sources?: readonly NonNullable<Example['source']>[]
   /** Tokens of text at most; default: what the prompt was trained with, or what fits. */
   maxLength?: number
-  /** Default 16. */
+  /** Texts that are run at once, default 16. */
   batchSize?: number
   /** false: nothing is skipped or shared that the frozen model would allow; default true. */
   fastPaths?: boolean
@@ -53,19 +53,76 @@ export interface Score {
 /**
  * Scores every label for every text, over the whole vocabulary.
  *
+ * @example
+ * const [first] = await score({ backbone, prompts: [reviews, topics], texts: ['A delight.', 'Rain at noon.'] })
+ *
  * @throws TypeError or RangeError for options that do not fit; LoptError `ERR_DATA` for a text
- *   without tokens, `ERR_ABORTED`.
+ *   without tokens, `ERR_PROMPT_FILE` for a prompt of another backbone, `ERR_ABORTED`.
  */
 export async function score(options: ScoreOptions): Promise<Score[]> {
-  const { backbone, prompt, texts } = options
-  checkMade({ backbone, ...(prompt && { prompt }) })
+  const { backbone, texts, batchSize, fastPaths, signal } = options
+  const { prompts, chosen } = promptsOf(options)
+  const result = new Array<Score>(texts.length)
+  const rows: CandidateRow[] = []
+  const finish: ((scores: number[]) => void)[] = []
+  for (const [k, prompt] of prompts.entries()) {
+    // Texts of one prompt have one template and one limit.
+    const own = [...texts.keys()].filter((i) => chosen[i] === k)
+    for (const { i, row, named } of await encodedOf(options, prompt, own)) {
+      rows.push({ ...row, prompt: k })
+      finish.push((scores) => {
+        checkFinite(scores)
+        result[i] = named(scores)
+      })
+    }
+  }
+  const all = await scoreRows(rows, { backbone, prompts, batchSize, fastPaths, signal })
+  all.forEach((scores, n) => {
+    finish[n]?.(scores)
+  })
+  return result
+}
+
+/** The different prompts, and which of them each text has. */
+function promptsOf({ backbone, prompt, prompts, texts }: ScoreOptions): {
+  prompts: readonly (Prompt | null)[]
+  chosen: readonly number[]
+} {
+  checkMade({ backbone })
+  if (prompts === undefined) {
+    if (prompt) checkPrompt(prompt, backbone)
+    return { prompts: [prompt ?? null], chosen: texts.map(() => 0) }
+  }
+  if (prompt !== undefined) throw new TypeError('Give either prompt or prompts, not both')
+  if (!Array.isArray(prompts) || prompts.length !== texts.length) {
+    throw new RangeError(
+      `Expected prompts to be a list, the prompt of each of ${texts.length} texts, but received ` +
+        (Array.isArray(prompts) ? `${prompts.length}` : typeof prompts),
+    )
+  }
+  const different = [...new Set(prompts)]
+  for (const one of different) {
+    if (one !== null) checkPrompt(one, backbone, `prompts[${prompts.indexOf(one)}]`)
+  }
+  return { prompts: different, chosen: prompts.map((one) => different.indexOf(one)) }
+}
+
+/** A prompt's own texts as rows, each with what its scores are told by. */
+async function encodedOf(
+  options: ScoreOptions,
+  prompt: Prompt | null,
+  own: readonly number[],
+): Promise<
+  { i: number; row: Omit<CandidateRow, 'prompt'>; named: (scores: number[]) => Score }[]
+> {
+  const { backbone, texts, sources, candidates, maxLength } = options
   const format = options.task ?? storedFormat(prompt)
-  const examples = texts.map((text, i) => ({
-    fields: fieldsOf(text, format.template),
-    source: options.sources?.[i],
-    candidates: options.candidates?.[i],
+  const examples = own.map((i) => ({
+    fields: fieldsOf(texts[i] as (typeof texts)[number], format.template),
+    source: sources?.[i],
+    candidates: candidates?.[i],
   }))
-  const limits = { maxLength: options.maxLength, trained: prompt?.task?.maxLength }
+  const limits = { maxLength, trained: prompt?.task?.maxLength }
   const { labels, encoded } = await encodeExamples(
     backbone,
     prompt,
@@ -74,33 +131,35 @@ export async function score(options: ScoreOptions): Promise<Score[]> {
     limits,
   )
   const [rows] = encoded
-  if (
-    labels.ids.length === 0 &&
-    rows.some(({ candidates }) => candidates === undefined)
-  ) {
-    throw new TypeError('The task has no labels of its own: give `candidates`')
-  }
-  const all = await scoreTexts({
-    backbone,
-    prompt,
-    labels,
-    encoded: rows,
-    ...batch(options),
-  })
-  return all.map((values, i) => {
-    const { candidates } = examples[i] as Unlabelled
-    const names = candidates?.map(({ words }) => words) ?? labels.labels
-    const best = argmax(values)
-    return {
-      scores: Object.fromEntries(names.map((name, j) => [name, values[j] as number])),
-      prediction: candidates?.[best]?.label ?? (names[best] as string),
-      truncated: rows[i]?.truncated ?? 0,
+  return own.map((i, n) => {
+    const { candidates: means } = examples[n] as Unlabelled
+    const text = rows[n] as EncodedText
+    if (labels.ids.length === 0 && text.candidates === undefined) {
+      throw new TypeError('The task has no labels of its own: give `candidates`')
     }
+    const names = means?.map(({ words }) => words) ?? labels.labels
+    const named = (scores: number[]): Score => {
+      const best = argmax(scores)
+      return {
+        scores: Object.fromEntries(names.map((name, j) => [name, scores[j] as number])),
+        prediction: means?.[best]?.label ?? (names[best] as string),
+        truncated: text.truncated,
+      }
+    }
+    return { i, row: candidateRow(text, labels.ids), named }
   })
 }
 
-function batch({ batchSize, fastPaths, signal }: ScoreOptions) {
-  return { batchSize, fastPaths, signal }
+/** A row that is scored: by its own candidates, or by the labels. */
+export function candidateRow(
+  { ids, candidates }: EncodedText,
+  labels: readonly (readonly number[])[],
+): Omit<CandidateRow, 'prompt'> {
+  return {
+    text: ids,
+    candidates: candidates ?? labels,
+    isOwn: candidates !== undefined,
+  }
 }
 
 function storedFormat(prompt: Prompt | null): TextFormat {
@@ -127,162 +186,51 @@ export function argmax(values: readonly number[]): number {
   return values.indexOf(Math.max(...values))
 }
 
-/**
- * A score a label for each encoded text, in the texts' order. Texts of like length share a batch,
- * so that little padding is computed.
- *
- * @param options.textStore see `preparePrompt`
- */
-export async function scoreTexts({
-  backbone,
-  prompt,
-  labels,
-  encoded,
-  batchSize = 16,
-  fastPaths,
-  textStore,
-  signal,
-}: {
-  backbone: Backbone
-  prompt: Prompt | null
-  labels: LabelTokens
-  encoded: readonly EncodedText[]
-  batchSize?: number | undefined
-  fastPaths?: boolean | undefined
-  textStore?: TextStore | null | undefined
-  signal?: AbortSignal | undefined
-}): Promise<number[][]> {
-  checkCount(batchSize, 'batchSize')
-  const own = encoded.map(({ candidates }) => candidates)
-  if (own.some((candidates) => candidates !== undefined)) {
-    const rows = encoded.map(({ ids, candidates = labels.ids }) => ({
-      text: ids,
-      candidates,
-    }))
-    return await scoreCandidates(backbone, prompt, rows, { batchSize, fastPaths, signal })
-  }
-  const order = [...encoded.keys()].sort(
-    (a, b) => lengthOf(encoded, a) - lengthOf(encoded, b),
-  )
-  const result = new Array<number[]>(encoded.length)
-  await noGrad(() =>
-    tidy(async () => {
-      const prepared = await preparePrompt(backbone, prompt, { fastPaths, textStore })
-      for (let from = 0; from < order.length; from += batchSize) {
-        checkAborted(signal)
-        const chosen = order.slice(from, from + batchSize)
-        const texts = chosen.map((i) => (encoded[i] as EncodedText).ids)
-        const scores = await tidy(async () => {
-          const values = await (
-            await labelScores(backbone, prepared, texts, labels)
-          ).read()
-          return checkFinite(Array.from(values as Float32Array))
-        })
-        chosen.forEach((i, row) => {
-          const C = labels.ids.length
-          result[i] = scores.slice(row * C, (row + 1) * C)
-        })
-      }
-    }),
-  )
-  return result
-}
-
-/** A score a candidate for each text, where each has its own. */
-async function scoreCandidates(
-  backbone: Backbone,
-  prompt: Prompt | null,
-  rows: readonly CandidateRow[],
-  { batchSize, fastPaths, signal }: ReturnType<typeof batch> & { batchSize: number },
-): Promise<number[][]> {
-  const result = rows.map((): number[] => [])
-  await noGrad(() =>
-    tidy(async () => {
-      const prepared = await preparePrompt(backbone, prompt, { fastPaths })
-      for (const pieces of candidateBatches(rows, batchSize)) {
-        checkAborted(signal)
-        await tidy(async () => {
-          const scores = await candidateScores(backbone, prepared, pieces) // [B, C]
-          const C = scores.shape[1] as number
-          const values = Array.from((await scores.read()) as Float32Array)
-          pieces.forEach(({ row, candidates }, i) => {
-            const own = values.slice(i * C, i * C + candidates.length)
-            result[row]?.push(...checkFinite(own))
-          })
-        })
-      }
-    }),
-  )
-  return result
-}
-
-function checkFinite(scores: number[]): number[] {
-  if (scores.every(Number.isFinite)) return scores
+/** @throws LoptError `ERR_NON_FINITE_LOSS` unless every score is finite. */
+export function checkFinite(scores: readonly number[]): void {
+  if (scores.every(Number.isFinite)) return
   throw new LoptError(
     'ERR_NON_FINITE_LOSS',
     'A score is not finite: the prompt holds values too large for the backbone',
   )
 }
 
-function lengthOf(encoded: readonly EncodedText[], i: number): number {
-  return (encoded[i] as EncodedText).ids.length
-}
-
 /**
- * The score of every label for every text, [B, C], with its graph. A label of several tokens is a
- * row of its own; those of one token are read off where the first row's label begins.
+ * A score a candidate for each row, in the rows' order, without a graph. Texts of like length share a batch,
+ * so that little padding is computed; what the prompts give is computed once. A row that is not finite leaves the
+ * others as they are.
+ *
+ * @param options.prompts that the rows name by their place
+ * @param options.textStore see `createPromptSet`
  */
-export async function labelScores(
-  backbone: Backbone,
-  prompt: GivenPrompt,
-  texts: readonly (readonly number[])[],
-  labels: LabelTokens,
-): Promise<Tensor> {
-  const longer = labels.ids.filter((ids) => ids.length > 1)
-  const read = longer.length > 0 ? longer : [[0]] // one query a text; which token comes is open
-  const rows = texts.map((text): Row => ({ text, labels: read }))
-  const perText = read.reduce((sum, { length }) => sum + length, 0) // queries of one text
-  const N = backbone.config.vocabSize
-  let next = 0
-  const starts = labels.ids.map(({ length }) => {
-    if (length === 1) return 0
-    next += length
-    return next - length
-  })
-  const C = labels.ids.length
-  const each = texts.flatMap((_, text) =>
-    labels.ids.flatMap((ids, label) =>
-      ids.map((id, j) => ({
-        owner: text * C + label,
-        index: (text * perText + (starts[label] as number) + j) * N + id,
-      })),
-    ),
+export async function scoreRows(
+  rows: readonly CandidateRow[],
+  options: {
+    backbone: Backbone
+    prompts: readonly (Prompt | null)[]
+    batchSize?: number | undefined
+    signal?: AbortSignal | undefined
+  } & Pick<PromptSetOptions, 'fastPaths' | 'textStore'>,
+): Promise<number[][]> {
+  const { backbone, prompts, batchSize = 16, signal } = options
+  checkCount(batchSize, 'batchSize')
+  const result = rows.map((): number[] => [])
+  await noGrad(() =>
+    tidy(async () => {
+      const set = createPromptSet(backbone, prompts, options)
+      await set.prepared
+      for (const pieces of candidateBatches(rows, batchSize)) {
+        checkAborted(signal)
+        await tidy(async () => {
+          const scores = await candidateScores(backbone, set, pieces) // [B, C]
+          const C = scores.shape[1] as number
+          const values = Array.from((await scores.read()) as Float32Array)
+          pieces.forEach(({ row, candidates }, i) => {
+            result[row]?.push(...values.slice(i * C, i * C + candidates.length))
+          })
+        })
+      }
+    }),
   )
-  const int64 = (values: number[]) =>
-    tensor(values, { dtype: 'int64', device: backbone.device })
-  const index = int64(each.map((one) => one.index))
-  const owners = int64(each.map(({ owner }) => owner))
-
-  const logits = await labelLogits(backbone, prompt, rows) // [M, N]
-  const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1))
-  const values = logProbabilities.reshape([-1]).indexSelect(0, index)
-  return rowSums(values, owners, texts.length * C).reshape([texts.length, C])
-}
-
-/**
- * Logits of the labels' own tokens, [B, C], with their graph: enough where only a softmax over the
- * labels is wanted. For labels of one token each.
- */
-export async function verbalizerLogits(
-  backbone: Backbone,
-  prompt: GivenPrompt,
-  texts: readonly (readonly number[])[],
-  labels: LabelTokens,
-): Promise<Tensor> {
-  const rows = texts.map((text) => ({ text, labels: [[0]] }))
-  return labelLogits(backbone, prompt, rows, labelIds(backbone, labels))
-}
-
-function labelIds(backbone: Backbone, labels: LabelTokens): Tensor {
-  return tensor(labels.ids.flat(), { dtype: 'int64', device: backbone.device })
+  return result
 }

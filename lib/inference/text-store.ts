@@ -72,9 +72,27 @@ export class TextStore {
    * graph. They belong to the caller.
    */
   async past(texts: readonly Text[]): Promise<Tensor[]> {
+    const distinct = [...new Set(texts)]
+    if (distinct.length === texts.length) return await this.#pastOf(texts)
+    // Several prompts behind the same texts: each text is put together once.
+    const place = new Map(distinct.map((text, i) => [text, i]))
     return await noGrad(() =>
       tidy(async () => {
-        const missing = [...new Set(texts)].filter((text) => !this.#kept.has(text))
+        const { device } = this.#backbone
+        const own = await this.#pastOf(distinct)
+        const rows = texts.map((text) => place.get(text) as number)
+        const index = handleOf(tensor(rows, { dtype: 'int64', device }))
+        const { jobs } = binding()
+        const chosen = own.map((one) => jobs.indexSelect(handleOf(one), 0, index))
+        return (await Promise.all(chosen)).map(wrap)
+      }),
+    )
+  }
+
+  async #pastOf(texts: readonly Text[]): Promise<Tensor[]> {
+    return await noGrad(() =>
+      tidy(async () => {
+        const missing = texts.filter((text) => !this.#kept.has(text))
         const groups = new Set(
           missing.flatMap((text) => {
             const group = this.#groups.get(text)

@@ -2,6 +2,7 @@
 
 export type { ActivationName } from './activation.js'
 export type { PromptConfig, PromptStart, PromptTask } from './config.js'
+export { checkPrompt, checkPrompts } from './fit.js'
 export type { Init } from './init.js'
 export { type LoadPromptOptions, loadPrompt, savePrompt } from './load-prompt.js'
 export { METHOD_NAMES } from './methods/index.js'

@@ -9,6 +9,7 @@ import { checkOptions } from '../fields.js'
 import { keep, parameter, type Tensor, tidy } from '../torch/index.js'
 import { ACTIVATION_NAMES, type ActivationName } from './activation.js'
 import type { PromptConfig, PromptStart, PromptTask } from './config.js'
+import { keyValueShape } from './fit.js'
 import {
   draws,
   embeddingStd,
@@ -25,6 +26,13 @@ import { maxRank, settingsOf, sizesOf } from './settings.js'
 // Far beyond any use: a bound against a slip where the model has none.
 const MAX_LENGTH = 2 ** 16
 
+/** What is known of a prompt besides its numbers and their meaning. */
+export interface PromptAbout {
+  readonly task?: PromptTask | undefined
+  readonly start?: PromptStart
+  readonly allowOtherBackbone?: boolean
+}
+
 /** A trainable module that gives the soft prompt. */
 export class Prompt {
   readonly config: PromptConfig
@@ -36,12 +44,14 @@ export class Prompt {
   task: PromptTask | undefined
   /** Where its numbers came from, where that is known: a run folder's configuration says it. */
   readonly start: PromptStart | undefined
+  /** Whether it may be run with another backbone than the one it was made for: its loader said so. */
+  readonly allowsOtherBackbone: boolean
 
   /** @param factors the method's tensors; the prompt owns them from here on */
   constructor(
     config: PromptConfig,
     factors: Factors,
-    { task, start }: { task?: PromptTask | undefined; start?: PromptStart } = {},
+    { task, start, allowOtherBackbone = false }: PromptAbout = {},
   ) {
     const method = METHODS[config.method]
     const sizes = sizesOf(config)
@@ -54,6 +64,7 @@ export class Prompt {
     this.buffers = pick(method.fixed(sizes), (tensor) => tensor.detach())
     this.task = task
     this.start = start
+    this.allowsOtherBackbone = allowOtherBackbone
   }
 
   /** How many numbers are trained. */
@@ -250,17 +261,6 @@ function methodConfig(
     }),
     ...(name === 'prefix' && keyValueShape(backbone)),
   }
-}
-
-/** The keys and values that a backbone's layers take: a decoder's, where there is one. */
-export function keyValueShape({
-  kind,
-  config,
-}: Backbone): Required<Pick<PromptConfig, 'layers' | 'heads' | 'headSize'>> {
-  const { heads } = config
-  return kind === 'causal'
-    ? { layers: config.layers, heads, headSize: config.hiddenSize / heads }
-    : { layers: config.decoderLayers, heads, headSize: config.headSize }
 }
 
 /** Factors in the prompt's dtype, on the backbone's device, on storages of their own. */

@@ -8,17 +8,15 @@ import { LoptError } from '../errors.js'
 import { encodeLabels, textLimit } from '../inference/index.js'
 import { native, packageVersion } from '../native.js'
 import { createPrompt, type Prompt } from '../prompt/index.js'
+import { selectWeights, type TrainEvent, trainFields } from '../run/index.js'
 import { bundledTaskNames, loadTask, type Task } from '../task/index.js'
 import {
   type EvaluateOptions,
   evaluate,
   evaluateMajority,
-  selectWeights,
-  type TrainEvent,
   type TrainOptions,
   train,
 } from '../train/index.js'
-import { trainFields } from '../train/options.js'
 import { type CellResult, RESULT_FILE } from './result-file.js'
 import type { RunSettings } from './settings.js'
 

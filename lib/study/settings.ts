@@ -10,6 +10,7 @@ import {
 } from '../prompt/index.js'
 import { METHODS } from '../prompt/methods/index.js'
 import { promptFields } from '../prompt/prompt.js'
+import { trainFields } from '../run/index.js'
 import {
   SPLITS,
   type Splits,
@@ -17,7 +18,6 @@ import {
   type TemplateStyle,
 } from '../task/index.js'
 import type { TrainOptions } from '../train/index.js'
-import { trainFields } from '../train/options.js'
 
 /** What needs no prompt: the template alone, the most frequent label, the backbone's own weights. */
 const BASELINES = ['hard', 'majority', 'fine-tune'] as const
@@ -31,7 +31,7 @@ export interface RunSettings
   extends Omit<CreatePromptOptions, 'method' | 'labels'>,
     Omit<
       TrainOptions,
-      'backbone' | 'prompt' | 'weights' | 'task' | 'out' | 'resume' | 'signal'
+      'backbone' | 'prompt' | 'prompts' | 'weights' | 'task' | 'out' | 'resume' | 'signal'
     > {
   /** As `loadBackbone` takes it. */
   backbone?: string

@@ -10,8 +10,8 @@ import type { Backbone } from '../backbone/index.js'
 import { checkAborted, LoptError } from '../errors.js'
 import { checked } from '../fields.js'
 import { tryLock } from '../hub/index.js'
+import type { TrainEvent } from '../run/index.js'
 import type { Task } from '../task/index.js'
-import type { TrainEvent } from '../train/index.js'
 import {
   type Cell,
   differences,

@@ -58,6 +58,36 @@ export function* batches(
   }
 }
 
+/** The rows of each step, in the order of the steps. */
+export class Batches<Row extends { readonly text: readonly number[] }> {
+  readonly #rows: readonly Row[]
+  readonly #order: Iterator<number[]>
+  #step = 0
+  #batch: readonly Row[] = []
+
+  constructor(
+    rows: readonly Row[],
+    settings: Omit<BatchOptions, 'byLength'> & {
+      fastPaths: boolean
+      batchByLength: boolean
+    },
+  ) {
+    const byLength = settings.fastPaths && settings.batchByLength
+    const lengths = rows.map(({ text }) => text.length)
+    this.#rows = rows
+    this.#order = batches(lengths, { ...settings, byLength })
+  }
+
+  /** @param step from 1; not before the one that was asked for last */
+  at(step: number): readonly Row[] {
+    for (; this.#step < step; this.#step += 1) {
+      const chosen = this.#order.next().value as number[]
+      if (this.#step === step - 1) this.#batch = chosen.map((i) => this.#rows[i] as Row)
+    }
+    return this.#batch
+  }
+}
+
 /** 0..count - 1, drawn by the generator or as they are. */
 function order(count: number, generator: Generator | null): number[] {
   if (generator === null) return Array.from({ length: count }, (_, i) => i)

@@ -4,13 +4,15 @@ import type { Backbone } from '../backbone/index.js'
 import { checkMade } from '../errors.js'
 import {
   argmax,
+  candidateRow,
   checkCount,
+  checkFinite,
   type EncodedText,
-  encodeExamples,
-  scoreTexts,
-  type TextStore,
+  encodeForPrompts,
+  scoreRows,
+  TextStore,
 } from '../inference/index.js'
-import type { Prompt } from '../prompt/index.js'
+import { checkPrompt, checkPrompts, type Prompt } from '../prompt/index.js'
 import type { Example, LabelTokens, SplitName, Task } from '../task/index.js'
 import { type Metrics, taskMetrics } from './metrics.js'
 
@@ -20,6 +22,8 @@ export interface EvaluateOptions {
   backbone: Backbone
   /** null: the hard prompt, that is the task's template alone. */
   prompt: Prompt | null
+  /** In place of `prompt`: several that are evaluated in one pass. */
+  prompts?: undefined
   task: Task
   /** Default `test`. */
   split?: SplitName
@@ -27,7 +31,7 @@ export interface EvaluateOptions {
   limit?: number
   /** Tokens of text at most; default: what the prompt was trained with, or what fits. */
   maxLength?: number | undefined
-  /** Default 16. */
+  /** Texts that are run at once, each with all prompts; default 16. */
   batchSize?: number
   /** false: nothing is skipped or shared that the frozen model would allow; default true. */
   fastPaths?: boolean
@@ -48,52 +52,113 @@ export interface Evaluation extends Metrics {
   readonly truncated: number
 }
 
+/** `evaluate` of several prompts. */
+export interface EvaluateManyOptions extends Omit<EvaluateOptions, 'prompt' | 'prompts'> {
+  prompt?: undefined
+  /** Of any methods, placements and lengths. */
+  prompts: readonly Prompt[]
+}
+
 /**
  * Predicts the label with the highest score for every row of a split, and compares.
  *
- * @throws RangeError for an empty split or options out of range; LoptError `ERR_ABORTED`.
+ * @returns for `prompts` one a prompt, each what it is alone
+ * @throws RangeError for an empty split or options out of range; LoptError `ERR_NON_FINITE_LOSS`, `ERR_ABORTED`.
  */
-export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
-  const { backbone, prompt, task, split = 'test', batchSize, fastPaths, signal } = options
-  checkMade({ backbone, task, ...(prompt && { prompt }) })
-  const { limit, maxLength } = options
+export async function evaluate(options: EvaluateOptions): Promise<Evaluation>
+export async function evaluate(options: EvaluateManyOptions): Promise<Evaluation[]>
+export async function evaluate(
+  options: EvaluateOptions | EvaluateManyOptions,
+): Promise<Evaluation | Evaluation[]> {
+  const { backbone, prompt, task, split = 'test', limit, maxLength } = options
+  checkMade({ backbone, task })
+  const prompts = promptsOf(options)
   if (limit !== undefined) checkCount(limit, 'limit')
   checkRows(task, split)
   const examples = task[split].slice(0, limit)
-  const limits = { maxLength, trained: prompt?.task?.maxLength }
-  const {
-    labels,
-    encoded: [encoded],
-  } = await encodeExamples(backbone, prompt, task, [examples] as const, limits)
-  return await evaluateEncoded({
-    backbone,
-    prompt,
-    task,
-    labels,
-    examples,
-    encoded,
-    batchSize,
-    fastPaths,
-    signal,
+  const encoded = await encodeForPrompts(backbone, prompts, task, [examples] as const, {
+    maxLength,
+    trained: true,
   })
+  const { labels } = encoded
+  const lists = encoded.of.map(({ encoded: [list] }) => list)
+  const scores = await scoreExamples(prompts, lists, { ...options, labels })
+  const all = scores.map((own, k) =>
+    evaluationOf(task, examples, lists[k] as EncodedText[], own),
+  )
+  return prompt === undefined ? all : (all[0] as Evaluation)
 }
 
-/** `evaluate` of texts that are ids already: training encodes its dev rows once. */
-export async function evaluateEncoded(options: {
-  backbone: Backbone
-  prompt: Prompt | null
-  task: Task
-  labels: LabelTokens
-  examples: readonly Example[]
-  encoded: readonly EncodedText[]
-  batchSize?: number | undefined
-  fastPaths?: boolean | undefined
-  /** Keeps the texts' keys and values between evaluations. */
-  textStore?: TextStore | null | undefined
-  signal?: AbortSignal | undefined
-}): Promise<Evaluation> {
-  const { task, examples, encoded } = options
-  const scores = await scoreTexts(options)
+function promptsOf({
+  backbone,
+  prompt,
+  prompts,
+}: EvaluateOptions | EvaluateManyOptions): readonly (Prompt | null)[] {
+  if ((prompt === undefined) === (prompts === undefined)) {
+    throw new TypeError(
+      'Give what is to be evaluated: either prompt (null: none) or prompts',
+    )
+  }
+  if (prompts === undefined) {
+    if (prompt) checkPrompt(prompt, backbone)
+    return [prompt ?? null]
+  }
+  checkPrompts(prompts, backbone)
+  return prompts
+}
+
+/**
+ * The scores of the same examples by each of several prompts, in one pass.
+ *
+ * @param lists the examples as ids, for each prompt
+ * @param options.textStore keeps the texts' keys and values between evaluations
+ * @returns by prompt and example; those of one that is not finite leave the others as they are
+ */
+export async function scoreExamples(
+  prompts: readonly (Prompt | null)[],
+  lists: readonly (readonly EncodedText[])[],
+  options: {
+    backbone: Backbone
+    labels: LabelTokens
+    batchSize?: number | undefined
+    fastPaths?: boolean | undefined
+    textStore?: TextStore | null | undefined
+    signal?: AbortSignal | undefined
+  },
+): Promise<number[][][]> {
+  const { backbone, labels, batchSize = 16, textStore = null } = options
+  checkCount(batchSize, 'batchSize')
+  const K = prompts.length
+  // A text's rows next to each other: they share a batch.
+  const rows = (lists[0] ?? []).flatMap((_, i) =>
+    lists.map((list, prompt) => {
+      return { ...candidateRow(list[i] as EncodedText, labels.ids), prompt }
+    }),
+  )
+  // Texts before several suffix prompts run once for all of them.
+  const isShared = textStore === null && K > 1 && backbone.kind === 'causal'
+  const passing = isShared ? new TextStore(backbone, { budgetBytes: 0 }) : textStore
+  const scores = await scoreRows(rows, {
+    ...options,
+    prompts,
+    batchSize: batchSize * K,
+    textStore: passing,
+  })
+  return prompts.map((_, k) => scores.filter((_, n) => n % K === k))
+}
+
+/**
+ * What scores say of a prompt.
+ *
+ * @throws LoptError `ERR_NON_FINITE_LOSS` for scores that are not finite.
+ */
+export function evaluationOf(
+  task: Task,
+  examples: readonly Example[],
+  encoded: readonly EncodedText[],
+  scores: readonly (readonly number[])[],
+): Evaluation {
+  for (const row of scores) checkFinite(row)
   const meanings = examples.map(({ candidates }) =>
     candidates ? candidates.map(({ label }) => label) : task.labels,
   )

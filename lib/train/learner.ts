@@ -2,9 +2,8 @@
 // Knows no loss and no optimizer.
 
 import { type Prompt, type PromptTask, savePrompt } from '../prompt/index.js'
+import { PROMPT_FILE, saveWeights, type Weights } from '../run/index.js'
 import type { Tensor } from '../torch/index.js'
-import { PROMPT_FILE } from './run-folder.js'
-import { saveWeights, type Weights } from './weights.js'
 
 export interface Learner {
   /** What messages call it. */

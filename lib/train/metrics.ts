@@ -1,24 +1,9 @@
 // The figures of predictions: accuracy, macro-F1, the confusion table, and those over groups of rows.
 // Knows labels and no model.
 
+import type { Figures } from '../run/figures.js'
 import type { Example, Metric, Task } from '../task/index.js'
 import { answerF1, isExactMatch } from './answers.js'
-
-/** Shares of 1; those that a task's metric does not ask for are absent. */
-export interface Figures {
-  /** Share of rows predicted right. */
-  readonly accuracy: number
-  /** Mean of the labels' F1, each label counting the same; a label never right counts 0. */
-  readonly macroF1?: number
-  /** F1 of the last label over all rows. */
-  readonly f1a?: number
-  /** Words that prediction and answer share, as F1; mean over groups, the best of the right answers. */
-  readonly f1?: number
-  /** Share of the groups of which every row is right; of those whose answer is right to the word. */
-  readonly exactMatch?: number
-}
-
-const FIGURES = ['accuracy', 'macroF1', 'f1a', 'f1', 'exactMatch'] as const
 
 /** Which figure a metric is. */
 export const FIGURE_OF: Readonly<Record<Metric, keyof Figures>> = {
@@ -26,13 +11,6 @@ export const FIGURE_OF: Readonly<Record<Metric, keyof Figures>> = {
   'macro-f1': 'macroF1',
   f1a: 'f1a',
   'answer-f1': 'f1',
-}
-
-/** The figures that there are, and nothing else. */
-export function figuresOf(figures: Figures): Figures {
-  const there = FIGURES.filter((name) => figures[name] !== undefined)
-  const entries = there.map((name) => [name, figures[name]])
-  return Object.fromEntries(entries) as unknown as Figures
 }
 
 export interface Metrics extends Figures {
@@ -150,4 +128,18 @@ export function classificationMetrics(
     macroF1: mean(f1),
     confusion,
   }
+}
+
+/** Whether an evaluation's figures are better than those of another: by the task's metric, then by the lower loss. */
+export function isBetter(
+  found: Figures & { loss: number },
+  best: Figures & { loss: number },
+  metric: Metric,
+): boolean {
+  // A task's metric is always among the figures of its evaluations.
+  const [now, before] = [found, best].map((one) => one[FIGURE_OF[metric]] as number) as [
+    number,
+    number,
+  ]
+  return now !== before ? now > before : found.loss < best.loss
 }

@@ -1,11 +1,8 @@
 // The optimizer of a run: one by name, over groups of parameters with learning rates and weight
 // decays of their own. Knows no loss and no schedule.
 
+import type { OptimizerName } from '../run/index.js'
 import { Adafactor, Adam, AdamW, SGD, type Tensor } from '../torch/index.js'
-
-export const OPTIMIZERS = ['adam', 'adamw', 'sgd', 'adafactor'] as const
-
-export type OptimizerName = (typeof OPTIMIZERS)[number]
 
 /** Numbers by name of a trained tensor; in a name `*` stands for any text. */
 export type ByName = Readonly<Record<string, number>>

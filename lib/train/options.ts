@@ -1,27 +1,59 @@
 // What `train` takes, checked, with every default filled in. Trains nothing.
 
-import { z } from 'zod'
 import type { Backbone } from '../backbone/index.js'
 import { checkMade } from '../errors.js'
 import { checkOptions } from '../fields.js'
-import { REUSE_BUDGET_BYTES, type ReuseOptions } from '../inference/index.js'
-import type { MethodName, Prompt } from '../prompt/index.js'
-import type { Task } from '../task/index.js'
-import { OBJECTIVES, type Objective } from './loss.js'
-import { type ByName, OPTIMIZERS, type OptimizerName } from './optimizer.js'
+import type { ReuseOptions } from '../inference/index.js'
 import {
-  MOST_PROFILE_STEPS,
-  PROFILE_STEPS,
-  PROFILE_WARMUP_STEPS,
-  type ProfileOptions,
-} from './profile.js'
-import { SCHEDULES, type Schedule } from './schedule.js'
-import type { Weights } from './weights.js'
+  checkPrompt,
+  checkPrompts,
+  type MethodName,
+  type Prompt,
+} from '../prompt/index.js'
+import {
+  type Objective,
+  type OptimizerName,
+  type RunSubjects,
+  type Schedule,
+  type TrainSettings,
+  trainFields,
+  type Weights,
+} from '../run/index.js'
+import type { Task } from '../task/index.js'
+import type { ByName } from './optimizer.js'
+import type { ProfileOptions } from './profile.js'
+
+/** Options that each of several prompts may have of its own. */
+const OWN = [
+  'objective',
+  'optimizer',
+  'learningRate',
+  'learningRates',
+  'weightDecay',
+  'weightDecays',
+  'clip',
+  'schedule',
+  'warmupSteps',
+  'seed',
+  'shuffle',
+  'out',
+] as const satisfies readonly (keyof TrainOptions)[]
+
+/** A prompt that is trained beside others, and what it has of its own in place of the options for all. */
+export interface PromptTraining extends Pick<TrainOptions, (typeof OWN)[number]> {
+  prompt: Prompt
+}
 
 export interface TrainOptions {
   backbone: Backbone
   /** Trained in place; at the end it is the best one that evaluation saw. */
   prompt?: Prompt | undefined
+  /**
+   * In place of `prompt`: several that are trained in one pass, each to the numbers that it has alone (but for
+   * rounding), its events with its place here. They may differ in everything that a prompt is, and in what `PromptTraining`
+   * names. Those of one `seed` share their batches, where the texts of suffix prompts run once for all of them.
+   */
+  prompts?: readonly (Prompt | PromptTraining)[] | undefined
   /**
    * Instead of a prompt: weights of the backbone itself (`selectWeights`), fine-tuned without one. The
    * backbone keeps the best ones, and is frozen again. Beside Adam's state, two copies of them are held.
@@ -94,7 +126,7 @@ export interface TrainOptions {
   checkpointLayers?: number
   /**
    * Run folder: configuration, events, checkpoints, the best prompt. It must be new or empty, or hold
-   * this run with `resume`.
+   * this run with `resume`. Of several prompts each has its own, or none has one.
    */
   out?: string
   /**
@@ -138,69 +170,85 @@ export const DEFAULT_GROUP_RATES: Readonly<Partial<Record<MethodName, ByName>>> 
   dept: { A: 5e-3, B: 5e-3 },
 }
 
-const positive = z.int().min(1)
-export const trainFields = z.strictObject({
-  steps: positive.default(1000),
-  batchSize: positive.default(16),
-  batchTokens: positive.optional(),
-  accumulate: positive.default(1),
-  objective: z.enum(OBJECTIVES).default('lm'),
-  optimizer: z.enum(OPTIMIZERS).default('adam'),
-  learningRate: z.number().gt(0).optional(),
-  learningRates: z.record(z.string().min(1), z.number().gt(0)).optional(),
-  weightDecay: z.number().min(0).default(0),
-  weightDecays: z.record(z.string().min(1), z.number().min(0)).default({}),
-  clip: z.number().min(0).default(1),
-  schedule: z.enum(SCHEDULES).default('constant'),
-  warmupSteps: z.int().min(0).default(0),
-  seed: z.int().min(0).default(0),
-  shuffle: z.boolean().default(true),
-  maxLength: positive.optional(),
-  evalEvery: z.int().min(0).optional(),
-  evalLimit: positive.optional(),
-  batchByLength: z.boolean().default(true),
-  fastPaths: z.boolean().default(true),
-  reuse: z
-    .strictObject({
-      budgetBytes: z.int().min(0).default(REUSE_BUDGET_BYTES),
-      halfPrecision: z.boolean().default(false),
-    })
-    .prefault({}),
-  checkpointLayers: positive.optional(),
-  out: z.string().min(1).optional(),
-  resume: z.boolean().default(false),
-  checkpointEvery: z.int().min(0).optional(),
-  profile: z
-    .strictObject({
-      path: z.string().min(1),
-      steps: positive.max(MOST_PROFILE_STEPS).default(PROFILE_STEPS),
-      warmupSteps: z.int().min(0).default(PROFILE_WARMUP_STEPS),
-    })
-    .optional(),
-})
+/** What one of those that a call of `train` trains is told. */
+export interface TraineeOptions {
+  /** Its place in `prompts`, where several were given. */
+  readonly index: number | undefined
+  readonly subjects: RunSubjects
+  readonly settings: TrainSettings
+}
 
-type MayBeAbsent =
-  | 'maxLength'
-  | 'evalLimit'
-  | 'out'
-  | 'batchTokens'
-  | 'checkpointLayers'
-  | 'profile'
-
-export type TrainSettings = Required<Omit<z.infer<typeof trainFields>, MayBeAbsent>> &
-  Pick<z.infer<typeof trainFields>, MayBeAbsent>
-
-/** @throws TypeError or RangeError naming every option that is wrong. */
-export function trainSettings(options: TrainOptions): TrainSettings {
-  const { backbone, prompt, task } = options
-  checkMade({ backbone, task, ...(prompt && { prompt }) })
-  if ((options.prompt === undefined) === (options.weights === undefined)) {
-    throw new TypeError('Give what is to be trained: either prompt or weights')
+/**
+ * What is to be trained, each with all of its settings, as if it were alone.
+ *
+ * @throws TypeError or RangeError naming every option that is wrong; LoptError `ERR_PROMPT_FILE` for a prompt of
+ *   another backbone.
+ */
+export function traineeOptions(options: TrainOptions): TraineeOptions[] {
+  const { backbone, task, prompt, prompts, weights } = options
+  checkMade({ backbone, task })
+  const given = [prompt, prompts, weights].filter((one) => one !== undefined)
+  if (given.length !== 1) {
+    throw new TypeError('Give what is to be trained: either prompt, prompts or weights')
   }
-  if (options.weights && options.weights.backbone !== options.backbone) {
+  if (weights && weights.backbone !== backbone) {
     throw new TypeError('Expected weights to be those of the backbone that is given')
   }
-  const objects = ['backbone', 'prompt', 'weights', 'task', 'signal']
+  if (prompts === undefined) {
+    if (prompt) checkPrompt(prompt, backbone)
+    const subjects = { backbone, task, prompt, weights }
+    return [{ index: undefined, subjects, settings: trainSettings(options) }]
+  }
+  if (options.out !== undefined) {
+    throw new RangeError('out is the folder of one run: give each of prompts its own')
+  }
+  const all = listed(prompts)
+  checkPrompts(
+    all.map((one) => one.prompt),
+    backbone,
+  )
+  return all.map(({ prompt, ...own }, index) => {
+    const settings = named(`prompts[${index}]`, () => {
+      checkOwn(own)
+      return trainSettings({ ...options, ...own, prompts: undefined, prompt })
+    })
+    return { index, subjects: { backbone, task, prompt }, settings }
+  })
+}
+
+function listed(prompts: TrainOptions['prompts']): PromptTraining[] {
+  if (!Array.isArray(prompts)) {
+    throw new TypeError(
+      `Expected prompts to be a list of prompts but received ${typeof prompts}`,
+    )
+  }
+  return prompts.map((one: Prompt | PromptTraining) =>
+    typeof one === 'object' && one !== null && 'prompt' in one ? one : { prompt: one },
+  )
+}
+
+function checkOwn(own: object): void {
+  const names: readonly string[] = OWN
+  const other = Object.keys(own).find((name) => !names.includes(name))
+  if (other === undefined) return
+  throw new RangeError(
+    `${other} is the same for all prompts that are trained together; each may have ${OWN.join(', ')}`,
+  )
+}
+
+/** What `check` gives; its refusals say of which prompt they speak. */
+function named<T>(what: string, check: () => T): T {
+  try {
+    return check()
+  } catch (error) {
+    if (error instanceof Error) error.message = `${what}: ${error.message}`
+    throw error
+  }
+}
+
+/** The settings of one prompt, or of weights. */
+function trainSettings(options: TrainOptions): TrainSettings {
+  const objects = ['backbone', 'prompt', 'prompts', 'weights', 'task', 'signal']
   const data = checkOptions(
     trainFields,
     Object.fromEntries(

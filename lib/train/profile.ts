@@ -4,8 +4,8 @@
 import { dirname } from 'node:path'
 import { makeFolder, writeFileAtomic } from '../atomic-file.js'
 import type { Backbone } from '../backbone/index.js'
+import { type RecordedStep, type Span, traceChunks } from '../run/trace.js'
 import { recordOps } from '../torch/index.js'
-import { type RecordedStep, type Span, traceChunks } from './trace.js'
 
 export interface ProfileOptions {
   /** Of the trace, a JSON file; its folder is made. */
@@ -19,19 +19,13 @@ export interface ProfileOptions {
   warmupSteps?: number
 }
 
-export const PROFILE_STEPS = 3
-export const PROFILE_WARMUP_STEPS = 3
-
-/** A step of a large model runs ten thousand ops and more, some MB: viewers open hardly more than this. */
-export const MOST_PROFILE_STEPS = 100
-
 /** What the loop does in a step, and what it calls of the backbone. */
 export type Phase = 'prompt' | 'loss' | 'backward' | 'optimizer' | BackboneCall
 
 const BACKBONE_CALLS = [
   'embed',
   'run',
-  'runWithPrefix',
+  'runWithPrefixes',
   'head',
   'encode',
   'crossKeyValues',

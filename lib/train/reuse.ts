@@ -2,47 +2,51 @@
 // no step.
 
 import type { Backbone } from '../backbone/index.js'
-import { type EncodedText, isVectorsAlone, TextStore } from '../inference/index.js'
+import { isVectorsAlone, TextStore } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
+import type { Reuse, TrainSettings } from '../run/index.js'
 import { tidy } from '../torch/index.js'
-import type { TrainSettings } from './options.js'
+import type { PromptRows } from './rows.js'
 
-/** What a run expects of reuse. */
-export interface Reuse {
-  /** Share of the training rows whose text is computed once, in 0..1. */
-  readonly hitRate: number
-  /** What the kept keys and values will take, training and dev rows together. */
-  readonly bytes: number
+/** A prompt, and the rows that it is trained and judged on. */
+interface PromptAndRows {
+  readonly prompt: Prompt | null
+  readonly rows: PromptRows
 }
 
 /**
  * The texts of a suffix prompt on a causal model do not depend on it. Training rows are kept only if a
- * run sees them more than once; dev rows too, after them. null where texts depend on the prompt.
+ * run sees them more than once; dev rows too, after them. null where all texts depend on a prompt.
  */
 export function createTextStore(
   backbone: Backbone,
-  prompt: Prompt | null,
+  prompts: readonly PromptAndRows[],
   settings: TrainSettings,
-  rows: { train: readonly EncodedText[]; dev: readonly EncodedText[] },
 ): { store: TextStore; expected: Reuse } | null {
-  const { fastPaths, reuse, steps, evalEvery } = settings
-  const isSuffix = backbone.kind === 'causal' && prompt?.config.placement === 'suffix'
-  if (!fastPaths || !isSuffix) return null
-  if (!tidy(() => isVectorsAlone(prompt.contribution()))) return null
+  const { fastPaths, reuse, evalEvery, steps } = settings
+  if (!fastPaths || backbone.kind !== 'causal') return null
+  const isApart = ({ prompt }: PromptAndRows) =>
+    prompt?.config.placement === 'suffix' &&
+    tidy(() => isVectorsAlone(prompt.contribution()))
+  const all = new Set(prompts.filter(isApart).map(({ rows }) => rows))
+  if (all.size === 0) return null
   const store = new TextStore(backbone, reuse)
-  const texts = (encoded: readonly EncodedText[]) => encoded.map(({ ids }) => ids)
-  const kept = isSeenAgain(rows.train, settings) ? store.plan(texts(rows.train)) : 0
-  if (evalEvery > 0 && evalEvery < steps) store.plan(texts(rows.dev))
-  const expected = { hitRate: kept / rows.train.length, bytes: store.plannedBytes }
+  const train = [...all].flatMap((rows) => rows.train)
+  const seenAgain = [...all].filter((rows) => isSeenAgain(rows.train, settings))
+  const kept = store.plan(seenAgain.flatMap((rows) => rows.train.map(({ text }) => text)))
+  if (evalEvery > 0 && evalEvery < steps) {
+    store.plan([...all].flatMap(({ dev }) => dev.map(({ ids }) => ids)))
+  }
+  const expected = { hitRate: kept / train.length, bytes: store.plannedBytes }
   return { store, expected }
 }
 
 /** Whether a run sees its training rows more than once: keeping a text costs memory, and time at first. */
-export function isSeenAgain(
-  rows: readonly EncodedText[],
+function isSeenAgain(
+  rows: PromptRows['train'],
   { steps, batchSize, batchTokens }: TrainSettings,
 ): boolean {
-  const tokens = rows.reduce((sum, { ids }) => sum + ids.length, 0)
+  const tokens = rows.reduce((sum, { text }) => sum + text.length, 0)
   const mean =
     batchTokens === undefined
       ? batchSize

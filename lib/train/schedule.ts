@@ -1,8 +1,6 @@
 // Learning rates by step. Knows no optimizer.
 
-export const SCHEDULES = ['constant', 'linear', 'cosine'] as const
-
-export type Schedule = (typeof SCHEDULES)[number]
+import type { Schedule } from '../run/index.js'
 
 /**
  * The factor on the learning rate at a step, counted from 0: rises linearly over `warmupSteps`, then

@@ -6,59 +6,89 @@ import {
   backward,
   type PreparedPrompt,
   type PromptLayout,
-  preparePrompt,
+  type PromptSetOptions,
+  pendingPromptSet,
+  preparePrompts,
 } from '../inference/index.js'
+import type { Objective, TrainSettings } from '../run/index.js'
 import type { LabelTokens } from '../task/index.js'
 import { clipGradNorm, type Tensor, tidy } from '../torch/index.js'
 import type { Learner } from './learner.js'
-import { type TrainingRow, trainingLoss } from './loss.js'
-import type { TrainSettings } from './options.js'
+import { type TrainingRow, trainingLosses } from './loss.js'
 import type { Profiler } from './profile.js'
 
 /** What the steps of a run have in common. */
 export interface StepParts {
   readonly backbone: Backbone
-  readonly learner: Learner
-  readonly layout: PromptLayout
   readonly labels: LabelTokens
-  readonly settings: TrainSettings
+  /** How prompts are run with their rows. */
+  readonly run: PromptSetOptions
+  readonly accumulate: number
   readonly profiler: Profiler
 }
 
+/** What learns from a step, and the rows that it learns from. */
+export interface StepTrainee {
+  readonly learner: Learner
+  readonly layout: PromptLayout
+  readonly settings: Pick<TrainSettings, 'objective' | 'clip'>
+  readonly batch: readonly TrainingRow[]
+}
+
+/** Of one trainee's batch. */
+export interface StepResult {
+  /** Mean over the rows, before the step; nats an example. */
+  readonly loss: number
+  /** Norm of all gradients together, before clipping. */
+  readonly gradNorm: number
+}
+
 export interface BegunStep {
-  /** Computes the batch's mean loss and leaves its clipped gradients in the learner's parameters. */
-  run(): Promise<{ loss: number; gradNorm: number }>
-  /** Settles once gradients are being computed, of the first part where there are several. */
+  /** Computes each trainee's mean loss and leaves its clipped gradients in its parameters. */
+  run(): Promise<StepResult[]>
+  /** Settles once gradients are being computed, of the first pass where there are several. */
   readonly backwardAsked: Promise<void>
   /** In place of `run`: frees the tensors. */
   cancel(): Promise<void>
 }
 
-/** Makes the batch's own tensors. What else a step does waits for `run`. */
-export function beginStep(batch: readonly TrainingRow[], parts: StepParts): BegunStep {
-  const { learner, settings, profiler } = parts
+/** Rows of a trainee that are run at once, and their share of its batch. */
+interface Piece {
+  readonly trainee: StepTrainee
+  /** Its place among the step's trainees. */
+  readonly place: number
+  readonly rows: readonly TrainingRow[]
+  readonly share: number
+}
+
+/** Makes the batches' own tensors. What else a step does waits for `run`. */
+export function beginStep(trainees: readonly StepTrainee[], parts: StepParts): BegunStep {
   const start = deferred<void>()
   const asked = deferred<void>()
   const result = tidy(async () => {
-    const pieces = split(batch, settings.accumulate)
-    const shares = pieces.map((rows) => rows.length / batch.length)
     let turn: Promise<unknown> = start.promise
-    const means = pieces.map((rows, i) => {
-      const mean = partOf(rows, shares[i] as number, turn, asked.resolve, parts)
-      turn = mean
-      return mean
+    const passes = passesOf(trainees, parts).map((pieces) => {
+      const means = lossesOf(pieces, turn, asked.resolve, parts)
+      turn = means
+      return { pieces, means }
     })
-    // Read once all is asked for: a value read between two parts would stall a GPU there.
-    const losses = await Promise.all(means)
-    const norm = await profiler.phase('optimizer', () =>
-      clipGradNorm(
-        Object.values(learner.parameters),
-        settings.clip || Number.POSITIVE_INFINITY,
-      ),
+    // Read once all is asked for: a value read between two passes would stall a GPU there.
+    const found = await Promise.all(passes.map(({ means }) => means))
+    const all = passes.flatMap(({ pieces }, n) =>
+      pieces.map((piece, i) => ({ piece, mean: found[n]?.[i] as Tensor })),
     )
-    const [gradNorm, ...values] = await Promise.all([norm, ...losses].map(scalarOf))
-    const loss = values.reduce((sum, value, i) => sum + (shares[i] as number) * value, 0)
-    return { loss, gradNorm: gradNorm as number }
+    const norms = await parts.profiler.phase('optimizer', () =>
+      Promise.all(trainees.map(clippedNorm)),
+    )
+    const values = await Promise.all(
+      [...norms, ...all.map(({ mean }) => mean)].map(scalarOf),
+    )
+    const losses = trainees.map(() => 0)
+    all.forEach(({ piece: { place, share } }, i) => {
+      losses[place] =
+        (losses[place] as number) + share * (values[norms.length + i] as number)
+    })
+    return losses.map((loss, i) => ({ loss, gradNorm: values[i] as number }))
   })
   // Whoever runs the step is told; nobody may.
   result.catch(() => {})
@@ -76,35 +106,93 @@ export function beginStep(batch: readonly TrainingRow[], parts: StepParts): Begu
   }
 }
 
+function clippedNorm({ learner, settings }: StepTrainee): Promise<Tensor> {
+  const parameters = Object.values(learner.parameters)
+  return clipGradNorm(parameters, settings.clip || Number.POSITIVE_INFINITY)
+}
+
 /**
- * Some rows of a batch, when it is their turn: their mean loss, []; `share` times its gradients are added to
- * the parameters' own. In a scope of its own: a part's tensors, but those of its rows, are freed before the next
- * part's are made.
+ * What goes through the backbone together: of each part of the batches the rows of all trainees with one objective, but
+ * not more at once than pays, since what a pass computes should stay near the processor.
  */
-async function partOf(
-  rows: readonly TrainingRow[],
-  share: number,
+function passesOf(
+  trainees: readonly StepTrainee[],
+  { accumulate, backbone }: StepParts,
+): Piece[][] {
+  const passes: Piece[][] = []
+  const pieces = trainees.flatMap((trainee, place) =>
+    split(trainee.batch, accumulate).map((rows, part) => {
+      const share = rows.length / trainee.batch.length
+      return { part, piece: { trainee, place, rows, share } }
+    }),
+  )
+  const passTokens = passTokensOf(backbone)
+  const open = new Map<string, { pass: Piece[]; tokens: number }>()
+  for (const { part, piece } of pieces) {
+    const key = `${part} ${piece.trainee.settings.objective}`
+    const tokens = tokensOf(piece)
+    const last = open.get(key)
+    if (last !== undefined && last.tokens + tokens <= passTokens) {
+      last.pass.push(piece)
+      last.tokens += tokens
+    } else {
+      const pass = [piece]
+      passes.push(pass)
+      open.set(key, { pass, tokens })
+    }
+  }
+  return passes
+}
+
+/** What a layer computes of a pass, in bytes: about what a processor's cache holds. */
+const PASS_BYTES = 2 ** 25
+
+/** Tokens that are run at once, where several prompts have rows. */
+function passTokensOf({ config, device }: Backbone): number {
+  return device === 'cpu' ? Math.ceil(PASS_BYTES / (4 * config.innerSize)) : 2 ** 15
+}
+
+/** How much is run for a piece, about. */
+function tokensOf({ trainee: { layout }, rows }: Piece): number {
+  const { place, route } = layout
+  const longest = Math.max(...rows.map(({ text }) => text.length))
+  if (route === 'behind') return rows.length * place.P
+  return rows.length * (longest + (place.shared ? 0 : place.P)) + place.P
+}
+
+/**
+ * Of each piece of a pass, when it is its turn: the mean loss of its rows, []; `share` times its gradients are added to
+ * the parameters' own. In a scope of its own: a pass's tensors, but those of its rows, are freed before the next
+ * pass's are made.
+ */
+async function lossesOf(
+  pieces: readonly Piece[],
   turn: Promise<unknown>,
   onBackward: () => void,
-  { backbone, learner, layout, labels, settings, profiler }: StepParts,
-): Promise<Tensor> {
+  { backbone, labels, run, profiler }: StepParts,
+): Promise<Tensor[]> {
   return await tidy(async () => {
-    const { prompt } = learner
-    const { textStore } = layout
-    const prepared = deferred<PreparedPrompt>()
-    const pending = { ...layout, prepared: prepared.promise }
-    const loss = trainingLoss(settings.objective, backbone, pending, rows, labels)
-    loss.catch(() => {}) // its turn may never come
+    const layouts = pieces.map(({ trainee }) => trainee.layout)
+    const prepared = deferred<readonly PreparedPrompt[]>()
+    const set = pendingPromptSet(layouts, prepared.promise, run)
+    const batches = pieces.map(({ rows }) => rows)
+    const objective = pieces[0]?.trainee.settings.objective as Objective
+    const losses = trainingLosses(objective, backbone, set, batches, labels)
+    losses.catch(() => {}) // its turn may never come
     await turn
+    const prompts = pieces.map(({ trainee }) => trainee.learner.prompt)
     const ready = await profiler.phase('prompt', () =>
-      preparePrompt(backbone, prompt, { ...settings, textStore, once: true }),
+      preparePrompts(backbone, prompts, layouts),
     )
     prepared.resolve(ready)
-    const mean = await profiler.phase('loss', () => loss)
-    const done = profiler.phase('backward', () => backward(ready, mean.mul(share)))
+    const means = await profiler.phase('loss', () => losses)
+    const shares = means.map((mean, i) => mean.mul(pieces[i]?.share as number))
+    // Each loss depends on its own prompt alone: the gradients of their sum are each one's own.
+    const sum = shares.reduce((a, b) => a.add(b))
+    const done = profiler.phase('backward', () => backward(set, sum))
     onBackward()
     await done
-    return mean.detach()
+    return means.map((mean) => mean.detach())
   })
 }
 

@@ -206,7 +206,7 @@ describe('past', () => {
   })
 })
 
-describe('a prefix that runs with its rows', () => {
+describe('prefixes that run with their rows', () => {
   const P = 3
   const some = int64([
     [0, 0],
@@ -215,21 +215,29 @@ describe('a prefix that runs with its rows', () => {
     [16, 4],
   ])
 
-  /** Hidden states of rows behind a prefix, and the gradients of the prefix and of the rows. */
+  /** Hidden states of rows behind prefixes, and the gradients of the prefixes and of the rows. */
   async function hiddenAndGradients(
-    run: (prefix: Tensor, x: Tensor) => Promise<Tensor>,
-    T: number,
+    run: (prefixes: Tensor, x: Tensor) => Promise<Tensor>,
+    { K = 1, T }: { K?: number; T: number },
   ): Promise<Tensor[]> {
     const generator = new Generator({ seed: 2 })
     const H = backbone.config.hiddenSize
     const random = (shape: number[]) =>
       randn(shape, { generator, dtype: 'float64' }).requiresGrad_()
-    const prefix = await random([P, H])
+    const prefixes = await random([K, P, H])
     const x = await random([4, T, H])
-    const hidden = await run(prefix, x)
+    const hidden = await run(prefixes, x)
     const weight = randn(hidden.shape, { generator, dtype: 'float64' })
     await hidden.mul(weight).sum().backward()
-    return [hidden, (await prefix.grad()) as Tensor, (await x.grad()) as Tensor]
+    return [hidden, (await prefixes.grad()) as Tensor, (await x.grad()) as Tensor]
+  }
+
+  function expectSame(together: Tensor[], apart: Tensor[]) {
+    for (const [i, expected] of apart.entries()) {
+      expect(together[i]?.shape).toEqual(expected.shape)
+      expect(expected.abs().amax().item()).toBeGreaterThan(0.1)
+      expect(distance(together[i] as Tensor, expected)).toBeLessThan(1e-11)
+    }
   }
 
   test.each([
@@ -240,35 +248,75 @@ describe('a prefix that runs with its rows', () => {
   ])('gives what two runs give: %s', async (_, T, queries) => {
     const positions = int64(counted(4, T, P))
     const together = await hiddenAndGradients(
-      (prefix, x) => backbone.runWithPrefix({ prefix, x, positions, queries }),
-      T,
+      (prefixes, x) => backbone.runWithPrefixes({ prefixes, x, positions, queries }),
+      { T },
     )
-    const apart = await hiddenAndGradients(async (prefix, x) => {
-      const { present: past } = await backbone.run({
-        x: prefix.unsqueeze(0),
-        positions: int64(counted(1, P)),
-      })
-      return (await backbone.run({ x, positions, past, queries })).hidden
-    }, T)
-    for (const [i, expected] of apart.entries()) {
-      expect(together[i]?.shape).toEqual(expected.shape)
-      expect(expected.abs().amax().item()).toBeGreaterThan(0.1)
-      expect(distance(together[i] as Tensor, expected)).toBeLessThan(1e-11)
-    }
+    const apart = await hiddenAndGradients(
+      async (prefixes, x) => {
+        const { present: past } = await backbone.run({
+          x: prefixes,
+          positions: int64(counted(1, P)),
+        })
+        return (await backbone.run({ x, positions, past, queries })).hidden
+      },
+      { T },
+    )
+    expectSame(together, apart)
+  })
+
+  // The second prefix is two vectors shorter.
+  test.each([
+    ['as many rows behind each', undefined, [0, 0, 1, 1], false],
+    ['rows behind each as they come', int64([1, 0, 1, 1]), [1, 0, 1, 1], false],
+    ['prefixes of several lengths', undefined, [0, 0, 1, 1], true],
+  ])('of each row stand where it says: %s', async (_, owners, owner, isPadded) => {
+    const lengths = [P, isPadded ? P - 2 : P]
+    const of = (row: number) => lengths[owner[row] as number] as number
+    const positions = int64(owner.map((_, row) => counted(1, S, of(row))[0] as number[]))
+    const visible = owner.map((_, row) =>
+      Array.from({ length: P + S }, (_, j) => Number(j < of(row) || j >= P)),
+    )
+    const mask = isPadded ? tensor(visible, { dtype: 'bool' }) : undefined
+    const together = await hiddenAndGradients(
+      (prefixes, x) =>
+        backbone.runWithPrefixes({ prefixes, x, positions, owners, mask, queries: some }),
+      { K: 2, T: S },
+    )
+    const apart = await hiddenAndGradients(
+      async (prefixes, x) => {
+        const rows = owner.map(async (prefix, row) => {
+          const own = {
+            prefixes: prefixes.slice(0, prefix, prefix + 1).slice(1, 0, of(row)),
+            x: x.slice(0, row, row + 1),
+            positions: positions.slice(0, row, row + 1),
+            queries: some.slice(0, row, row + 1),
+          }
+          return await backbone.runWithPrefixes(own)
+        })
+        return cat(await Promise.all(rows), 0)
+      },
+      { K: 2, T: S },
+    )
+    expectSame(together, apart)
   })
 
   test('is refused where it or the rows do not fit', async () => {
     const H = backbone.config.hiddenSize
     const float64 = (shape: number[]) => zeroTensor(shape, { dtype: 'float64' })
     const right = {
-      prefix: float64([P, H]),
+      prefixes: float64([1, P, H]),
       x: float64([2, 4, H]),
       positions: int64(counted(2, 4, P)),
     }
     const refused = (wrong: object) =>
-      expect(backbone.runWithPrefix({ ...right, ...wrong })).rejects
-    await refused({ prefix: float64([1, P, H]) }).toThrow(/prefix of shape \[P, 32\]/)
-    await refused({ prefix: zeroTensor([P, H]) }).toThrow(/prefix to be float64/)
+      expect(backbone.runWithPrefixes({ ...right, ...wrong })).rejects
+    await refused({ prefixes: float64([P, H]) }).toThrow(/prefixes of shape \[K, P, 32\]/)
+    await refused({ prefixes: zeroTensor([1, P, H]) }).toThrow(/prefixes to be float64/)
+    await refused({ prefixes: float64([3, P, H]) }).toThrow(/3 prefixes.* 2 rows/)
+    await refused({ owners: int64([[0]]) }).toThrow(/owners of shape \[2\]/)
+    await refused({ mask: zeroTensor([2, 4], { dtype: 'bool' }) }).toThrow(
+      /mask of shape/,
+    )
     await refused({ x: float64([2, 4, H + 1]) }).toThrow(/x of shape/)
     await refused({ positions: int64(counted(2, 4, 61)) }).toThrow(/positions in 0\.\.63/)
     await refused({ queries: int64([[0]]) }).toThrow(/queries of shape/)

@@ -195,9 +195,9 @@ describe('a file that is no backbone is refused with what is missing', () => {
     ],
     [
       'an argument of a method that it need not have',
-      'def run_with_prefix(self, x: Tensor) -> Tensor:\n    return x\n',
+      'def run_with_prefixes(self, x: Tensor) -> Tensor:\n    return x\n',
       { 'config.json': config },
-      /run_with_prefix is \(Tensor\) -> Tensor and not/,
+      /run_with_prefixes is \(Tensor\) -> Tensor and not/,
     ],
     ['JSON', EMBED, { 'config.json': '{' }, /config\.json: not JSON/],
     [

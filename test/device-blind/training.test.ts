@@ -10,8 +10,9 @@ import {
   PLACEMENTS,
   type Prompt,
 } from '../../lib/prompt/index.js'
+import type { TrainEvent } from '../../lib/run/index.js'
 import { createTask, type Task } from '../../lib/task/index.js'
-import { type TrainEvent, type TrainOptions, train } from '../../lib/train/index.js'
+import { type TrainOptions, train } from '../../lib/train/index.js'
 import { fixture } from '../backbone/golden.js'
 import { BACKBONE_NAMES, onMeta, promptFor } from './backbones.js'
 import { watched } from './watch.js'

@@ -41,6 +41,8 @@ test('a batch has no more candidates than rows were asked for', () => {
   const rows = [5, 1, 2, 2].map((count) => ({
     text: [1],
     candidates: Array.from({ length: count }, (_, i) => [i]),
+    prompt: 0,
+    isOwn: true,
   }))
   const batches = candidateBatches(rows, 4)
   const shapes = batches.map((batch) =>

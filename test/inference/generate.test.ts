@@ -57,7 +57,7 @@ function withTokenizer(change: Partial<Tokenizer>): CausalBackbone {
     tokenizer: changed,
     embed: (ids) => backbone.embed(ids),
     run: (options) => backbone.run(options),
-    runWithPrefix: (options) => backbone.runWithPrefix(options),
+    runWithPrefixes: (options) => backbone.runWithPrefixes(options),
     head: (h, rows) => backbone.head(h, rows),
     parameters: () => backbone.parameters(),
     setTrainable: (pattern) => backbone.setTrainable(pattern),

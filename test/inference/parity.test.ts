@@ -3,10 +3,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import {
+  candidateLogits,
+  candidateScores,
+  createPromptSet,
   labelLogProbabilities,
-  labelScores,
-  preparePrompt,
-  verbalizerLogits,
 } from '../../lib/inference/index.js'
 import type { Prompt } from '../../lib/prompt/index.js'
 import type { LabelTokens } from '../../lib/task/index.js'
@@ -31,6 +31,7 @@ const texts = golden.rows.map(({ textIds }) => textIds)
 const rows = golden.rows.map(({ textIds, labelIds }) => ({
   text: textIds,
   labels: [labelIds],
+  prompt: 0,
 }))
 const int64 = (values: number[]) => tensor(values, { dtype: 'int64' })
 const targets = golden.rows.map(({ verbalizerTarget }) => verbalizerTarget)
@@ -47,15 +48,19 @@ const words = labelsOf(
 )
 const choices = labelsOf(candidates.labels, candidates.ids)
 
+const asked = texts.map((text) => ({ text, prompt: 0 }))
+const answered = ({ ids }: LabelTokens) =>
+  asked.map((row) => ({ ...row, candidates: ids }))
+
 /** Each row's loss, [4], all rows in one padded batch. */
 async function rowLosses(
   prompt: Prompt,
   objective: 'lm' | 'verbalizer',
   fastPaths: boolean,
 ): Promise<Tensor> {
-  const prepared = await preparePrompt(backbone, prompt, { fastPaths })
+  const prepared = createPromptSet(backbone, [prompt], { fastPaths })
   if (objective === 'verbalizer') {
-    const logits = await verbalizerLogits(backbone, prepared, texts, words)
+    const logits = await candidateLogits(backbone, prepared, asked, words.ids)
     return crossEntropy(logits, int64(targets), { reduction: 'none' })
   }
   const each = await labelLogProbabilities(backbone, prepared, rows) // [M]
@@ -97,8 +102,8 @@ describe('scores', () => {
       await tidy(async () => {
         const prompt = goldenPrompt(method, placement, backbone)
         const scores = await noGrad(async () => {
-          const prepared = await preparePrompt(backbone, prompt)
-          return await labelScores(backbone, prepared, texts, choices)
+          const prepared = createPromptSet(backbone, [prompt])
+          return await candidateScores(backbone, prepared, answered(choices))
         })
         expect(distance(scores, value(key))).toBeLessThan(1e-9)
         const best = scores.argmax(1).toArray() as number[]
@@ -111,12 +116,12 @@ describe('scores', () => {
   test('of labels of one token are over the whole vocabulary too', async () => {
     await tidy(async () => {
       const prompt = goldenPrompt('lopt-1', 'prefix', backbone)
-      const prepared = await preparePrompt(backbone, prompt)
+      const prepared = createPromptSet(backbone, [prompt])
       const single = labelsOf(
         [' good', ' maybe'],
         [[candidates.ids[0]?.[0] as number], [candidates.ids[3]?.[0] as number]],
       )
-      const scores = await labelScores(backbone, prepared, texts, single)
+      const scores = await candidateScores(backbone, prepared, answered(single))
       const expected = value('lopt-1.prefix.scores').indexSelect(1, int64([0, 3]))
       expect(distance(scores, expected)).toBeLessThan(1e-9)
       prompt.dispose()

@@ -4,9 +4,9 @@ import { describe, expect, test } from 'vitest'
 import { loadBackbone } from '../../lib/backbone/index.js'
 import { encodeLabels, textLimit } from '../../lib/inference/encode.js'
 import {
+  candidateScores,
+  createPromptSet,
   labelLogProbabilities,
-  labelScores,
-  preparePrompt,
   score,
 } from '../../lib/inference/index.js'
 import type { LabelTokens } from '../../lib/task/index.js'
@@ -42,21 +42,24 @@ describe('labels at a decoder', () => {
     await noGrad(() =>
       tidy(async () => {
         const place = { method: 'lopt-1', placement: 'suffix' } as const
-        const prepared = await preparePrompt(
-          backbone,
+        const prepared = createPromptSet(backbone, [
           goldenPrompt(promptGolden('t5-gated'), place, backbone),
-        )
+        ])
         const labels: LabelTokens = {
           labels: golden.labels,
           words: golden.labels,
           ids: golden.labelIds,
           singleToken: false,
         }
-        const scores = await labelScores(backbone, prepared, golden.textIds, labels)
+        const scores = await candidateScores(
+          backbone,
+          prepared,
+          golden.textIds.map((text) => ({ text, candidates: labels.ids, prompt: 0 })),
+        )
         expect(scores.shape).toEqual([3, 3])
         for (const [i, text] of golden.textIds.entries()) {
           for (const [j, label] of golden.labelIds.entries()) {
-            const row = { text, labels: [label] }
+            const row = { text, labels: [label], prompt: 0 }
             const each = await labelLogProbabilities(backbone, prepared, [row])
             const own = scores.select(0, i).select(0, j)
             expect(distance(own, each.sum())).toBeLessThan(1e-10)
@@ -94,9 +97,13 @@ describe('labels at a decoder', () => {
         },
       })
       await tidy(async () => {
-        const prepared = await preparePrompt(watched, null, { fastPaths })
+        const prepared = createPromptSet(watched, [null], { fastPaths })
         const labels = [[5], [6, 7], [8]]
-        const row = { text: Array.from({ length: 30 }, (_, i) => 3 + i), labels }
+        const row = {
+          text: Array.from({ length: 30 }, (_, i) => 3 + i),
+          labels,
+          prompt: 0,
+        }
         await labelLogProbabilities(watched, prepared, [row])
       })
       expect(calls).toEqual(expected)

@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadBackbone } from '../../lib/backbone/index.js'
-import { labelLogProbabilities, preparePrompt } from '../../lib/inference/index.js'
+import { createPromptSet, labelLogProbabilities } from '../../lib/inference/index.js'
 import { type Tensor, tidy } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 import { relativeError } from '../inference/golden-prompts.js'
@@ -38,6 +38,7 @@ describe.each(ALL)('%s', (name) => {
   const rows = golden.textIds.map((text, i) => ({
     text,
     labels: [golden.labelIds[i] as number[]],
+    prompt: 0,
   }))
 
   test('has the float32 logits of transformers', async () => {
@@ -56,7 +57,7 @@ describe.each(ALL)('%s', (name) => {
       const backbone = await loadBackbone(fixture(name), { dtype: 'float64' })
       await tidy(async () => {
         const prompt = goldenPrompt(golden, of, backbone)
-        const prepared = await preparePrompt(backbone, prompt)
+        const prepared = createPromptSet(backbone, [prompt])
         const each = await labelLogProbabilities(backbone, prepared, rows) // all in one batch
         const key = `${of.method}.${of.placement}`
         const expected = golden.value(`${key}.losses`)

@@ -3,11 +3,11 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
-import { encodeLabels, encodeTexts, preparePrompt } from '../../lib/inference/index.js'
+import { createPromptSet, encodeLabels, encodeTexts } from '../../lib/inference/index.js'
 import { createPrompt, METHOD_NAMES, type Prompt } from '../../lib/prompt/index.js'
 import { setNumThreads, type Tensor, tidy } from '../../lib/torch/index.js'
 import { train } from '../../lib/train/index.js'
-import { trainingLoss } from '../../lib/train/loss.js'
+import { trainingLosses } from '../../lib/train/loss.js'
 import { fixture } from '../backbone/golden.js'
 import { relativeError } from '../inference/golden-prompts.js'
 import { golden, goldenPrompt, task, value } from './golden-methods.js'
@@ -33,8 +33,9 @@ async function lossOf(
   const labels = encodeLabels(backbone, task)
   const encoded = await encodeTexts(backbone, task.template, task.train, 40)
   const rows = encoded.map(({ ids }, label) => ({ text: ids, label }))
-  const prepared = await preparePrompt(backbone, prompt, { fastPaths })
-  return await trainingLoss('lm', backbone, prepared, rows, labels)
+  const prepared = createPromptSet(backbone, [prompt], { fastPaths })
+  const [loss] = await trainingLosses('lm', backbone, prepared, [rows], labels)
+  return loss as Tensor
 }
 
 describe('loss and gradients are those of PyTorch', () => {

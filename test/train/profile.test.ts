@@ -10,8 +10,9 @@ import {
   type TrainOptions,
 } from '../../lib/index.js'
 import { createPrompt, type PromptConfig } from '../../lib/prompt/index.js'
+import { selectWeights } from '../../lib/run/index.js'
 import { recordOps } from '../../lib/torch/index.js'
-import { selectWeights, train } from '../../lib/train/index.js'
+import { train } from '../../lib/train/index.js'
 import { fixture } from '../backbone/golden.js'
 import { temporaryFolder } from '../cli/run-cli.js'
 import { bytesOf, loadSmall, run, task } from './small-runs.js'
@@ -124,7 +125,7 @@ describe('a trace', () => {
       new Set([
         'prompt',
         'embed',
-        'runWithPrefix',
+        'runWithPrefixes',
         'head',
         'loss',
         'backward',
@@ -135,7 +136,7 @@ describe('a trace', () => {
     const often = (wanted: string) =>
       made.complete.filter(({ name, cat }) => name === wanted && cat === 'phase').length
     // Three steps of two parts: the prefix runs with the text behind it.
-    expect([often('prompt'), often('runWithPrefix'), often('head')]).toEqual([6, 6, 6])
+    expect([often('prompt'), often('runWithPrefixes'), often('head')]).toEqual([6, 6, 6])
     expect([often('backward'), often('optimizer')]).toEqual([6, 6])
   })
 
@@ -161,7 +162,7 @@ describe('a trace', () => {
     expect(product && isWithin(product, spanOf('prompt'))).toBe(true)
     const layers = ops.filter(({ name }) => name === 'aten::scaled_dot_product_attention')
     expect(layers.length).toBeGreaterThan(0)
-    expect(layers.every((op) => isWithin(op, spanOf('runWithPrefix')))).toBe(true)
+    expect(layers.every((op) => isWithin(op, spanOf('runWithPrefixes')))).toBe(true)
   })
 
   test('shows the time in which no op runs, and how much it is', () => {

@@ -1,16 +1,21 @@
 // Random rows, labels and prompts for the tests that every fast path gives what the plain path gives.
 
 import type { Backbone } from '../../lib/backbone/index.js'
-import { backward, preparePrompt } from '../../lib/inference/index.js'
+import {
+  backward,
+  createPromptSet,
+  type PromptSetOptions,
+} from '../../lib/inference/index.js'
 import {
   createPrompt,
   type MethodName,
   type Placement,
   type Prompt,
 } from '../../lib/prompt/index.js'
+import type { Objective } from '../../lib/run/index.js'
 import type { LabelTokens } from '../../lib/task/index.js'
 import { type Tensor, tidy } from '../../lib/torch/index.js'
-import { type Objective, type TrainingRow, trainingLoss } from '../../lib/train/loss.js'
+import { type TrainingRow, trainingLosses } from '../../lib/train/loss.js'
 
 /** Numbers in 0 (included) to 1 that a seed fixes: a 32-bit linear congruential generator. */
 export function randomNumbers(seed: number): () => number {
@@ -79,19 +84,19 @@ export interface LossAndGradients {
 export async function lossAndGradients(
   backbone: Backbone,
   { prompt, rows, labels, objective }: RandomCase,
-  options: NonNullable<Parameters<typeof preparePrompt>[2]>,
+  options: PromptSetOptions,
 ): Promise<LossAndGradients> {
   return await tidy(async () => {
-    const prepared = await preparePrompt(backbone, prompt, options)
-    const loss = await trainingLoss(objective, backbone, prepared, rows, labels)
-    await backward(prepared, loss)
+    const set = createPromptSet(backbone, [prompt], options)
+    const [loss] = await trainingLosses(objective, backbone, set, [rows], labels)
+    await backward(set, loss as Tensor)
     const gradients: Float64Array[] = []
     for (const parameter of Object.values(prompt.parameters)) {
       const gradient = (await parameter.grad()) as Tensor
       gradients.push(Float64Array.from(gradient.data() as Float64Array))
       await parameter.zeroGrad()
     }
-    return { loss: loss.item(), gradients }
+    return { loss: (loss as Tensor).item(), gradients }
   })
 }
 

@@ -8,9 +8,10 @@ import {
 } from '../../lib/backbone/index.js'
 import { loadTokenizer } from '../../lib/backbone/tokenizer.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
+import type { TrainEvent } from '../../lib/run/index.js'
 import { createTask } from '../../lib/task/index.js'
 import { setNumThreads, type Tensor } from '../../lib/torch/index.js'
-import { type TrainEvent, type TrainOptions, train } from '../../lib/train/index.js'
+import { type TrainOptions, train } from '../../lib/train/index.js'
 import { fixture } from '../backbone/golden.js'
 
 // Which animal a row names decides: learnable, and rows of 3 to 11 tokens.

@@ -2,14 +2,13 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Backbone } from '../../lib/backbone/index.js'
-import { encodeLabels, promptLayout } from '../../lib/inference/index.js'
+import { encodeLabels, promptLayouts } from '../../lib/inference/index.js'
 import type { Prompt } from '../../lib/prompt/index.js'
 import { memory } from '../../lib/torch/index.js'
 import { promptLearner } from '../../lib/train/learner.js'
 import type { TrainingRow } from '../../lib/train/loss.js'
-import { trainSettings } from '../../lib/train/options.js'
 import { Profiler } from '../../lib/train/profile.js'
-import { beginStep } from '../../lib/train/step.js'
+import { beginStep, type StepResult } from '../../lib/train/step.js'
 import { settledMemory } from '../live.js'
 import { loadSmall, rows, small, task } from './small-runs.js'
 
@@ -30,19 +29,23 @@ const batch: TrainingRow[] = rows.slice(0, 6).map(({ text, label }) => ({
 }))
 
 function begun(given: readonly TrainingRow[], accumulate = 1) {
-  const settings = trainSettings({ backbone, prompt, task, accumulate })
-  return beginStep(given, {
-    backbone,
-    learner: promptLearner(prompt),
-    layout: promptLayout(backbone, prompt),
-    labels: encodeLabels(backbone, task),
-    settings,
-    profiler: new Profiler(undefined, 1),
-  })
+  const [layout] = promptLayouts(backbone, [prompt], { once: true })
+  const learner = promptLearner(prompt)
+  const settings = { objective: 'lm', clip: 1 } as const
+  return beginStep(
+    [{ learner, layout: layout as NonNullable<typeof layout>, settings, batch: given }],
+    {
+      backbone,
+      labels: encodeLabels(backbone, task),
+      run: {},
+      accumulate,
+      profiler: new Profiler(undefined, 1),
+    },
+  )
 }
 
 async function gradientsOf(step: ReturnType<typeof begun>) {
-  const found = await step.run()
+  const [found] = (await step.run()) as [StepResult]
   const gradients: number[][] = []
   for (const parameter of Object.values(prompt.parameters)) {
     const gradient = await parameter.grad()
@@ -63,7 +66,7 @@ describe('a step that has begun', () => {
       isAsked = true
     })
     expect(isAsked).toBe(false)
-    const { loss, gradNorm } = await step.run()
+    const [{ loss, gradNorm }] = (await step.run()) as [StepResult]
     expect(isAsked).toBe(true)
     await asked
     expect([loss > 0, gradNorm > 0]).toEqual([true, true])

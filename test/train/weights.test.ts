@@ -6,19 +6,14 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import {
+  createPromptSet,
   encodeLabels,
   encodeTexts,
   labelLogProbabilities,
-  preparePrompt,
 } from '../../lib/inference/index.js'
+import { loadWeights, saveWeights, selectWeights } from '../../lib/run/index.js'
 import { type Tensor, tidy } from '../../lib/torch/index.js'
-import {
-  evaluate,
-  loadWeights,
-  saveWeights,
-  selectWeights,
-  train,
-} from '../../lib/train/index.js'
+import { evaluate, train } from '../../lib/train/index.js'
 import { fixture } from '../backbone/golden.js'
 import { temporaryFolder } from '../backbone/temporary.js'
 import { golden, task as goldenTask, value } from './golden-methods.js'
@@ -38,8 +33,9 @@ describe('is that of PyTorch:', () => {
       const rows = texts.map(({ ids }, i) => ({
         text: ids,
         labels: [labels.ids[i] as readonly number[]],
+        prompt: 0,
       }))
-      const prepared = await preparePrompt(backbone, null)
+      const prepared = createPromptSet(backbone, [null])
       const loss = (await labelLogProbabilities(backbone, prepared, rows)).sum().div(-3)
       await loss.backward()
       for (const [name, [norm, product]] of Object.entries(each.gradients)) {
@@ -163,9 +159,9 @@ describe('fine-tuning', () => {
     const weights = selectWeights(other, /bias$/)
     await expect(
       run({ backbone, weights: selectWeights(backbone, /./) }),
-    ).rejects.toThrow('Give what is to be trained: either prompt or weights')
+    ).rejects.toThrow('Give what is to be trained: either prompt, prompts or weights')
     await expect(train({ backbone, task }).next()).rejects.toThrow(
-      'Give what is to be trained: either prompt or weights',
+      'Give what is to be trained: either prompt, prompts or weights',
     )
     await expect(train({ backbone, weights, task }).next()).rejects.toThrow(
       'Expected weights to be those of the backbone that is given',

@@ -70,26 +70,37 @@ def forward(
     return self.finish(x, self.joined_heads(mixed)), key, value
 
 
-def with_prefix(self, prefix: Tensor, now: Tensor, batch: int) -> Tensor:
-    # [P, H], [B * Q, H] -> [B, heads, P + Q, H / heads]
-    rows = [prefix.unsqueeze(0).expand(batch, -1, -1), now.view(batch, -1, now.size(1))]
-    return self.split_heads(torch.cat(rows, 1), batch)
+def with_prefixes(
+    self, prefixes: Tensor, now: Tensor, K: int, batch: int, owners: Optional[Tensor]
+) -> Tensor:
+    # [K * P, H], [B * Q, H] -> [B, heads, P + Q, H / heads]
+    size = now.size(1)
+    before = prefixes.view(K, -1, size)
+    if owners is not None:
+        rows = [before.index_select(0, owners), now.view(batch, -1, size)]
+        return self.split_heads(torch.cat(rows, 1), batch)
+    # As many rows behind each: joined in one copy.
+    each = batch // K
+    rows = [before.unsqueeze(1).expand(-1, each, -1, -1), now.view(K, each, -1, size)]
+    return self.split_heads(torch.cat(rows, 2).view(batch, -1, size), batch)
 
 
-def forward_with_prefix(
+def forward_with_prefixes(
     self,
-    x: Tensor,  # [P + B * Q, H]: the prefix, then the rows behind it, one after the other
+    x: Tensor,  # [K * P + B * Q, H]: the prefixes, then the rows, one after the other
+    K: int,
     P: int,
     batch: int,
-    bias: Optional[Tensor],  # [B or 1, 1, K, P + Q]
-    asked: Optional[Tensor],  # [B * K], into all of x: the queries; none: all, the prefix's too
+    owners: Optional[Tensor],  # [B]
+    bias: Optional[Tensor],  # [B or 1, 1, asked, P + Q]
+    asked: Optional[Tensor],  # [B * asked], into all of x: the queries; none: all, the prefixes' too
 ) -> Tensor:
-    # As `forward` of the prefix, and of the rows with its keys and values as their past, in one:
-    # each product is of all positions. [P + B * Q, H], or [B * K, H] with `asked`.
+    # As `forward` of the prefixes, and of the rows with their keys and values as their past, in one:
+    # each product is of all positions. [K * P + B * Q, H], or [B * asked, H] with `asked`.
     size = x.size(1)
     weight = self.attn.c_attn.weight
     offset = self.attn.c_attn.bias
-    parts = [P, x.size(0) - P]
+    parts = [K * P, x.size(0) - K * P]
 
     normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
     if asked is None:
@@ -101,8 +112,8 @@ def forward_with_prefix(
 
     prefix_key, row_keys = key.split_with_sizes(parts)
     prefix_value, row_values = value.split_with_sizes(parts)
-    keys = self.with_prefix(prefix_key, row_keys, batch)
-    values = self.with_prefix(prefix_value, row_values, batch)
+    keys = self.with_prefixes(prefix_key, row_keys, K, batch, owners)
+    values = self.with_prefixes(prefix_value, row_values, K, batch, owners)
     if asked is not None:
         mixed = torch.scaled_dot_product_attention(
             self.split_heads(query, batch), keys, values, bias, scale=self.scale
@@ -110,9 +121,9 @@ def forward_with_prefix(
         return self.finish(x, self.joined_heads(mixed))
     prefix_query, row_queries = query.split_with_sizes(parts)
     first = torch.scaled_dot_product_attention(
-        self.split_heads(prefix_query, 1),
-        self.split_heads(prefix_key, 1),
-        self.split_heads(prefix_value, 1),
+        self.split_heads(prefix_query, K),
+        self.split_heads(prefix_key, K),
+        self.split_heads(prefix_value, K),
         None,
         0.0,
         True,

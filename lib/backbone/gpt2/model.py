@@ -82,33 +82,38 @@ def run(
     return x, present
 
 
-def run_with_prefix(
+def run_with_prefixes(
     self,
-    prefix: Tensor,  # [P, H]
+    prefixes: Tensor,  # [K, P, H]
     x: Tensor,  # [B, Q, H]
     positions: Tensor,  # [B, Q]
-    queries: Optional[Tensor],  # [B, K]
+    owners: Optional[Tensor],  # [B], which prefix a row stands behind; none: B / K rows behind each
+    mask: Optional[Tensor],  # [B, P + Q]
+    queries: Optional[Tensor],  # [B, asked]
 ) -> Tensor:
-    # Every layer of the prefix and of the rows behind it: [B, Q, H], or [B, K, H] with `queries`
-    P = prefix.size(0)
+    # Every layer of the prefixes and of the rows behind them: [B, Q, H], or [B, asked, H] with `queries`
+    K = prefixes.size(0)
+    P = prefixes.size(1)
     batch = x.size(0)
     size = x.size(2)
     bias: Optional[Tensor] = None
-    if x.size(1) > 1:
-        bias = self.attention_bias(x, None, P, None)
-    places = torch.cat([torch.arange(P, device=x.device), positions.flatten()])
-    flat = torch.cat([prefix, x.reshape(-1, size)]) + torch.embedding(self.wpe.weight, places)
+    if mask is not None or x.size(1) > 1:
+        bias = self.attention_bias(x, mask, P, None)
+    place = torch.arange(P, device=x.device).expand(K, -1)
+    places = torch.cat([place.flatten(), positions.flatten()])
+    flat = torch.cat([prefixes.reshape(-1, size), x.reshape(-1, size)])
+    flat = flat + torch.embedding(self.wpe.weight, places)
 
     # repeat block
-    flat = getattr(self.h, "LAYER").forward_with_prefix(flat, P, batch, bias, None)
+    flat = getattr(self.h, "LAYER").forward_with_prefixes(flat, K, P, batch, owners, bias, None)
     # end
     asked: Optional[Tensor] = None
     if queries is not None:
-        bias = self.attention_bias(x, None, P, queries)
-        begin = torch.arange(batch, device=x.device).unsqueeze(1) * x.size(1) + P
+        bias = self.attention_bias(x, mask, P, queries)
+        begin = torch.arange(batch, device=x.device).unsqueeze(1) * x.size(1) + K * P
         asked = (queries + begin).flatten()
-    flat = getattr(self.h, "LAST").forward_with_prefix(flat, P, batch, bias, asked)
+    flat = getattr(self.h, "LAST").forward_with_prefixes(flat, K, P, batch, owners, bias, asked)
     if queries is None:
-        flat = flat[P:]
+        flat = flat[K * P :]
     flat = torch.layer_norm(flat, [size], self.ln_f.weight, self.ln_f.bias, self.eps)
     return flat.view(batch, -1, size)

@@ -16,17 +16,12 @@ import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import { createPrompt, METHOD_NAMES } from '../../lib/prompt/index.js'
+import { openRun, selectWeights, type TrainEvent } from '../../lib/run/index.js'
+import { isLockFile } from '../../lib/run/lock.js'
 import { createTask, loadTask } from '../../lib/task/index.js'
-import {
-  openRun,
-  selectWeights,
-  type TrainEvent,
-  type TrainOptions,
-  train,
-} from '../../lib/train/index.js'
-import { isLockFile } from '../../lib/train/run-lock.js'
+import { type TrainOptions, train } from '../../lib/train/index.js'
 import { fixture } from '../backbone/golden.js'
-import { loadSmall, rows, small, task } from './small-runs.js'
+import { loadSmall, rows, small, task } from '../train/small-runs.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'lopt-resume-'))
 let backbone: Backbone

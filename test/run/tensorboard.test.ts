@@ -4,8 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { EventFile, scalarsOf } from '../../lib/train/tensorboard.js'
-import { loadSmall, run } from './small-runs.js'
+import { EventFile, scalarsOf } from '../../lib/run/tensorboard.js'
+import { loadSmall, run } from '../train/small-runs.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'lopt-events-'))
 afterAll(() => rmSync(folder, { recursive: true }))

@@ -13,13 +13,15 @@ import {
 import { dirname, join, resolve } from 'node:path'
 import { writeFileAtomic } from '../atomic-file.js'
 import { LoptError } from '../errors.js'
-import { isLockFile, lockRun } from './run-lock.js'
+import { isLockFile, lockRun } from './lock.js'
 
 export const PROMPT_FILE = 'prompt.lopt.safetensors'
 const CONFIG_FILE = 'config.json'
 const METRICS_FILE = 'metrics.jsonl'
 const CHECKPOINT_FOLDER = 'checkpoint'
 const CHECKPOINT_FILE = 'state.safetensors'
+/** A checkpoint that does not count yet. */
+const NEXT_CHECKPOINT_FILE = 'next.safetensors'
 
 export function checkpointPathOf(folder: string): string {
   return join(folder, CHECKPOINT_FOLDER, CHECKPOINT_FILE)
@@ -42,6 +44,10 @@ export class RunFolder {
 
   get checkpointPath(): string {
     return checkpointPathOf(this.path)
+  }
+
+  get nextCheckpointPath(): string {
+    return join(this.path, CHECKPOINT_FOLDER, NEXT_CHECKPOINT_FILE)
   }
 
   /** Bytes of the log so far. */

@@ -37,6 +37,8 @@ const stateSchema = z.object({
   logBytes: z.int().min(0),
   /** Whether all steps are done. */
   finished: z.boolean(),
+  /** Why it ended before: a loss that was not finite, of one of several prompts. */
+  failed: z.string().optional(),
 })
 
 export type RunState = z.infer<typeof stateSchema>
@@ -115,15 +117,32 @@ export function readCheckpoint(path: string): Checkpoint {
   }
 }
 
-function contentOf(path: string, file: SafetensorsFile): Checkpoint {
-  const read = metadataSchema.safeParse(file.metadata, { reportInput: true })
-  if (!read.success) {
-    throw new LoptError(
-      'ERR_PROMPT_FILE',
-      `${path} is no checkpoint of this lopt: ${wrongFields(read.error, file.metadata)}`,
-    )
+/**
+ * The state in a checkpoint; undefined where there is none.
+ *
+ * @throws LoptError `ERR_PROMPT_FILE` for a file that is damaged.
+ */
+export function readState(path: string): RunState | undefined {
+  if (!existsSync(path)) return undefined
+  const file = openTensors(path)
+  try {
+    return metadataOf(path, file).state
+  } finally {
+    file.dispose()
   }
-  const { state, optimizer } = read.data
+}
+
+function metadataOf(path: string, file: SafetensorsFile): z.infer<typeof metadataSchema> {
+  const read = metadataSchema.safeParse(file.metadata, { reportInput: true })
+  if (read.success) return read.data
+  throw new LoptError(
+    'ERR_PROMPT_FILE',
+    `${path} is no checkpoint of this lopt: ${wrongFields(read.error, file.metadata)}`,
+  )
+}
+
+function contentOf(path: string, file: SafetensorsFile): Checkpoint {
+  const { state, optimizer } = metadataOf(path, file)
   const below = (prefix: string) =>
     Object.fromEntries(
       file.names

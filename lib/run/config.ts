@@ -5,12 +5,24 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Backbone } from '../backbone/index.js'
 import { native, packageVersion } from '../native.js'
-import type { TrainOptions, TrainSettings } from './options.js'
+import type { Prompt } from '../prompt/index.js'
+import type { Task } from '../task/index.js'
+import type { TrainSettings } from './fields.js'
 import { rowsHash } from './same-run.js'
+import type { Weights } from './weights.js'
+
+/** What a run works on. */
+export interface RunSubjects {
+  readonly backbone: Backbone
+  readonly task: Task
+  /** What it learns: a prompt, or weights of the backbone. */
+  readonly prompt?: Prompt | undefined
+  readonly weights?: Weights | undefined
+}
 
 /** @param settings all of them, with the limit of the texts that the defaults gave */
 export function runConfig(
-  { backbone, prompt, weights, task }: TrainOptions,
+  { backbone, prompt, weights, task }: RunSubjects,
   settings: TrainSettings,
 ): object {
   const { resume, profile, ...training } = settings

@@ -1,7 +1,11 @@
 // A run from its folder alone: what `train` needs to go on with it. Trains nothing.
 
 import { z } from 'zod'
-import { type LoadBackboneOptions, loadBackbone } from '../backbone/index.js'
+import {
+  type Backbone,
+  type LoadBackboneOptions,
+  loadBackbone,
+} from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { wrongFields } from '../fields.js'
 import { METHOD_NAMES, type MethodName, type PromptConfig } from '../prompt/index.js'
@@ -10,8 +14,9 @@ import { loadTask, METRICS, type Task } from '../task/index.js'
 import { checkString } from '../torch/check.js'
 import { tidy } from '../torch/index.js'
 import { readCheckpoint } from './checkpoint.js'
-import { type TrainOptions, trainFields } from './options.js'
-import { checkpointPathOf, readConfigFile } from './run-folder.js'
+import type { RunSubjects } from './config.js'
+import { trainFields } from './fields.js'
+import { checkpointPathOf, readConfigFile } from './folder.js'
 import { selectWeights } from './weights.js'
 
 const stored = z.looseObject({
@@ -43,6 +48,10 @@ const stored = z.looseObject({
 
 type Stored = z.infer<typeof stored>
 
+/** What `train` goes on with: what the run works on, and what it was told. */
+export type OpenedRun = RunSubjects &
+  Stored['training'] & { readonly out: string; readonly resume: true }
+
 /**
  * Opens the run in a folder: backbone, rows and what is learned, as its config.json says, with `resume`
  * set: `for await (const event of train(await openRun('runs/x')))`. The caller disposes of the
@@ -56,7 +65,7 @@ type Stored = z.infer<typeof stored>
 export async function openRun(
   folder: string,
   options: LoadBackboneOptions & { source?: string | undefined } = {},
-): Promise<TrainOptions & { backbone: NonNullable<TrainOptions['backbone']> }> {
+): Promise<OpenedRun> {
   checkString(folder, 'folder')
   const config = await configOf(folder)
   const task = await taskOf(folder, config)
@@ -120,11 +129,7 @@ async function taskOf(folder: string, { task }: Stored): Promise<Task> {
 }
 
 /** With the factors of the checkpoint: how they were drawn at the start plays no part. */
-function promptOf(
-  folder: string,
-  { prompt }: Stored,
-  backbone: TrainOptions['backbone'],
-): Prompt {
+function promptOf(folder: string, { prompt }: Stored, backbone: Backbone): Prompt {
   if (prompt === null) {
     throw new LoptError('ERR_IO', `${folder}: config.json says not what is learned`)
   }

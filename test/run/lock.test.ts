@@ -14,13 +14,13 @@ import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, expect, test } from 'vitest'
-import { isLockFile, lockRun } from '../../lib/train/run-lock.js'
+import { isLockFile, lockRun } from '../../lib/run/lock.js'
 import { bundledPrograms } from '../programs.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'lopt-lock-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-const { folder: programs } = bundledPrograms({ lock: 'train/run-lock.ts' }, '')
+const { folder: programs } = bundledPrograms({ lock: 'run/lock.ts' }, '')
 
 function made(name: string): string {
   const path = join(folder, name)

@@ -7,8 +7,8 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import crc32c from 'crc-32/crc32c.js'
 import { LoptError } from '../errors.js'
-import { figuresOf } from './metrics.js'
-import type { TrainEvent } from './train.js'
+import type { TrainEvent } from './events.js'
+import { figuresOf } from './figures.js'
 
 /** The numbers of an event, by tag; null for events that have none. */
 export function scalarsOf(

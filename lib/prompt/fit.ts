@@ -1,0 +1,102 @@
+// Whether a prompt can be used with a backbone. Knows no file and no number that is learned.
+
+import type { Backbone } from '../backbone/index.js'
+import { checkMade, LoptError } from '../errors.js'
+import type { PromptConfig } from './config.js'
+import type { Prompt } from './prompt.js'
+
+/**
+ * @param what names the prompt in the message
+ * @throws LoptError `ERR_PROMPT_FILE` for a prompt whose sizes are not the backbone's, or that was made for another
+ *   one, unless `allowOtherBackbone`.
+ */
+export function checkFit(
+  what: string,
+  config: PromptConfig,
+  backbone: Backbone,
+  allowOtherBackbone: boolean,
+): void {
+  const refuse = (why: string): never => {
+    throw new LoptError('ERR_PROMPT_FILE', `${what} ${why}`)
+  }
+  const { source, maxPositions, fingerprint } = backbone
+  const { hiddenSize } = backbone.config
+  if (config.hiddenSize !== hiddenSize) {
+    refuse(
+      `is for a backbone of hidden size ${config.hiddenSize}; ${source} has ${hiddenSize}`,
+    )
+  }
+  if (config.length > maxPositions - 2) {
+    refuse(
+      `holds ${config.length} virtual tokens; ${source} has only ${maxPositions} positions`,
+    )
+  }
+  if (config.method === 'prefix') {
+    const { layers, heads, headSize } = config
+    const wanted = keyValueShape(backbone)
+    const isSame =
+      layers === wanted.layers && heads === wanted.heads && headSize === wanted.headSize
+    if (!isSame) {
+      refuse(
+        `has keys and values for ${layers} layers of ${heads} heads of ${headSize}; ` +
+          `${source} has ${wanted.layers} layers of ${wanted.heads} heads of ${wanted.headSize}`,
+      )
+    }
+  }
+  const isOther = config.backbone !== undefined && config.backbone !== fingerprint
+  if (isOther && !allowOtherBackbone) {
+    refuse(
+      `was trained on the backbone ${config.backbone}, but ${source} is ` +
+        `${fingerprint}: give allowOtherBackbone if that is wanted`,
+    )
+  }
+}
+
+/**
+ * Checks a prompt that is to be run with a backbone.
+ *
+ * @param what names it in messages
+ * @throws TypeError for anything but a prompt; LoptError `ERR_PROMPT_FILE` as `checkFit`.
+ */
+export function checkPrompt(
+  prompt: Prompt,
+  backbone: Backbone,
+  what = 'The prompt',
+): void {
+  checkMade({ prompt })
+  checkFit(what, prompt.config, backbone, prompt.allowsOtherBackbone)
+}
+
+/**
+ * Checks prompts that are run together.
+ *
+ * @throws TypeError or RangeError unless they are a list of different prompts; LoptError `ERR_PROMPT_FILE` as `checkFit`.
+ */
+export function checkPrompts(prompts: readonly Prompt[], backbone: Backbone): void {
+  if (!Array.isArray(prompts)) {
+    throw new TypeError(
+      `Expected prompts to be a list of prompts but received ${typeof prompts}`,
+    )
+  }
+  if (prompts.length === 0)
+    throw new RangeError('Expected one prompt at least in prompts')
+  for (const [i, prompt] of prompts.entries()) {
+    checkPrompt(prompt, backbone, `prompts[${i}]`)
+    const first = prompts.indexOf(prompt)
+    if (first === i) continue
+    throw new RangeError(
+      `Expected each prompt once in prompts, but prompts[${i}] is prompts[${first}]`,
+    )
+  }
+}
+
+/** The keys and values that a backbone's layers take: a decoder's, where there is one. */
+export function keyValueShape({
+  kind,
+  config,
+}: Backbone): Required<Pick<PromptConfig, 'layers' | 'heads' | 'headSize'>> {
+  const { heads } = config
+  return kind === 'causal'
+    ? { layers: config.layers, heads, headSize: config.hiddenSize / heads }
+    : { layers: config.decoderLayers, heads, headSize: config.headSize }
+}

@@ -1,0 +1,29 @@
+// Public exports of what a run leaves and goes on from, and what training builds on.
+
+export type { RunState } from './checkpoint.js'
+export { type RunSubjects, runConfig } from './config.js'
+export type { Reuse, TrainEvent } from './events.js'
+export {
+  MOST_PROFILE_STEPS,
+  OBJECTIVES,
+  type Objective,
+  OPTIMIZERS,
+  type OptimizerName,
+  PROFILE_STEPS,
+  PROFILE_WARMUP_STEPS,
+  SCHEDULES,
+  type Schedule,
+  type TrainSettings,
+  trainFields,
+} from './fields.js'
+export { type Figures, figuresOf } from './figures.js'
+export { PROMPT_FILE } from './folder.js'
+export { type OpenedRun, openRun } from './open-run.js'
+export {
+  commonSteps,
+  type RunParts,
+  RunRecord,
+  type Save,
+  saveTogether,
+} from './record.js'
+export { loadWeights, saveWeights, selectWeights, type Weights } from './weights.js'

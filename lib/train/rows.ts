@@ -1,0 +1,64 @@
+// A task's rows as what prompts are trained on and judged by. Knows no step.
+
+import type { Backbone } from '../backbone/index.js'
+import { type EncodedText, encodeForPrompts } from '../inference/index.js'
+import type { Prompt } from '../prompt/index.js'
+import type { Example, LabelTokens, Task } from '../task/index.js'
+import { targetIndices } from './evaluate.js'
+import type { TrainingRow } from './loss.js'
+
+/** The rows of some prompts: those that leave room for the same texts. */
+export interface PromptRows {
+  readonly train: readonly TrainingRow[]
+  readonly dev: readonly EncodedText[]
+  /** Training rows whose text was cut to fit. */
+  readonly truncated: number
+}
+
+export interface EncodedRows {
+  readonly labels: LabelTokens
+  /** Of each prompt, with the tokens that a text has at most; the same rows where its texts are the same. */
+  readonly of: readonly { readonly limit: number; readonly rows: PromptRows }[]
+}
+
+/**
+ * @param options.dev those of the task's dev rows that are evaluated
+ * @throws as `encodeForPrompts`
+ */
+export async function encodeRows(
+  backbone: Backbone,
+  prompts: readonly (Prompt | null)[],
+  {
+    task,
+    dev,
+    maxLength,
+  }: {
+    task: Task
+    dev: readonly Example[]
+    maxLength: number | undefined
+  },
+): Promise<EncodedRows> {
+  const lists = [task.train, dev] as const
+  const found = await encodeForPrompts(backbone, prompts, task, lists, { maxLength })
+  const expected = targetIndices(task, task.train)
+  const made = new Map<object, PromptRows>()
+  const of = found.of.map(({ limit, encoded }) => {
+    const rows = made.get(encoded) ?? rowsOf(encoded, expected)
+    made.set(encoded, rows)
+    return { limit, rows }
+  })
+  return { labels: found.labels, of }
+}
+
+function rowsOf(
+  [train, dev]: readonly [readonly EncodedText[], readonly EncodedText[]],
+  expected: readonly number[],
+): PromptRows {
+  return {
+    train: train.map(({ ids, candidates }, i): TrainingRow => {
+      return { text: ids, label: expected[i] as number, candidates }
+    }),
+    dev,
+    truncated: train.filter(({ truncated }) => truncated > 0).length,
+  }
+}

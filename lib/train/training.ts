@@ -1,0 +1,340 @@
+// A run of one trainee or of several: their rows, steps, evaluations and checkpoints, each asked for by the loop in
+// train.ts. Knows no file.
+
+import type { Backbone } from '../backbone/index.js'
+import { LoptError } from '../errors.js'
+import { type PromptLayout, promptLayouts, type TextStore } from '../inference/index.js'
+import {
+  commonSteps,
+  figuresOf,
+  type Reuse,
+  saveTogether,
+  type TrainEvent,
+  type TrainSettings,
+} from '../run/index.js'
+import type { Example, LabelTokens, Task } from '../task/index.js'
+import { deviceMemory, releaseMemory } from '../torch/index.js'
+import { Batches } from './batches.js'
+import { evaluationOf, scoreExamples } from './evaluate.js'
+import { type Learner, promptLearner, weightsLearner } from './learner.js'
+import type { TrainingRow } from './loss.js'
+import { type TrainOptions, traineeOptions } from './options.js'
+import { Profiler } from './profile.js'
+import { createTextStore } from './reuse.js'
+import { encodeRows, type PromptRows } from './rows.js'
+import { type BegunStep, beginStep, type StepParts } from './step.js'
+import { Trainee } from './trainee.js'
+
+/** A trainee, and what it learns from. */
+interface Member {
+  readonly trainee: Trainee
+  readonly rows: PromptRows
+  /** Tokens of a text at most. */
+  readonly limit: number
+  /** Those of its steps; the same object where they are the same. */
+  readonly batches: Batches<TrainingRow>
+}
+
+interface TrainingParts {
+  readonly task: Task
+  readonly dev: readonly Example[]
+  readonly signal: AbortSignal | undefined
+  readonly backbone: Backbone
+  readonly labels: LabelTokens
+  readonly members: readonly Member[]
+  /** Those that are the same for all. */
+  readonly settings: TrainSettings
+  readonly textStore: TextStore | undefined
+  readonly reuse: Reuse | undefined
+  readonly profiler: Profiler
+}
+
+export class Training {
+  readonly #parts: TrainingParts
+  readonly #step: StepParts
+  #done = 0
+  /** The next step, whose rows are tensors already. */
+  #ahead: BegunStep | undefined
+  /** Those that ended in the step at hand. */
+  #failed: { trainee: Trainee; error: LoptError }[] = []
+
+  private constructor(parts: TrainingParts) {
+    const { backbone, labels, settings, profiler } = parts
+    const { fastPaths, checkpointLayers, accumulate } = settings
+    this.#parts = parts
+    this.#step = {
+      ...{ backbone, labels, profiler, accumulate },
+      run: { fastPaths, checkpointLayers, textStore: parts.textStore },
+    }
+  }
+
+  /** @throws as `train`, before anything is written */
+  static async prepare(options: TrainOptions): Promise<Training> {
+    const all = traineeOptions(options)
+    const settings = all[0]?.settings as TrainSettings
+    const { task, signal } = options
+    const learners = all.map(({ subjects: { prompt, weights } }) =>
+      weights
+        ? weightsLearner(weights)
+        : promptLearner(prompt as NonNullable<typeof prompt>),
+    )
+    const prompts = learners.map(({ prompt }) => prompt)
+    const dev = task.dev.slice(0, settings.evalLimit)
+    const { maxLength } = settings
+    const encoded = await encodeRows(options.backbone, prompts, { task, dev, maxLength })
+    const profiler = new Profiler(settings.profile, settings.steps)
+    const backbone = profiler.watch(options.backbone)
+    const apart = prompts.map((prompt, i) => {
+      return { prompt, rows: encoded.of[i]?.rows as PromptRows }
+    })
+    const kept = createTextStore(backbone, apart, settings)
+    const layouts = promptLayouts(backbone, prompts, {
+      ...settings,
+      textStore: kept?.store,
+      once: true,
+    })
+    const known = new Map<string, Batches<TrainingRow>>()
+    const members: Member[] = []
+    for (const [i, own] of all.entries()) {
+      const { limit, rows } = encoded.of[i] as (typeof encoded.of)[number]
+      const [learner, layout] = [learners[i] as Learner, layouts[i] as PromptLayout]
+      const { seed, shuffle, objective } = own.settings
+      const key = `${encoded.of.findIndex((one) => one.rows === rows)} ${seed} ${shuffle}`
+      const batches = known.get(key) ?? new Batches(rows.train, own.settings)
+      known.set(key, batches)
+      const trainee = await Trainee.create(own, learner, layout)
+      const { template, verbalizer } = task
+      learner.setTask({ template, labels: verbalizer, objective, maxLength: limit })
+      members.push({ trainee, rows, limit, batches })
+    }
+    const { labels } = encoded
+    return new Training({
+      ...{ task, dev, signal, backbone, labels, members, settings, profiler },
+      textStore: kept?.store,
+      reuse: kept?.expected,
+    })
+  }
+
+  get #open(): readonly Member[] {
+    return this.#parts.members.filter(({ trainee }) => trainee.isOpen)
+  }
+
+  /** Whether there is a step left, and somebody to take it. */
+  get isOpen(): boolean {
+    return this.#done < this.#parts.settings.steps && this.#open.length > 0
+  }
+
+  /** Takes the run folders, and puts back what they hold. */
+  async *begin(): AsyncGenerator<TrainEvent> {
+    const { members } = this.#parts
+    for (const { trainee, limit } of members) await trainee.open(limit)
+    const records = members.flatMap(({ trainee }) => trainee.record ?? [])
+    const steps = commonSteps(records)
+    for (const member of members) {
+      const { trainee } = member
+      const at = trainee.record === undefined ? 0 : steps[records.indexOf(trainee.record)]
+      const resumed = await trainee.begin(at as number)
+      const start = this.#startOf(member)
+      // The log of a run that goes on has it already, unless there is no checkpoint but the first.
+      if (resumed === undefined || resumed.state.logBytes === 0) await trainee.log(start)
+      const resumedFrom = resumed && { resumedFrom: trainee.step }
+      yield trainee.named({ ...start, ...resumedFrom })
+      if (trainee.failure) this.#failed.push({ trainee, error: trainee.failure })
+      if (resumed?.last?.type !== 'done') continue
+      await trainee.restore()
+      const { path } = trainee
+      yield trainee.named({ ...resumed.last, ...(path && { path }) })
+    }
+    this.#done = Math.max(...this.#open.map(({ trainee }) => trainee.step), 0)
+    yield* this.#tellFailures()
+  }
+
+  #startOf({ trainee, rows }: Member): TrainEvent {
+    const { task, reuse } = this.#parts
+    const { settings, learner, layout } = trainee
+    return {
+      type: 'start',
+      steps: settings.steps,
+      trainableParameters: learner.trainableParameters,
+      trainRows: rows.train.length,
+      devRows: rows.dev.length,
+      heldOut: task.heldOut,
+      truncated: rows.truncated,
+      learningRate: settings.learningRate,
+      ...(layout.route === 'behind' && reuse && { reuse }),
+    }
+  }
+
+  /** The next step of all that are left. */
+  async *step(): AsyncGenerator<TrainEvent> {
+    const { profiler, backbone, settings } = this.#parts
+    const step = this.#done + 1
+    const open = this.#open
+    const results = await profiler.step(step, async () => {
+      const begun = this.#ahead ?? this.#beginStep(step)
+      this.#ahead = undefined
+      // The next batches become tensors while the gradients of these are computed.
+      begun.backwardAsked.then(() => {
+        if (step < settings.steps) this.#ahead = this.#beginStep(step + 1)
+      })
+      const found = await begun.run()
+      const isGood = (i: number) =>
+        Number.isFinite(found[i]?.loss) && Number.isFinite(found[i]?.gradNorm)
+      await profiler.phase('optimizer', () =>
+        Promise.all(
+          open.map(({ trainee }, i) => (isGood(i) ? trainee.update(step) : undefined)),
+        ),
+      )
+      return found
+    })
+    for (const [i, { trainee }] of open.entries()) {
+      const { loss, gradNorm } = results[i] as (typeof results)[number]
+      if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
+        const what = Number.isFinite(loss) ? 'The gradient' : `The loss, ${loss},`
+        await this.#fail(trainee, step, what)
+        continue
+      }
+      yield* trainee.report({
+        type: 'step',
+        step,
+        loss,
+        gradNorm,
+        learningRate: trainee.learningRate(step),
+        seconds: trainee.seconds,
+        peakMemoryBytes: peakMemoryBytes(backbone.device),
+      })
+    }
+    const tracePath = await profiler.save(step)
+    if (tracePath !== undefined) yield { type: 'profile', step, path: tracePath }
+    this.#done = step
+  }
+
+  #beginStep(step: number): BegunStep {
+    const trainees = this.#open.map(({ trainee, batches }) => {
+      const { learner, layout, settings } = trainee
+      return { learner, layout, settings, batch: batches.at(step) }
+    })
+    return beginStep(trainees, this.#step)
+  }
+
+  async #fail(trainee: Trainee, step: number, what: string): Promise<void> {
+    const error = await trainee.fail(step, what)
+    this.#failed.push({ trainee, error })
+    // The step that is ahead has its rows.
+    await this.#ahead?.cancel()
+    this.#ahead = undefined
+  }
+
+  /** Judges all on the dev rows, where it is time. */
+  async *evaluate(): AsyncGenerator<TrainEvent> {
+    const { settings, task, dev, signal, backbone, labels, textStore } = this.#parts
+    const step = this.#done
+    const open = this.#open
+    const isTime =
+      settings.evalEvery > 0 &&
+      (step % settings.evalEvery === 0 || step === settings.steps)
+    if (!isTime || dev.length === 0 || open.length === 0) return
+    const prompts = open.map(({ trainee }) => trainee.learner.prompt)
+    const lists = open.map(({ rows }) => rows.dev)
+    const { batchSize, fastPaths } = settings
+    const options = { backbone, labels, batchSize, fastPaths, textStore, signal }
+    const scores = await scoreExamples(prompts, lists, options).catch(async (error) => {
+      throw signal?.aborted ? await this.#aborted(step) : error
+    })
+    for (const [i, { trainee, rows }] of open.entries()) {
+      try {
+        const found = evaluationOf(task, dev, rows.dev, scores[i] as number[][])
+        const best = await trainee.judge(found, step)
+        const figures = { ...figuresOf(found), loss: found.loss }
+        yield* trainee.report({ type: 'eval', step, split: 'dev', ...figures, best })
+      } catch (error) {
+        const isLost = error instanceof LoptError && error.code === 'ERR_NON_FINITE_LOSS'
+        if (!isLost) throw error
+        await this.#fail(trainee, step, `The loss, ${Number.NaN},`)
+      }
+    }
+  }
+
+  /** Ends a step: takes checkpoints, where it is time or where somebody failed. */
+  async *checkpoint(): AsyncGenerator<TrainEvent> {
+    const { checkpointEvery, steps } = this.#parts.settings
+    const step = this.#done
+    const open = this.#open
+    for (const { trainee } of open) trainee.passed(step)
+    const isTime = checkpointEvery > 0 && step % checkpointEvery === 0 && step < steps
+    const failed = this.#failed.map(({ trainee }) => trainee)
+    if (!isTime && failed.length === 0) return
+    const saved = open.map(({ trainee }) => trainee)
+    // What failed counts as failed from the step on from which the others go on without it.
+    await saveTogether([...saved, ...failed].flatMap((trainee) => trainee.saves))
+    for (const trainee of saved) {
+      const path = trainee.record?.checkpointPath
+      if (path !== undefined) yield trainee.named({ type: 'checkpoint', step, path })
+    }
+    yield* this.#tellFailures()
+  }
+
+  /** @throws the last failure once nobody is left, where nobody was given beside it or all failed */
+  async *#tellFailures(): AsyncGenerator<TrainEvent> {
+    const failed = this.#failed
+    this.#failed = []
+    for (const { trainee, error } of failed) {
+      const event: TrainEvent = { type: 'failed', step: trainee.step, error }
+      const named = trainee.named(event)
+      if (named.prompt !== undefined) yield named
+    }
+    const { members } = this.#parts
+    const last = failed.at(-1)
+    if (last && members.every(({ trainee }) => trainee.failure)) throw last.error
+  }
+
+  /** After the last step. */
+  async *finish(): AsyncGenerator<TrainEvent> {
+    const open = this.#open.map(({ trainee }) => trainee)
+    const events: TrainEvent[] = []
+    for (const trainee of open) {
+      const event = await trainee.finish()
+      await trainee.log(event)
+      events.push(trainee.named(event))
+    }
+    await saveTogether(open.flatMap((trainee) => trainee.saves))
+    yield* events
+  }
+
+  /** @throws LoptError `ERR_ABORTED` once the signal is aborted, when everything is saved. */
+  async checkAborted(): Promise<void> {
+    if (!this.#parts.signal?.aborted) return
+    await saveTogether(this.#open.flatMap(({ trainee }) => trainee.saves))
+    throw await this.#aborted(this.#done)
+  }
+
+  async #aborted(step: number): Promise<LoptError> {
+    const { settings, signal } = this.#parts
+    const places: string[] = []
+    for (const { trainee } of this.#open) places.push(await trainee.stop())
+    return new LoptError(
+      'ERR_ABORTED',
+      `Stopped after step ${step} of ${settings.steps}. ${places.join('. ')}`,
+      { cause: signal?.reason },
+    )
+  }
+
+  /** The consumer may have left the loop. */
+  async close(): Promise<void> {
+    const { members, textStore } = this.#parts
+    try {
+      await this.#ahead?.cancel()
+      for (const { trainee } of members) await trainee.close()
+    } finally {
+      textStore?.dispose()
+      releaseMemory()
+    }
+  }
+}
+
+function peakMemoryBytes(device: string): number {
+  // `meta` has shapes only.
+  const isApart = device !== 'cpu' && device !== 'meta'
+  if (isApart) return deviceMemory(device).peakAllocated
+  return process.resourceUsage().maxRSS * 1024
+}
