@@ -16,7 +16,10 @@ export interface Tokenizer {
   encodeBatch(texts: readonly string[]): number[][]
   /** As `encodeBatch`, off the event loop. */
   tokenize(texts: readonly string[]): Promise<number[][]>
-  /** The text of token ids. Special tokens are left out unless `skipSpecialTokens` is false. */
+  /**
+   * The text of token ids. Special tokens are left out unless `skipSpecialTokens` is false; an id that
+   * has no token gives no text.
+   */
   decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string
   /** Ends a text. */
   readonly eosTokenId?: number

@@ -50,6 +50,17 @@ test('decode leaves special tokens out unless asked', () => {
   )
 })
 
+// transformers' decode of these ids gives the same.
+test('decode gives nothing for an id that has no token', () => {
+  const [a, b] = [tokenizer.encode('a')[0] as number, tokenizer.encode('b')[0] as number]
+  for (const id of [512, 600, 2 ** 31, 2 ** 32, 2 ** 40]) {
+    for (const skipSpecialTokens of [true, false]) {
+      expect(tokenizer.decode([id], { skipSpecialTokens })).toBe('')
+      expect(tokenizer.decode([a, id, b], { skipSpecialTokens })).toBe('ab')
+    }
+  }
+})
+
 test('vocabSize is above every id', () => {
   expect(tokenizer.vocabSize).toBe(512)
   expect(tokenizer.vocabSize).toBeGreaterThan(Math.max(...ids.flat()))
@@ -134,8 +145,13 @@ test('what is no text or no id is refused', () => {
   expect(() => tokenizer.encodeBatch(['a', null as unknown as string])).toThrow(
     'Expected texts[1] to be a string but received null',
   )
-  expect(() => tokenizer.decode([512])).toThrow('Expected ids in 0..511 but received 512')
-  expect(() => tokenizer.decode([0.5])).toThrow(RangeError)
+  for (const wrong of [-1, 0.5, Number.NaN, 2 ** 60, '1' as unknown as number]) {
+    expect(() => tokenizer.decode([0, wrong])).toThrow(
+      new RangeError(
+        `Expected ids[1] to be an integer of 0 or more but received ${wrong}`,
+      ),
+    )
+  }
 })
 
 test('a file that is no tokenizer is refused with the reason', async () => {
