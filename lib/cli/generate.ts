@@ -103,7 +103,6 @@ async function run(
   const { output, signal } = context
   const text = values.text ?? (await standardInput(context))
   await withModel(values, context, async (backbone, prompt) => {
-    let streamed = ''
     const events = generate({
       backbone,
       prompt,
@@ -121,13 +120,7 @@ async function run(
     })
     for await (const event of askedEvents(events)) {
       output.event({ ...event })
-      if (event.type === 'token') {
-        output.stream(event.text)
-        streamed += event.text
-      } else {
-        // the last character may have been incomplete
-        output.stream(`${event.text.slice(streamed.length)}\n`)
-      }
+      output.stream(event.type === 'token' ? event.text : '\n')
     }
   })
 }

@@ -35,12 +35,12 @@ interface Candidate extends Beam {
   readonly ends: boolean
 }
 
-/** @returns the best continuation's tokens, without the stopping token, and whether it had one */
+/** @returns the best continuation's tokens, the stopping token included */
 export async function beamSearch(
   decoding: Decoding,
   options: BeamSearchOptions,
-): Promise<{ tokens: readonly number[]; stopped: boolean }> {
-  const { numBeams, lengthPenalty, maxNewTokens, stop } = options
+): Promise<readonly number[]> {
+  const { numBeams, lengthPenalty, maxNewTokens } = options
   let running: readonly Candidate[] = [{ tokens: [], score: 0, parent: 0, ends: false }]
   let finished: readonly Beam[] = []
   for (let length = 1; length <= maxNewTokens; length += 1) {
@@ -59,9 +59,7 @@ export async function beamSearch(
     const worst = finished.at(-1)?.score ?? Number.NEGATIVE_INFINITY
     if (finished.length === numBeams && possible <= worst) break
   }
-  const { tokens } = finished[0] as Beam
-  const stopped = tokens.at(-1) === stop
-  return { tokens: stopped ? tokens.slice(0, -1) : tokens, stopped }
+  return (finished[0] as Beam).tokens
 }
 
 /** The 2 K likeliest one-token continuations of K beams, best first: K of them may end. */

@@ -6,10 +6,10 @@ import { checkAborted, checkMade } from '../errors.js'
 import { checkOptions } from '../fields.js'
 import type { Prompt } from '../prompt/index.js'
 import { Generator, noGrad, tidy } from '../torch/index.js'
-import { beamSearch } from './beam-search.js'
+import { type BeamSearchOptions, beamSearch } from './beam-search.js'
 import { startDecoding } from './decoding.js'
 import { firstToken } from './encode.js'
-import { chooseToken, processedLogits } from './sample.js'
+import { chooseToken, processedLogits, type SamplingOptions } from './sample.js'
 
 export interface GenerateOptions {
   backbone: Backbone
@@ -50,12 +50,15 @@ export type GenerateEvent =
   | {
       readonly type: 'token'
       readonly token: number
-      /** What the text grew by; empty while a character is incomplete. */
+      /**
+       * What the text grew by; empty while a character is incomplete. The last token brings what is
+       * left, even if its character never gets complete.
+       */
       readonly text: string
     }
   | {
       readonly type: 'done'
-      /** Everything that was generated. */
+      /** Everything that was generated: the tokens' texts together. */
       readonly text: string
       readonly tokens: readonly number[]
       readonly finishReason: FinishReason
@@ -86,68 +89,86 @@ const numbers = z.strictObject({
  *   LoptError `ERR_ABORTED` between two tokens once the signal is aborted.
  */
 export async function* generate(options: GenerateOptions): AsyncGenerator<GenerateEvent> {
-  const { backbone, prompt = null, signal, ...rest } = options
+  const { backbone, prompt = null, signal: _, ...rest } = options
   checkMade({ backbone, ...(prompt && { prompt }) })
   const checked = checkOptions(numbers, rest)
-  const { text, seed, cache, numBeams, lengthPenalty, ...rules } = checked
-  if (numBeams > 1 && rules.temperature > 0) {
+  if (checked.numBeams > 1 && checked.temperature > 0) {
     throw new RangeError(
       'Beam search looks for the likeliest text and does not sample: give numBeams or temperature',
     )
   }
   const { tokenizer } = backbone
-  const given = givenIds(backbone, prompt, text)
+  const given = givenIds(backbone, prompt, checked.text)
   const P = prompt?.config.length ?? 0
   // What a causal model reads counts; an encoder-decoder's positions are relative.
   const left = backbone.maxPositions - P - given.length + 1
-  const maxNewTokens = Math.min(rules.maxNewTokens, left)
-  const atEnd = maxNewTokens < rules.maxNewTokens ? 'positions' : 'length'
+  const maxNewTokens = Math.min(checked.maxNewTokens, left)
+  const atEnd = maxNewTokens < checked.maxNewTokens ? 'positions' : 'length'
   const stop = tokenizer.eosTokenId
-  const before =
-    backbone.kind === 'causal' ? given : [backbone.config.decoderStartTokenId]
-  const decoder = new TextPieces(tokenizer)
-
-  const decoding = await startDecoding(backbone, prompt, given, cache)
+  const chosen = chosenTokens(options, {
+    ...checked,
+    given,
+    maxNewTokens,
+    stop,
+    before: backbone.kind === 'causal' ? given : [backbone.config.decoderStartTokenId],
+  })
+  const pieces = new TextPieces(tokenizer)
   const made: number[] = []
   let stopped = false
+  // A token without a text waits for the next one: where none comes, it brings the rest.
+  let waiting: number | undefined
+  for await (const token of chosen) {
+    stopped = token === stop
+    if (stopped) break
+    if (waiting !== undefined) yield { type: 'token', token: waiting, text: '' }
+    made.push(token)
+    const piece = pieces.push(token)
+    waiting = piece === '' ? token : undefined
+    if (waiting === undefined) yield { type: 'token', token, text: piece }
+  }
+  if (waiting !== undefined) yield { type: 'token', token: waiting, text: pieces.rest() }
+  const finishReason = stopped ? 'stop' : atEnd
+  yield { type: 'done', text: pieces.text, tokens: made, finishReason }
+}
+
+type Continued = Omit<BeamSearchOptions, 'check'> &
+  SamplingOptions &
+  Pick<z.infer<typeof numbers>, 'seed' | 'cache'> & {
+    /** Ids of the text. */
+    given: readonly number[]
+  }
+
+/** Tokens one by one as they are chosen; one that ends the text is the last. */
+async function* chosenTokens(
+  { backbone, prompt = null, signal }: GenerateOptions,
+  options: Continued,
+): AsyncGenerator<number> {
+  const { given, cache, maxNewTokens, minNewTokens, stop, before } = options
+  const decoding = await startDecoding(backbone, prompt, given, cache)
   try {
-    if (numBeams > 1) {
-      const found = await beamSearch(decoding, {
-        ...rules,
-        maxNewTokens,
-        numBeams,
-        lengthPenalty,
-        stop,
-        before,
-        check: () => checkAborted(signal),
-      })
-      stopped = found.stopped
-      for (const token of found.tokens) {
-        made.push(token)
-        yield { type: 'token', token, text: decoder.push(token) }
-      }
+    if (options.numBeams > 1) {
+      yield* await beamSearch(decoding, { ...options, check: () => checkAborted(signal) })
+      return
     }
-    const generator = new Generator({ seed })
-    while (numBeams === 1 && made.length < maxNewTokens) {
+    const generator = new Generator({ seed: options.seed })
+    const made: number[] = []
+    while (made.length < maxNewTokens) {
       checkAborted(signal)
-      const banned = stop !== undefined && made.length < rules.minNewTokens ? [stop] : []
+      const banned = stop !== undefined && made.length < minNewTokens ? [stop] : []
       const token = await noGrad(() =>
         tidy(async () => {
           const logits = await decoding.next([made], [0])
-          const processed = processedLogits(logits, rules, [...before, ...made], banned)
-          return await chooseToken(processed, rules, generator)
+          const processed = processedLogits(logits, options, [...before, ...made], banned)
+          return await chooseToken(processed, options, generator)
         }),
       )
-      stopped = token === stop
-      if (stopped) break
+      yield token
+      if (token === stop) return
       made.push(token)
-      yield { type: 'token', token, text: decoder.push(token) }
     }
   } finally {
     decoding.dispose()
   }
-  const finishReason = stopped ? 'stop' : atEnd
-  yield { type: 'done', text: tokenizer.decode(made), tokens: made, finishReason }
 }
 
 /** Ids of the text. A causal model that was given nothing starts where its texts do. */
@@ -168,18 +189,36 @@ function givenIds(backbone: Backbone, prompt: Prompt | null, text: string): numb
 class TextPieces {
   readonly #tokenizer: Tokenizer
   readonly #ids: number[] = []
-  #given = ''
+  #text = ''
 
   constructor(tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer
   }
 
+  /** All that was given. */
+  get text(): string {
+    return this.#text
+  }
+
+  /** What a token adds; nothing while the last character is incomplete. */
   push(id: number): string {
     this.#ids.push(id)
-    const text = this.#tokenizer.decode(this.#ids)
-    if (text.endsWith('\uFFFD')) return ''
-    const piece = text.slice(this.#given.length)
-    this.#given = text
+    const whole = this.#tokenizer.decode(this.#ids)
+    return whole.endsWith('\uFFFD') ? '' : this.#grow(whole)
+  }
+
+  /** What was held back, no token following. */
+  rest(): string {
+    return this.#grow(this.#tokenizer.decode(this.#ids))
+  }
+
+  /**
+   * What was given stays: a tokenizer with byte fallback turns bytes that it had shown as characters
+   * into U+FFFD when one behind them is wrong.
+   */
+  #grow(whole: string): string {
+    const piece = whole.slice(this.#text.length)
+    this.#text += piece
     return piece
   }
 }
