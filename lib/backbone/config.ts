@@ -1,8 +1,8 @@
-// config.json of any kind of model, and whether a tokenizer goes with it. Knows no model and no file.
+// config.json of any kind of model. Knows no model and no file.
 
 import { LoptError } from '../errors.js'
 import { findArchitecture, MODEL_TYPES } from './architectures.js'
-import type { BackboneConfig, Tokenizer } from './contract.js'
+import type { BackboneConfig } from './contract.js'
 
 /**
  * Reads config.json's content.
@@ -30,18 +30,4 @@ export function parseConfig(
     )
   }
   return architecture.parseConfig(raw, path)
-}
-
-/** @throws LoptError `ERR_MODEL_FILE` when a tokenizer has ids that the model has no row for. */
-export function checkVocabulary(
-  tokenizer: Tokenizer,
-  config: BackboneConfig,
-  where: string,
-): void {
-  if (tokenizer.vocabSize <= config.vocabSize) return
-  throw new LoptError(
-    'ERR_MODEL_FILE',
-    `${where}: the tokenizer has ids up to ${tokenizer.vocabSize - 1}, but the model's vocab_size ` +
-      `is ${config.vocabSize}: they do not belong together`,
-  )
 }

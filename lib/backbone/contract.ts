@@ -10,6 +10,11 @@ import type { DType, Tensor } from '../torch/index.js'
 export interface Tokenizer {
   /** Ids are below this: the largest id plus one. */
   readonly vocabSize: number
+  /**
+   * `vocabSize` without the tokens that were added to the tokenizer's own vocabulary. A model needs rows
+   * for these ids only; a text that uses another is then refused. Absent: `vocabSize`.
+   */
+  readonly baseVocabSize?: number
   /** Ids of a text, without special tokens of the tokenizer's own; `[]` for an empty text. */
   encode(text: string): number[]
   /** `encode` of each text, on several cores. */

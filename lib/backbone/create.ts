@@ -28,6 +28,7 @@ import {
 import { checkGpt2Config, type Gpt2Config } from './gpt2/config.js'
 import { fingerprintInMemory } from './scripted.js'
 import { checkT5Config, type T5Config } from './t5/config.js'
+import { rowsNeeded } from './vocabulary.js'
 
 export interface CreateBackboneOptions {
   /** The same seed gives the same weights on every device. An integer from 0. */
@@ -43,7 +44,8 @@ export interface CreateBackboneOptions {
  * A GPT-2, or with `modelType` `t5` or `mt5` a T5, with fresh weights, frozen: `setTrainable` starts
  * its training.
  *
- * @param config sizes in the library's own names; `vocabSize` is the tokenizer's unless given
+ * @param config sizes in the library's own names; `vocabSize` is the tokenizer's unless given, all its
+ *   added tokens included
  * @throws TypeError or RangeError naming the option that is wrong.
  */
 export function createBackbone(
@@ -70,9 +72,9 @@ export async function createBackbone(
   const place = parseDevice(device)
   const kind = checkBackboneDType(dtype)
   const complete = checkConfig(config, tokenizer.vocabSize)
-  if (tokenizer.vocabSize > complete.vocabSize) {
+  if (rowsNeeded(tokenizer) > complete.vocabSize) {
     throw new RangeError(
-      `Expected config.vocabSize to be at least the tokenizer's ${tokenizer.vocabSize} but ` +
+      `Expected config.vocabSize to be at least the tokenizer's ${rowsNeeded(tokenizer)} but ` +
         `received ${complete.vocabSize}`,
     )
   }

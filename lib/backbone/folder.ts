@@ -10,7 +10,7 @@ import type { Architecture } from './architecture.js'
 import { architectureOf } from './architectures.js'
 import { type Checkpoint, openCheckpoint } from './checkpoint.js'
 import { compileBackbone } from './compile.js'
-import { checkVocabulary, parseConfig } from './config.js'
+import { parseConfig } from './config.js'
 import {
   BACKBONE_DTYPES,
   type Backbone,
@@ -20,6 +20,7 @@ import {
 import { fingerprint, fingerprintRows } from './fingerprint.js'
 import { readJson } from './json-file.js'
 import { loadTokenizer } from './tokenizer.js'
+import { checkVocabulary } from './vocabulary.js'
 
 /**
  * Loads the checkpoint in `folder`.

@@ -15,6 +15,8 @@ import { LoptError } from '../errors.js'
 export interface LoadedTokenizer {
   /** The largest id plus one. */
   vocabSize: number
+  /** The same without tokens that were added to the vocabulary. */
+  baseVocabSize: number
   /** The token that a post-processor puts before a text. */
   firstTokenId?: number
   /** Ids of the tokens that were asked for, where they exist. */
@@ -45,22 +47,24 @@ const find = (id) => {
   if (!tokenizers.has(id)) throw new Error('it was lost when its thread ended: load it again')
   return tokenizers.get(id)
 }
+const size = (vocabulary) => {
+  let size = 0
+  for (const id of Object.values(vocabulary)) size = Math.max(size, id + 1)
+  return size
+}
 const methods = {
   async load(id, json, tokens) {
     const tokenizer = Tokenizer.fromString(json)
     tokenizer.disableTruncation()
     tokenizer.disablePadding()
-    let vocabSize = 0
-    for (const token of Object.values(tokenizer.getVocab(true))) {
-      vocabSize = Math.max(vocabSize, token + 1)
-    }
     const bare = (await tokenizer.encode('a', null, plain)).getIds()
     const dressed = (await tokenizer.encode('a', null, { addSpecialTokens: true })).getIds()
     const hasFirst = dressed.length > bare.length && dressed[0] !== bare[0]
     const found = tokens.map((token) => [token, tokenizer.tokenToId(token)])
     tokenizers.set(id, tokenizer)
     return {
-      vocabSize,
+      vocabSize: size(tokenizer.getVocab(true)),
+      baseVocabSize: size(tokenizer.getVocab(false)),
       firstTokenId: hasFirst ? dressed[0] : undefined,
       tokenIds: Object.fromEntries(found.filter(([, token]) => token !== null)),
     }

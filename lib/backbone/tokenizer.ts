@@ -28,6 +28,7 @@ const collected = new FinalizationRegistry<number>((id) => {
 
 class ThreadTokenizer implements Tokenizer {
   readonly vocabSize: number
+  readonly baseVocabSize: number
   readonly files: Readonly<Record<string, string>>
   readonly eosTokenId?: number
   readonly bosTokenId?: number
@@ -43,6 +44,7 @@ class ThreadTokenizer implements Tokenizer {
   ) {
     this.#id = id
     this.vocabSize = loaded.vocabSize
+    this.baseVocabSize = loaded.baseVocabSize
     this.files = files
     if (special.eos !== undefined) this.eosTokenId = special.eos
     if (special.bos !== undefined) this.bosTokenId = special.bos

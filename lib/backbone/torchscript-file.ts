@@ -6,7 +6,7 @@ import { packageVersion } from '../native.js'
 import { ScriptModule, type Tensor } from '../torch/index.js'
 import { architectureOf } from './architectures.js'
 import { backboneOf } from './compile.js'
-import { checkVocabulary, parseConfig } from './config.js'
+import { parseConfig } from './config.js'
 import {
   BACKBONE_DTYPES,
   type Backbone,
@@ -16,6 +16,7 @@ import {
 import { parseJson } from './json-file.js'
 import { fingerprintInMemory, ScriptedBackbone } from './scripted.js'
 import { tokenizerFromFiles } from './tokenizer.js'
+import { checkVocabulary } from './vocabulary.js'
 
 const CONFIG = 'config.json'
 const TOKENIZER = 'tokenizer.json'

@@ -1,6 +1,7 @@
 // From examples to rows of token ids, cut to what the backbone has positions for. Knows no tensor.
 
 import type { Backbone, EncoderDecoderBackbone, Tokenizer } from '../backbone/index.js'
+import { checkRows, tokenWithoutRow } from '../backbone/vocabulary.js'
 import { LoptError } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import {
@@ -34,7 +35,11 @@ export interface TextFormat {
  */
 export function encodeLabels(backbone: Backbone, format: TextFormat): LabelTokens {
   const { labels, verbalizer } = format
-  const bare = (text: string) => backbone.tokenizer.encode(text)
+  const bare = (text: string) => {
+    const ids = backbone.tokenizer.encode(text)
+    checkRows(backbone, ids, `the words of a label, ${JSON.stringify(text.trim())},`)
+    return ids
+  }
   if (backbone.kind === 'causal') return labelTokens({ labels, verbalizer, encode: bare })
   const { end } = startAndEnd(backbone)
   const encode = (text: string) => {
@@ -47,14 +52,20 @@ export function encodeLabels(backbone: Backbone, format: TextFormat): LabelToken
 /**
  * The tokens that a decoder starts from and that end a text.
  *
- * @throws LoptError `ERR_MODEL_FILE` when no file says which token ends a text.
+ * @throws LoptError `ERR_MODEL_FILE` when no file says which token ends a text, or the model has no row
+ *   for it.
  */
-export function startAndEnd({ config, tokenizer, source }: EncoderDecoderBackbone): {
+export function startAndEnd(backbone: EncoderDecoderBackbone): {
   start: number
   end: number
 } {
+  const { config, tokenizer, source } = backbone
   const end = tokenizer.eosTokenId
-  if (end !== undefined) return { start: config.decoderStartTokenId, end }
+  if (end !== undefined) {
+    const wrong = tokenWithoutRow(backbone, [end])
+    if (wrong === undefined) return { start: config.decoderStartTokenId, end }
+    throw new LoptError('ERR_MODEL_FILE', `${source}: what ends a text is ${wrong}`)
+  }
   throw new LoptError(
     'ERR_MODEL_FILE',
     `${source}: no token ends a text: give eos_token_id in config.json, or eos_token in ` +
@@ -122,7 +133,8 @@ export interface Unlabelled {
  * The examples' filled templates as ids, each at most `limit` long: the longest field is cut. A
  * first token that the tokenizer puts before every text stands there, and counts.
  *
- * @throws LoptError `ERR_DATA` for a text without tokens, with its file and line where known.
+ * @throws LoptError `ERR_DATA` for a text without tokens, or with one that the model does not have, with its
+ *   file and line where known.
  */
 export async function encodeTexts(
   backbone: Backbone,
@@ -138,12 +150,12 @@ export async function encodeTexts(
     (texts) => tokenizer.tokenize(texts),
     limit - first.length,
   )
-  return filled.map(({ ids, truncated }, i) => {
-    if (ids.length === 0) {
-      const where = placeOf(examples[i] as Unlabelled, i)
-      throw new LoptError('ERR_DATA', `${where}: the text has no tokens`)
-    }
-    return { ids: [...first, ...ids], truncated }
+  return filled.map(({ ids: own, truncated }, i) => {
+    const ids = [...first, ...own]
+    const wrong = own.length === 0 ? 'no tokens' : tokenWithoutRow(backbone, ids)
+    if (wrong === undefined) return { ids, truncated }
+    const where = placeOf(examples[i] as Unlabelled, i)
+    throw new LoptError('ERR_DATA', `${where}: the text has ${wrong}`)
   })
 }
 
@@ -202,9 +214,11 @@ async function encodeCandidates(
     if (example.candidates === undefined) return undefined
     return wordsOf(example).map((text) => {
       const own = idsOf.get(text) as number[]
-      if (own.length > ending.length) return own
+      const wrong =
+        own.length === ending.length ? 'no tokens' : tokenWithoutRow(backbone, own)
+      if (wrong === undefined) return own
       const where = placeOf(example, i)
-      throw new LoptError('ERR_DATA', `${where}: the candidate "${text}" has no tokens`)
+      throw new LoptError('ERR_DATA', `${where}: the candidate "${text}" has ${wrong}`)
     })
   })
 }

@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import type { Backbone, Tokenizer } from '../backbone/index.js'
+import { checkRows } from '../backbone/vocabulary.js'
 import { checkAborted, checkMade } from '../errors.js'
 import { checkOptions } from '../fields.js'
 import type { Prompt } from '../prompt/index.js'
@@ -104,7 +105,9 @@ export async function* generate(options: GenerateOptions): AsyncGenerator<Genera
   const left = backbone.maxPositions - P - given.length + 1
   const maxNewTokens = Math.min(checked.maxNewTokens, left)
   const atEnd = maxNewTokens < checked.maxNewTokens ? 'positions' : 'length'
-  const stop = tokenizer.eosTokenId
+  const { eosTokenId: end } = tokenizer
+  // One that the model has no row for never comes.
+  const stop = end !== undefined && end < backbone.config.vocabSize ? end : undefined
   const chosen = chosenTokens(options, {
     ...checked,
     given,
@@ -175,9 +178,10 @@ async function* chosenTokens(
 function givenIds(backbone: Backbone, prompt: Prompt | null, text: string): number[] {
   const { tokenizer, kind, maxPositions } = backbone
   const given = [...firstToken(tokenizer), ...tokenizer.encode(text)]
-  if (kind === 'encoder-decoder') return given
-  if (given.length === 0 && tokenizer.eosTokenId !== undefined)
+  if (kind === 'causal' && given.length === 0 && tokenizer.eosTokenId !== undefined)
     given.push(tokenizer.eosTokenId)
+  checkRows(backbone, given, 'text')
+  if (kind === 'encoder-decoder') return given
   const room = maxPositions - (prompt?.config.length ?? 0)
   if (given.length > 0 && given.length < room) return given
   throw new RangeError(

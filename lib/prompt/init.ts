@@ -2,6 +2,7 @@
 // CPU, so that a seed gives the same prompt on every device.
 
 import type { Backbone } from '../backbone/index.js'
+import { checkRows } from '../backbone/vocabulary.js'
 import { LoptError } from '../errors.js'
 import { Generator, rand, randn, randperm, type Tensor, tensor } from '../torch/index.js'
 import type { PromptConfig } from './config.js'
@@ -104,11 +105,13 @@ export function givenInputs(
     // As they stand in a row: behind a text, or at the beginning of a decoder's.
     const space = backbone.kind === 'causal' ? ' ' : ''
     const ids = tokenizer.encodeBatch(labels.map((words) => space + words)).flat()
+    checkRows(backbone, ids, 'the words of the labels')
     return tokenRows(backbone, idTensor(cycled(ids, length)))
   }
   if (init.startsWith('text:')) {
     const ids = tokenizer.encode(init.slice('text:'.length))
     if (ids.length === 0) throw new RangeError("Expected words after 'text:' in init")
+    checkRows(backbone, ids, "the words after 'text:' in init")
     return tokenRows(backbone, idTensor(cycled(ids, length)))
   }
   const X = storedInputs(init, readPromptFile(init))

@@ -44,6 +44,23 @@ export function editJson(
   writeFileSync(path, JSON.stringify({ ...before, ...change }))
 }
 
+/**
+ * A copy of a fixture whose tokenizer has one token more, `[PAD]`, behind all others: the model has no
+ * row for it.
+ */
+export function withAddedToken(name: string): { folder: string; id: number } {
+  const folder = copyOf(name)
+  const path = join(folder, 'tokenizer.json')
+  const tokenizer = JSON.parse(readFileSync(path, 'utf8'))
+  const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
+  const id: number = config.vocab_size
+  const like = tokenizer.added_tokens.at(-1)
+  tokenizer.added_tokens.push({ ...like, id, content: '[PAD]' })
+  writeFileSync(path, JSON.stringify(tokenizer))
+  writeFileSync(join(folder, 'tokenizer_config.json'), '{"pad_token": "[PAD]"}')
+  return { folder, id }
+}
+
 /** Rewrites model.safetensors after `change` has had its way with the tensors. */
 export async function editWeights(
   folder: string,

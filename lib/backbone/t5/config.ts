@@ -109,7 +109,7 @@ export function parseT5Config(
       tiedHead: tied !== false,
       // The first T5 alone scales. Its files of before transformers 5 say so by tying the matrices.
       scaleOutput: typeof scaled === 'boolean' ? scaled : tied !== false,
-      decoderStartTokenId: startToken(raw, path),
+      decoderStartTokenId: startToken(raw, path, parsed.data.vocabSize),
     },
     raw,
   )
@@ -155,12 +155,17 @@ function parseFeedForward(
   )
 }
 
-function startToken(raw: Readonly<Record<string, unknown>>, path: string): number {
+function startToken(
+  raw: Readonly<Record<string, unknown>>,
+  path: string,
+  vocabSize: number,
+): number {
   const value = raw.decoder_start_token_id ?? raw.pad_token_id ?? 0
-  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number
+  const isId = Number.isSafeInteger(value) && (value as number) >= 0
+  if (isId && (value as number) < vocabSize) return value as number
   throw new LoptError(
     'ERR_MODEL_FILE',
-    `${path}: decoder_start_token_id: expected a token id but received ${String(value)}`,
+    `${path}: decoder_start_token_id: expected a token id below ${vocabSize} but received ${String(value)}`,
   )
 }
 
@@ -195,6 +200,12 @@ export function checkT5Config(config: T5Config): T5BackboneConfig {
   checkDistance(data, (message) => {
     throw new RangeError(`config.relativeMaxDistance: ${message}`)
   })
+  if (data.decoderStartTokenId >= data.vocabSize) {
+    throw new RangeError(
+      `Expected config.decoderStartTokenId to be below config.vocabSize ${data.vocabSize} but ` +
+        `received ${data.decoderStartTokenId}`,
+    )
+  }
   if (!ACTIVATIONS.has(data.activation)) {
     throw new RangeError(
       `Expected config.activation to be one of ${[...ACTIVATIONS.keys()].join(', ')} but ` +
