@@ -354,6 +354,6 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     source = Path(sys.argv[1])
-    names = ["config.json", "tokenizer.json", "tokenizer_config.json"]
+    names = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"]
     extra = {name: (source / name).read_text() for name in names if (source / name).exists()}
     make(sys.argv[1]).save(sys.argv[2], _extra_files=extra)

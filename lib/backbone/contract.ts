@@ -26,7 +26,7 @@ export interface Tokenizer {
    * has no token gives no text.
    */
   decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string
-  /** Ends a text. */
+  /** Ends a text. A model may have more that do: `CommonBackbone.endTokenIds`. */
   readonly eosTokenId?: number
   readonly bosTokenId?: number
   readonly padTokenId?: number
@@ -214,6 +214,11 @@ export interface CommonBackbone {
    * positions are relative.
    */
   readonly maxPositions: number
+  /**
+   * The tokens that end a generated text, each below N: those that generation_config.json or else
+   * config.json lists, or `tokenizer.eosTokenId`, which alone is written where a text is ended.
+   */
+  readonly endTokenIds: readonly number[]
   /** [N, H]: the module's own parameter, not a copy. */
   readonly tokenEmbedding: Tensor
 

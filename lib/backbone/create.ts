@@ -27,6 +27,7 @@ import {
 } from './contract.js'
 import { checkGpt2Config, type Gpt2Config } from './gpt2/config.js'
 import { fingerprintInMemory } from './scripted.js'
+import { endTokenIds } from './special-tokens.js'
 import { checkT5Config, type T5Config } from './t5/config.js'
 import { rowsNeeded } from './vocabulary.js'
 
@@ -78,6 +79,10 @@ export async function createBackbone(
         `received ${complete.vocabSize}`,
     )
   }
+  const { vocabSize, raw } = complete
+  const ends = endTokenIds(tokenizer, vocabSize, { 'config.raw': raw }, (message) => {
+    throw new TypeError(message)
+  })
   const generator = new Generator({ seed })
   return await tidy(async () => {
     const { jobs } = binding()
@@ -99,6 +104,7 @@ export async function createBackbone(
     return await compileBackbone({
       config: complete,
       tokenizer,
+      endTokenIds: ends,
       parameters,
       device: place,
       dtype: kind,

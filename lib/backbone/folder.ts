@@ -19,6 +19,7 @@ import {
 } from './contract.js'
 import { fingerprint, fingerprintRows } from './fingerprint.js'
 import { readJson } from './json-file.js'
+import { endTokenIds } from './special-tokens.js'
 import { loadTokenizer } from './tokenizer.js'
 import { checkVocabulary } from './vocabulary.js'
 
@@ -35,6 +36,15 @@ export async function loadFolder(
   const stated = await readConfig(folder)
   const tokenizer = await loadTokenizer(folder, { config: stated.raw })
   checkVocabulary(tokenizer, stated, folder)
+  const generation = await readJson(join(folder, 'generation_config.json'))
+  const ends = endTokenIds(
+    tokenizer,
+    stated.vocabSize,
+    { 'generation_config.json': generation, 'config.json': stated.raw },
+    (message) => {
+      throw new LoptError('ERR_MODEL_FILE', `${folder}: ${message}`)
+    },
+  )
   const checkpoint = await openCheckpoint(folder)
   try {
     const architecture = architectureOf(stated)
@@ -53,6 +63,7 @@ export async function loadFolder(
       return await compileBackbone({
         config,
         tokenizer,
+        endTokenIds: ends,
         parameters,
         device,
         dtype,

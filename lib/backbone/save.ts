@@ -10,6 +10,7 @@ import { type Tensor, tidy, writeSafetensors } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
 import { architectureOf } from './architectures.js'
 import { type Backbone, type BackboneDType, checkBackboneDType } from './contract.js'
+import { generationConfig, storedSpecialTokens } from './special-tokens.js'
 
 /**
  * Writes config.json, generation_config.json, the tokenizer's files and model.safetensors, each
@@ -33,23 +34,13 @@ export async function saveBackbone(
   const { config, tokenizer } = backbone
   const architecture = architectureOf(config)
   const parameters = namedAsStored(backbone)
-  const special = {
-    bos_token_id: tokenizer.bosTokenId ?? null,
-    eos_token_id: tokenizer.eosTokenId ?? null,
-    pad_token_id: tokenizer.padTokenId ?? null,
-  }
+  const special = storedSpecialTokens(backbone)
   // `torch_dtype` is the older spelling, which every version of transformers reads.
   const { dtype: _, ...stored } = architecture.storedConfig(config)
   const texts: Record<string, string> = {
     ...tokenizer.files,
     'config.json': configJson({ ...stored, ...special, torch_dtype: kind }),
-    'generation_config.json': json({
-      _from_model_config: true,
-      ...special,
-      ...(config.modelType !== 'gpt2' && {
-        decoder_start_token_id: config.decoderStartTokenId,
-      }),
-    }),
+    'generation_config.json': json(generationConfig(backbone)),
   }
   texts['tokenizer_config.json'] ??= tokenizerSettings(backbone)
   for (const [name, text] of Object.entries(texts)) {

@@ -21,6 +21,7 @@ export interface BackboneParts<C extends BackboneConfig = BackboneConfig> {
   module: ScriptModule
   config: C
   tokenizer: Tokenizer
+  endTokenIds: readonly number[]
   /** The module's own tensors by dotted name. */
   parameters: ReadonlyMap<string, Tensor>
   /** Name of the token embedding among them. */
@@ -56,6 +57,7 @@ export async function fingerprintInMemory(
 export abstract class ScriptedBackbone<C extends BackboneConfig> {
   readonly config: C
   readonly tokenizer: Tokenizer
+  readonly endTokenIds: readonly number[]
   readonly device: string
   readonly dtype: BackboneDType
   readonly source: string
@@ -68,6 +70,7 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
     for (const parameter of parts.parameters.values()) keep(parameter)
     this.config = parts.config
     this.tokenizer = parts.tokenizer
+    this.endTokenIds = parts.endTokenIds
     this.device = parts.device
     this.dtype = parts.dtype
     this.source = parts.source

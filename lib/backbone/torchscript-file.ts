@@ -15,10 +15,12 @@ import {
 } from './contract.js'
 import { parseJson } from './json-file.js'
 import { fingerprintInMemory, ScriptedBackbone } from './scripted.js'
+import { endTokenIds, generationConfig, storedSpecialTokens } from './special-tokens.js'
 import { tokenizerFromFiles } from './tokenizer.js'
 import { checkVocabulary } from './vocabulary.js'
 
 const CONFIG = 'config.json'
+const GENERATION = 'generation_config.json'
 const TOKENIZER = 'tokenizer.json'
 const TOKENIZER_SETTINGS = 'tokenizer_config.json'
 /** What only a file of this library's own has. */
@@ -62,15 +64,12 @@ export async function exportBackbone(path: string, backbone: Backbone): Promise<
   }
   const { config, tokenizer, fingerprint, dtype } = backbone
   const stored = architectureOf(config).storedConfig(config)
-  const special = {
-    bos_token_id: tokenizer.bosTokenId ?? null,
-    eos_token_id: tokenizer.eosTokenId ?? null,
-    pad_token_id: tokenizer.padTokenId ?? null,
-  }
+  const special = storedSpecialTokens(backbone)
   await backbone.module.save(path, {
     extraFiles: {
       ...tokenizer.files,
       [CONFIG]: JSON.stringify({ ...stored, ...special, torch_dtype: dtype }),
+      [GENERATION]: JSON.stringify(generationConfig(backbone)),
       [OWN]: JSON.stringify({ fingerprint, created_with: `lopt ${packageVersion()}` }),
     },
   })
@@ -101,6 +100,14 @@ export async function loadTorchScriptFile(
     const config = { ...stated, tiedHead: await isTied(weights, stated) }
     const tokenizer = await readTokenizer(extraFiles, config, path)
     checkVocabulary(tokenizer, config, path)
+    const generation =
+      extraFiles[GENERATION] === undefined
+        ? undefined
+        : parseExtra(extraFiles, GENERATION, path)
+    const contents = { [GENERATION]: generation, [CONFIG]: config.raw }
+    const ends = endTokenIds(tokenizer, config.vocabSize, contents, (message) => {
+      throw new LoptError('ERR_MODEL_FILE', `${path}: ${message}`)
+    })
     for (const parameter of parameters.values()) await parameter.requiresGrad_(false)
     const fingerprint =
       ownFingerprint(extraFiles, path) ??
@@ -114,6 +121,7 @@ export async function loadTorchScriptFile(
       module,
       config,
       tokenizer,
+      endTokenIds: ends,
       // Once more: a handle knows the dtype that it was made with.
       parameters: module.parameters(),
       tokenEmbedding,

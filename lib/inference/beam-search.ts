@@ -14,8 +14,8 @@ export interface BeamSearchOptions {
   readonly repetitionPenalty: number
   readonly maxNewTokens: number
   readonly minNewTokens: number
-  /** The token that ends a text. */
-  readonly stop: number | undefined
+  /** The tokens that end a text. */
+  readonly ends: readonly number[]
   /** Ids that stand before what is made, for the repetition penalty. */
   readonly before: readonly number[]
   /** Called between two steps: throws to stop. */
@@ -23,7 +23,7 @@ export interface BeamSearchOptions {
 }
 
 interface Beam {
-  /** What was made, the stopping token included. */
+  /** What was made, the token that ended it included. */
   readonly tokens: readonly number[]
   /** Sum of log-probabilities; over the length's power for a finished one. */
   readonly score: number
@@ -35,7 +35,7 @@ interface Candidate extends Beam {
   readonly ends: boolean
 }
 
-/** @returns the best continuation's tokens, the stopping token included */
+/** @returns the best continuation's tokens, the one that ended it included */
 export async function beamSearch(
   decoding: Decoding,
   options: BeamSearchOptions,
@@ -62,13 +62,17 @@ export async function beamSearch(
   return (finished[0] as Beam).tokens
 }
 
-/** The 2 K likeliest one-token continuations of K beams, best first: K of them may end. */
+/**
+ * The (1 + E) K likeliest one-token continuations of K beams, best first, E tokens ending a text: K of them
+ * may end, and K others are there to go on from. With no E, twice K as well.
+ */
 async function candidates(
   decoding: Decoding,
   running: readonly Candidate[],
   options: BeamSearchOptions,
 ): Promise<Candidate[]> {
-  const { numBeams, minNewTokens, stop, before } = options
+  const { numBeams, minNewTokens, ends, before } = options
+  const count = Math.max(2, 1 + ends.length) * numBeams
   const [scores, indices, N] = await noGrad(() =>
     tidy(async () => {
       const logits = await decoding.next(
@@ -77,7 +81,7 @@ async function candidates(
       )
       const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1))
       const made = running[0]?.tokens.length ?? 0
-      const banned = stop !== undefined && made < minNewTokens ? [stop] : []
+      const banned = made < minNewTokens ? ends : []
       const rules = {
         temperature: 0,
         topK: 0,
@@ -90,7 +94,7 @@ async function candidates(
       })
       const N = logits.shape[1] as number
       const all = (rows.length === 1 ? (rows[0] as Tensor) : cat(rows, 1)).reshape([-1])
-      const top = all.topk(Math.min(2 * numBeams, all.numel))
+      const top = all.topk(Math.min(count, all.numel))
       return [await top.values.read(), await top.indices.read(), N] as const
     }),
   )
@@ -99,7 +103,7 @@ async function candidates(
     const parent = Math.floor(index / N)
     const token = index % N
     const tokens = [...(running[parent] as Candidate).tokens, token]
-    return { tokens, score, parent, ends: token === stop }
+    return { tokens, score, parent, ends: ends.includes(token) }
   })
 }
 

@@ -20,7 +20,7 @@ export interface GenerateOptions {
   text: string
   /** Default 64. */
   maxNewTokens?: number
-  /** The end-of-text token may not come before this many, default 0. */
+  /** No token that ends a text may come before this many, default 0. */
   minNewTokens?: number
   /** 0 (default): the likeliest token each time; above: sampling. */
   temperature?: number
@@ -44,7 +44,7 @@ export interface GenerateOptions {
   signal?: AbortSignal
 }
 
-/** `stop` the end-of-text token came; `length` maxNewTokens; `positions` the model has no more. */
+/** `stop` a token came that ends a text; `length` maxNewTokens; `positions` the model has no more. */
 export type FinishReason = 'stop' | 'length' | 'positions'
 
 export type GenerateEvent =
@@ -98,21 +98,18 @@ export async function* generate(options: GenerateOptions): AsyncGenerator<Genera
       'Beam search looks for the likeliest text and does not sample: give numBeams or temperature',
     )
   }
-  const { tokenizer } = backbone
+  const { tokenizer, endTokenIds: ends } = backbone
   const given = givenIds(backbone, prompt, checked.text)
   const P = prompt?.config.length ?? 0
   // What a causal model reads counts; an encoder-decoder's positions are relative.
   const left = backbone.maxPositions - P - given.length + 1
   const maxNewTokens = Math.min(checked.maxNewTokens, left)
   const atEnd = maxNewTokens < checked.maxNewTokens ? 'positions' : 'length'
-  const { eosTokenId: end } = tokenizer
-  // One that the model has no row for never comes.
-  const stop = end !== undefined && end < backbone.config.vocabSize ? end : undefined
   const chosen = chosenTokens(options, {
     ...checked,
     given,
     maxNewTokens,
-    stop,
+    ends,
     before: backbone.kind === 'causal' ? given : [backbone.config.decoderStartTokenId],
   })
   const pieces = new TextPieces(tokenizer)
@@ -121,7 +118,7 @@ export async function* generate(options: GenerateOptions): AsyncGenerator<Genera
   // A token without a text waits for the next one: where none comes, it brings the rest.
   let waiting: number | undefined
   for await (const token of chosen) {
-    stopped = token === stop
+    stopped = ends.includes(token)
     if (stopped) break
     if (waiting !== undefined) yield { type: 'token', token: waiting, text: '' }
     made.push(token)
@@ -146,7 +143,7 @@ async function* chosenTokens(
   { backbone, prompt = null, signal }: GenerateOptions,
   options: Continued,
 ): AsyncGenerator<number> {
-  const { given, cache, maxNewTokens, minNewTokens, stop, before } = options
+  const { given, cache, maxNewTokens, minNewTokens, ends, before } = options
   const decoding = await startDecoding(backbone, prompt, given, cache)
   try {
     if (options.numBeams > 1) {
@@ -157,7 +154,7 @@ async function* chosenTokens(
     const made: number[] = []
     while (made.length < maxNewTokens) {
       checkAborted(signal)
-      const banned = stop !== undefined && made.length < minNewTokens ? [stop] : []
+      const banned = made.length < minNewTokens ? ends : []
       const token = await noGrad(() =>
         tidy(async () => {
           const logits = await decoding.next([made], [0])
@@ -166,7 +163,7 @@ async function* chosenTokens(
         }),
       )
       yield token
-      if (token === stop) return
+      if (ends.includes(token)) return
       made.push(token)
     }
   } finally {

@@ -55,6 +55,7 @@ function withTokenizer(change: Partial<Tokenizer>): CausalBackbone {
     kind: 'causal',
     maxPositions: backbone.maxPositions,
     tokenizer: changed,
+    endTokenIds: changed.eosTokenId === undefined ? [] : [changed.eosTokenId],
     embed: (ids) => backbone.embed(ids),
     run: (options) => backbone.run(options),
     runWithPrefixes: (options) => backbone.runWithPrefixes(options),
