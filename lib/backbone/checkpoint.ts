@@ -11,6 +11,7 @@ import {
   type SafetensorsTensorInfo,
   type Tensor,
 } from '../torch/index.js'
+import { convertibleFiles } from './converted-tokenizer.js'
 import { readJson } from './json-file.js'
 
 const WEIGHTS = 'model.safetensors'
@@ -59,9 +60,6 @@ const SMALL_FILES = [
   'special_tokens_map.json',
 ]
 
-/** What tokenizer.json can be made of. */
-const SENTENCEPIECE = 'spiece.model'
-
 /**
  * Those of a repository's files that a backbone is opened from.
  *
@@ -74,13 +72,15 @@ export function checkpointFiles(paths: readonly string[], source: string): strin
     throw new LoptError('ERR_MODEL_FILE', `${source} holds no config.json`)
   }
   if (!small.includes('tokenizer.json')) {
-    if (!paths.includes(SENTENCEPIECE)) {
+    const convertible = convertibleFiles(paths)
+    if (convertible.length === 0) {
       throw new LoptError(
         'ERR_MODEL_FILE',
-        `${source} holds neither tokenizer.json nor ${SENTENCEPIECE}`,
+        `${source} holds neither tokenizer.json nor what one is made of: spiece.model, or vocab.json with ` +
+          'merges.txt',
       )
     }
-    small.push(SENTENCEPIECE)
+    small.push(...convertible)
   }
   if (paths.includes(WEIGHTS)) return [...small, WEIGHTS]
   if (!paths.includes(INDEX)) throw noWeights(source, paths)

@@ -39,11 +39,11 @@ type HubOptions = Pick<SnapshotOptions, 'revision' | 'onEvent' | 'signal'>
  * large model opens at once, and processes share its pages. Keep the file as it is while it is
  * open; replace it by renaming, never in place.
  *
- * @param source a Hugging Face checkpoint folder (config.json, tokenizer.json, safetensors in one
- *   file or sharded), a `.pt` file that meets docs/backbone-contract.md (it holds code: loading one is
- *   as trusted as running a program), `builtin:NAME` for a model that ships with the package, or else
- *   a model id of the Hugging Face hub, such as `openai-community/gpt2`: its files are taken from the
- *   standard cache or downloaded into it. HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE count
+ * @param source a Hugging Face checkpoint folder (config.json, tokenizer.json or what one is made of,
+ *   safetensors in one file or sharded), a `.pt` file that meets docs/backbone-contract.md (it holds code:
+ *   loading one is as trusted as running a program), `builtin:NAME` for a model that ships with the package,
+ *   or else a model id of the Hugging Face hub, such as `openai-community/gpt2`: its files are taken from
+ *   the standard cache or downloaded into it. HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE count
  * @throws LoptError `ERR_MODEL_FILE` naming the file, field or tensor that is missing or wrong;
  *   `ERR_UNSUPPORTED` for a format, model or switch that is not supported; `ERR_DEVICE` for a
  *   device that is not there; `ERR_NETWORK` for a download that fails.

@@ -6,12 +6,9 @@ import { join } from 'node:path'
 import { LoptError } from '../errors.js'
 import { kindOf } from '../torch/check.js'
 import type { Tokenizer } from './contract.js'
-import { parseJson, readBytes, readJson, readText } from './json-file.js'
-import { tokenizerJson } from './sentencepiece.js'
+import { convertedTokenizer, MAX_TOKENIZER_BYTES } from './converted-tokenizer.js'
+import { parseJson, readJson, readText } from './json-file.js'
 import { call, type LoadedTokenizer, request } from './tokenizer-thread.js'
-
-// The largest public vocabularies take about 40 MB; more would be no tokenizer.
-const MAX_TOKENIZER_BYTES = 512 * 2 ** 20
 
 const ROLES = ['eos', 'bos', 'pad'] as const
 type Role = (typeof ROLES)[number]
@@ -108,11 +105,12 @@ function checkIds(ids: readonly number[]): readonly number[] {
 /**
  * Reads a tokenizer.
  *
- * @param path a tokenizer.json, or the folder that holds one, or a T5's spiece.model, which is
- *   converted as transformers 5 does it; a tokenizer_config.json beside it
- *   names the special tokens
+ * @param path a tokenizer.json, or the folder that holds one, or a T5's spiece.model, or a GPT-2's
+ *   vocab.json and merges.txt, which are converted as transformers 5 does it; a tokenizer_config.json
+ *   beside it names the special tokens
  * @param config config.json's content, whose `eos_token_id`… count where no file names a token
- * @throws LoptError `ERR_MODEL_FILE` when there is no tokenizer.json or the library refuses it.
+ * @throws LoptError `ERR_MODEL_FILE` when there is no tokenizer.json and none can be made, or the library
+ *   refuses it; `ERR_UNSUPPORTED` for files of a kind that is not converted.
  */
 export async function loadTokenizer(
   path: string,
@@ -123,33 +121,16 @@ export async function loadTokenizer(
   const folder = isFile ? join(path, '..') : path
   const file = isFile ? path : join(path, 'tokenizer.json')
   const settingsFile = join(folder, 'tokenizer_config.json')
-  const settings = await readJson(settingsFile)
-  const json =
-    (await readText(file, MAX_TOKENIZER_BYTES)) ?? (await converted(folder, settings))
-  if (json === undefined) {
-    throw new LoptError(
-      'ERR_MODEL_FILE',
-      `There is neither a tokenizer.json nor a spiece.model in ${folder}. Python's transformers makes ` +
-        `one: python -c "from transformers import AutoTokenizer as T; ` +
-        `T.from_pretrained('${folder}').save_pretrained('${folder}')"`,
-    )
-  }
+  const stated = await readJson(settingsFile)
+  const text = await readText(file, MAX_TOKENIZER_BYTES)
+  const { json, settings, origin } =
+    text === undefined
+      ? await convertedTokenizer(folder, stated, config)
+      : { json: text, settings: stated, origin: file }
   const files: Record<string, string> = { 'tokenizer.json': json }
   if (settings !== undefined)
     files['tokenizer_config.json'] = JSON.stringify(settings, null, 2)
-  return await tokenizerFromFiles(files, { origin: file, config })
-}
-
-/** What stands for tokenizer.json in a folder that has a SentencePiece model only. */
-async function converted(
-  folder: string,
-  settings: Readonly<Record<string, unknown>> | undefined,
-): Promise<string | undefined> {
-  const file = join(folder, 'spiece.model')
-  const bytes = await readBytes(file, MAX_TOKENIZER_BYTES)
-  return bytes === undefined
-    ? undefined
-    : tokenizerJson(bytes, file, settings?.extra_ids ?? undefined)
+  return await tokenizerFromFiles(files, { origin, config })
 }
 
 /**

@@ -9,11 +9,16 @@ import { fixture } from './golden.js'
 let hub: HubServer
 let home: string
 
-async function serve(name: string, without: string[] = []): Promise<void> {
+async function serve(
+  name: string,
+  without: string[] = [],
+  more: Record<string, Buffer> = {},
+): Promise<void> {
   const names = readdirSync(fixture(name)).filter((file) => !without.includes(file))
   const files = names.map((file) => [file, readFileSync(join(fixture(name), file))])
   hub = await startHub({
     ...Object.fromEntries(files),
+    ...more,
     'README.md': Buffer.from('not needed'),
     'pytorch_model.bin': Buffer.alloc(10),
   })
@@ -53,6 +58,38 @@ describe('a model id', () => {
       again.dispose()
     },
   )
+
+  test("with GPT-2's vocab.json and merges.txt, and tokens added to them, opens", async () => {
+    const [vocab, merges] = ['vocab.json', 'merges.txt'].map((file) =>
+      readFileSync(join(fixture('gpt2-tokenizer'), file)),
+    ) as [Buffer, Buffer]
+    await serve('gpt2-plain', ['tokenizer.json'], {
+      'vocab.json': vocab,
+      'merges.txt': merges,
+      'added_tokens.json': Buffer.from('{"[PAD]": 512}'),
+      'special_tokens_map.json': Buffer.from('{"pad_token": "[PAD]"}'),
+    })
+    const backbone = await loadBackbone('org/tiny')
+    const { tokenizer } = backbone
+    expect(tokenizer.encode('a[PAD]')).toEqual([...tokenizer.encode('a'), 512])
+    expect([tokenizer.eosTokenId, tokenizer.padTokenId]).toEqual([511, 512])
+    backbone.dispose()
+  })
+
+  test('without a tokenizer is refused before anything is downloaded', async () => {
+    for (const half of ['vocab.json', 'merges.txt']) {
+      await serve('gpt2-plain', ['tokenizer.json'], { [half]: Buffer.from('{}') })
+      const error = await loadBackbone('org/tiny').catch((error: unknown) => error)
+      expect(error).toMatchObject({
+        code: 'ERR_MODEL_FILE',
+        message:
+          'org/tiny holds neither tokenizer.json nor what one is made of: spiece.model, or vocab.json ' +
+          'with merges.txt',
+      })
+      expect(hub.requests.some(({ url }) => url.includes('/content/'))).toBe(false)
+      await hub.close()
+    }
+  })
 
   test('without safetensors is refused before anything is downloaded', async () => {
     await serve('gpt2-plain', ['model.safetensors'])

@@ -146,7 +146,7 @@ test('a folder without a tokenizer says how to make one', async () => {
   const { code, message } = await refusal(folder)
   expect(code).toBe('ERR_MODEL_FILE')
   expect(message).toContain(
-    `There is neither a tokenizer.json nor a spiece.model in ${folder}`,
+    `There is no tokenizer.json in ${folder}, and neither a spiece.model nor vocab.json with merges.txt`,
   )
   expect(message).toContain("save_pretrained('")
 })
