@@ -183,7 +183,7 @@ const training = {
   ),
   warmupSteps: withDefault(
     '--warmup-steps <n>',
-    'steps over which the learning rate rises',
+    'steps over which the learning rate rises from 0 (that of the first) to the whole',
     integer(0),
     0,
   ),

@@ -91,7 +91,10 @@ export interface TrainOptions {
   clip?: number
   /** Default `constant`. */
   schedule?: Schedule
-  /** Steps over which the learning rate rises, default 0. */
+  /**
+   * Steps over which the learning rate rises from 0 to the whole, default 0. As in transformers, the first
+   * of them has learning rate 0 and changes nothing.
+   */
   warmupSteps?: number
   /** Seed of the rows' order, default 0. */
   seed?: number

@@ -201,7 +201,7 @@ describe('training', () => {
     const rates = events.flatMap((event) =>
       event.type === 'step' ? [event.learningRate] : [],
     )
-    const expected = [0.01, 0.02, 0.03, 0.015]
+    const expected = [0, 0.015, 0.03, 0.015]
     rates.forEach((rate, i) => {
       expect(rate).toBeCloseTo(expected[i] as number, 12)
     })
