@@ -49,6 +49,14 @@ Tensor Index(const Tensor& a, const std::vector<OptionalTensor>& indices) {
   return at::index(a, list);
 }
 
+// LAPACK writes to the terminal that it met a NaN, and libtorch takes that for a fault of its own.
+Tensor Lstsq(const Tensor& a, const Tensor& b) {
+  for (const auto& [name, matrix] : {std::pair("a", a), std::pair("b", b)})
+    if (matrix.is_cpu() && at::isnan(matrix).any().item<bool>())
+      throw RangeMistake(std::string("Expected ") + name + " to be without NaN");
+  return std::get<0>(at::linalg_lstsq(a, b));
+}
+
 // One line an op, however long.
 // clang-format off
 
@@ -98,7 +106,7 @@ void DefineProducts(OpTables& t) {
   t.Pure("linear", [](const Tensor& a, const Tensor& weight, const OptionalTensor& bias) { return at::linear(a, weight, bias); });
   t.Pure("einsum", [](const std::string& equation, const std::vector<Tensor>& operands) { return at::einsum(equation, operands); });
   t.Pure("svd", [](const Tensor& a, bool full) -> Three { return at::linalg_svd(a, full); });
-  t.Pure("lstsq", [](const Tensor& a, const Tensor& b) { return std::get<0>(at::linalg_lstsq(a, b)); });
+  t.Pure("lstsq", [](const Tensor& a, const Tensor& b) { return Lstsq(a, b); });
 }
 
 void DefineReductions(OpTables& t) {

@@ -211,7 +211,11 @@ export async function svd<D extends DType>(
   return { U: wrap(U), S: wrap(S), Vh: wrap(Vh) }
 }
 
-/** x with the least ‖a x - b‖, as a job: a [.., M, K], b [.., M, N] → [.., K, N]. */
+/**
+ * x with the least ‖a x - b‖, as a job: a [.., M, K], b [.., M, N] → [.., K, N].
+ *
+ * @throws RangeError for NaN in either, on a CPU.
+ */
 export async function lstsq<D extends DType>(
   a: Tensor<D>,
   b: Tensor<D>,

@@ -37,6 +37,11 @@ describe('what an op refuses', () => {
     ['mean of whole numbers', () => whole.mean(), /^mean/],
     ['svd', () => torch.svd(torch.zeros([3])), /^svd: \[3\]/],
     [
+      'lstsq of NaN',
+      () => torch.lstsq(a.sub(Number.NaN), a),
+      /^lstsq: \[2, 3\] x \[2, 3\]: Expected a to be without NaN$/,
+    ],
+    [
       'gather beyond the end',
       () => a.gather(1, torch.full([2, 1], 9, { dtype: 'int64' })),
       /^gather/,
