@@ -3,16 +3,21 @@
 // Every operation is a job; the calls of one optimizer are carried out one after the other.
 
 import { noGrad } from './autograd.js'
-import { checkAtLeast, checkInteger, checkNumber } from './check.js'
-import { binding } from './context.js'
 import {
-  checkParameters,
-  type OptimizerOptions,
-  type OptimizerState,
-  type ParameterGroup,
-  type ParameterState,
-  toGroups,
+  checkAtLeast,
+  checkInteger,
+  checkNumber,
+  checkObject,
+  checkReceiver,
+} from './check.js'
+import { binding } from './context.js'
+import type {
+  OptimizerOptions,
+  OptimizerState,
+  ParameterGroup,
+  ParameterState,
 } from './optim.js'
+import { checkParameters, checkStateForm, toGroups } from './optimizer-arguments.js'
 import { keep, tidy } from './scope.js'
 import { handleOf, type Tensor, wrap } from './tensor.js'
 
@@ -58,10 +63,14 @@ export class Adafactor {
   ) {
     this.#groups = toGroups(params).map(({ params: members, ...own }) => ({
       params: members,
-      options: checked({ ...DEFAULTS, ...given(options), ...given(own) }),
+      options: checked({ ...DEFAULTS, ...given(checkObject(options)), ...given(own) }),
     }))
     checkParameters(this.#parameters)
     this.#states = this.#parameters.map(() => null)
+  }
+
+  static #own(value: Adafactor): Adafactor {
+    return checkReceiver(value, (object) => #groups in object, 'an optimizer')
   }
 
   get #parameters(): readonly Tensor[] {
@@ -70,12 +79,12 @@ export class Adafactor {
 
   /** Learning rate of each group. */
   get learningRates(): readonly number[] {
-    return this.#groups.map(({ options }) => options.lr)
+    return Adafactor.#own(this).#groups.map(({ options }) => options.lr)
   }
 
   /** Changes every parameter that has a gradient. */
   async step(): Promise<void> {
-    await this.#inOrder(async () => {
+    await Adafactor.#own(this).#inOrder(async () => {
       let i = 0
       for (const { params, options } of this.#groups) {
         for (const parameter of params) {
@@ -93,7 +102,7 @@ export class Adafactor {
 
   /** Drops the gradients. */
   async zeroGrad(): Promise<void> {
-    await this.#inOrder(async () => {
+    await Adafactor.#own(this).#inOrder(async () => {
       for (const parameter of this.#parameters) await parameter.zeroGrad()
     })
   }
@@ -104,8 +113,9 @@ export class Adafactor {
    * @throws RangeError for a rate below 0 or not finite, or a group that is not there.
    */
   async setLearningRate(lr: number, group?: number): Promise<void> {
+    const { length } = Adafactor.#own(this).#groups
     checkAtLeast(lr, 0, 'lr')
-    const last = this.#groups.length - 1
+    const last = length - 1
     if (group !== undefined && (checkInteger(group, 'group') < 0 || group > last)) {
       throw new RangeError(`Expected group in 0..${last} but received ${group}`)
     }
@@ -118,7 +128,7 @@ export class Adafactor {
 
   /** Copies of the state's tensors, with the options: what `loadState` takes. */
   async state(): Promise<OptimizerState> {
-    return await this.#inOrder(async () => ({
+    return await Adafactor.#own(this).#inOrder(async () => ({
       kind: 'adafactor',
       groups: this.#groups.map(({ options, params }) => ({
         options,
@@ -134,7 +144,9 @@ export class Adafactor {
    *
    * @throws RangeError that says what does not fit; nothing is changed then.
    */
-  async loadState({ kind, groups, parameters }: OptimizerState): Promise<void> {
+  async loadState(state: OptimizerState): Promise<void> {
+    Adafactor.#own(this)
+    const { kind, groups, parameters } = checkStateForm(state)
     if (kind !== 'adafactor') {
       throw new RangeError(`Expected the state of adafactor but received that of ${kind}`)
     }
@@ -170,12 +182,12 @@ export class Adafactor {
 
   /** Drops the state. The parameters live on. */
   dispose(): void {
-    this.#forget()
+    Adafactor.#own(this).#forget()
     this.#states = this.#parameters.map(() => null)
   }
 
   [Symbol.dispose](): void {
-    this.dispose()
+    Adafactor.prototype.dispose.call(this)
   }
 
   #forget(): void {

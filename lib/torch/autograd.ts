@@ -1,6 +1,6 @@
 // Gradients: the mode that decides whether ops build a graph, leaves, and functions of gradients.
 
-import { checkNumber } from './check.js'
+import { checkArray, checkFunction, checkNumber, checkObject } from './check.js'
 import { binding, inContext } from './context.js'
 import type { DType } from './dtype.js'
 import {
@@ -16,12 +16,12 @@ export { isGradEnabled } from './context.js'
 
 /** Runs `fn`, sync or async, without building a graph. */
 export function noGrad<R>(fn: () => R): R {
-  return inContext({ gradEnabled: false }, fn)
+  return inContext({ gradEnabled: false }, checkFunction(fn))
 }
 
 /** Runs `fn`, sync or async, building a graph, also inside `noGrad`. */
 export function enableGrad<R>(fn: () => R): R {
-  return inContext({ gradEnabled: true }, fn)
+  return inContext({ gradEnabled: true }, checkFunction(fn))
 }
 
 /**
@@ -43,19 +43,24 @@ export function parameter<D extends DType>(tensor: Tensor<D>): Tensor<D> {
 export async function grad(
   outputs: Tensor | readonly Tensor[],
   inputs: Tensor | readonly Tensor[],
-  {
-    gradOutputs,
-    createGraph = false,
-    retainGraph = createGraph,
-    allowUnused = false,
-  }: {
+  options: {
     gradOutputs?: readonly (Tensor | null)[]
     retainGraph?: boolean
     createGraph?: boolean
     allowUnused?: boolean
   } = {},
 ): Promise<(Tensor | null)[]> {
-  const seeds = gradOutputs?.map((seed, i) => optionalHandleOf(seed, `gradOutputs[${i}]`))
+  const {
+    gradOutputs,
+    createGraph = false,
+    retainGraph = createGraph,
+    allowUnused = false,
+  } = checkObject(options)
+  const seeds =
+    gradOutputs &&
+    checkArray(gradOutputs, 'gradOutputs').map((seed, i) =>
+      optionalHandleOf(seed, `gradOutputs[${i}]`),
+    )
   const gradients = await binding().gradients(
     handlesOf(isTensor(outputs) ? [outputs] : outputs, 'outputs'),
     handlesOf(isTensor(inputs) ? [inputs] : inputs, 'inputs'),

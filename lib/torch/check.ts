@@ -13,6 +13,32 @@ function shown(value: unknown): string {
   return typeof value === 'number' ? String(value) : kindOf(value)
 }
 
+/** As `shown`, and a string as it is: of a choice the wrong one is worth seeing. */
+export function shownChoice(value: unknown): string {
+  return typeof value === 'string' ? value : shown(value)
+}
+
+/** Options, or another object with fields. @throws TypeError for anything else. */
+export function checkObject<O extends object>(value: O, name = 'options'): O {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+  throw new TypeError(`Expected ${name} to be an object but received ${shown(value)}`)
+}
+
+/** @throws TypeError unless `value` is an array, of whatever. */
+export function checkArray<A extends readonly unknown[]>(value: A, name: string): A {
+  if (Array.isArray(value)) return value
+  throw new TypeError(`Expected ${name} to be an array but received ${shown(value)}`)
+}
+
+/** @throws TypeError unless `value` is a function. */
+export function checkFunction<F extends (...args: never[]) => unknown>(
+  value: F,
+  name = 'fn',
+): F {
+  if (typeof value === 'function') return value
+  throw new TypeError(`Expected ${name} to be a function but received ${shown(value)}`)
+}
+
 /** @throws TypeError unless `value` is a number; NaN and infinities are numbers. */
 export function checkNumber(value: unknown, name: string): number {
   if (typeof value === 'number') return value
@@ -74,8 +100,23 @@ export function checkOneOf<C extends string>(
 ): C {
   if (choices.includes(value as C)) return value as C
   throw new RangeError(
-    `Expected ${name} to be one of ${choices.join(', ')} but received ${String(value)}`,
+    `Expected ${name} to be one of ${choices.join(', ')} but received ${shownChoice(value)}`,
   )
+}
+
+/**
+ * The object that a method is called on, which JavaScript lets be anything.
+ *
+ * @param isOwn tells what the class made, of an object
+ * @throws TypeError for what it did not make.
+ */
+export function checkReceiver<T extends object>(
+  value: T,
+  isOwn: (value: object) => boolean,
+  kind: string,
+): T {
+  if (typeof value === 'object' && value !== null && isOwn(value)) return value
+  throw new TypeError(`Expected ${kind} for this but received ${kindOf(value)}`)
 }
 
 /** A shape as messages print it. */

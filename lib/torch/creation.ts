@@ -1,7 +1,7 @@
-// Functions that make tensors: from data, filled, random. Random draws happen on the CPU from an
-// explicit generator and then move, so that a seed means the same on every device.
+// Functions that make tensors: from data, filled, random. Random draws happen on the CPU from a
+// generator and then move, so that a seed means the same on every device.
 
-import { checkInteger, checkNumber, checkShape } from './check.js'
+import { checkInteger, checkNumber, checkObject, checkShape } from './check.js'
 import { binding } from './context.js'
 import { parseDevice } from './device.js'
 import { checkDType, type DType, type TypedArray } from './dtype.js'
@@ -23,8 +23,8 @@ export interface CreationOptions<E extends DType = DType> {
 }
 
 export interface RandomOptions<E extends DType = DType> extends CreationOptions<E> {
-  /** The stream that the numbers are drawn from. */
-  generator: Generator
+  /** The stream that the numbers are drawn from; default: the process's own, see `manualSeed`. */
+  generator?: Generator
 }
 
 type ArrayDType<A> = A extends Float64Array
@@ -54,8 +54,9 @@ export function tensor<A extends TypedArray, E extends DType = ArrayDType<A>>(
 ): Tensor<E>
 export function tensor(
   data: TensorData,
-  { dtype, shape, device = 'cpu' }: CreationOptions & { shape?: readonly number[] } = {},
+  options: CreationOptions & { shape?: readonly number[] } = {},
 ): Tensor {
+  const { dtype, shape, device = 'cpu' } = checkObject(options)
   const place = parseDevice(device)
   const wanted = dtype === undefined ? undefined : checkDType(dtype)
   const from = dtypeOfArray(data)
@@ -82,16 +83,18 @@ export function tensor(
 
 export function zeros<E extends DType = 'float32'>(
   shape: readonly number[],
-  { dtype = 'float32' as E, device = 'cpu' }: CreationOptions<E> = {},
+  options: CreationOptions<E> = {},
 ): Tensor<E> {
+  const { dtype = 'float32' as E, device = 'cpu' } = checkObject(options)
   const place = parseDevice(device)
   return wrap(binding().ops.zeros(checkShape(shape), checkDType(dtype), place))
 }
 
 export function ones<E extends DType = 'float32'>(
   shape: readonly number[],
-  { dtype = 'float32' as E, device = 'cpu' }: CreationOptions<E> = {},
+  options: CreationOptions<E> = {},
 ): Tensor<E> {
+  const { dtype = 'float32' as E, device = 'cpu' } = checkObject(options)
   const place = parseDevice(device)
   return wrap(binding().ops.ones(checkShape(shape), checkDType(dtype), place))
 }
@@ -100,8 +103,9 @@ export function ones<E extends DType = 'float32'>(
 export function full<E extends DType = 'float32'>(
   shape: readonly number[],
   value: number,
-  { dtype = 'float32' as E, device = 'cpu' }: CreationOptions<E> = {},
+  options: CreationOptions<E> = {},
 ): Tensor<E> {
+  const { dtype = 'float32' as E, device = 'cpu' } = checkObject(options)
   const place = parseDevice(device)
   const fill = checkNumber(value, 'value')
   return wrap(binding().ops.full(checkShape(shape), fill, checkDType(dtype), place))
@@ -111,8 +115,9 @@ export function full<E extends DType = 'float32'>(
 export function arange<E extends DType = 'int64'>(
   start: number,
   end: number,
-  { step = 1, dtype, device = 'cpu' }: CreationOptions<E> & { step?: number } = {},
+  options: CreationOptions<E> & { step?: number } = {},
 ): Tensor<E> {
+  const { step = 1, dtype, device = 'cpu' } = checkObject(options)
   const bounds = [
     checkNumber(start, 'start'),
     checkNumber(end, 'end'),
@@ -128,8 +133,9 @@ export function linspace<E extends DType = 'float32'>(
   start: number,
   end: number,
   steps: number,
-  { dtype = 'float32' as E, device = 'cpu' }: CreationOptions<E> = {},
+  options: CreationOptions<E> = {},
 ): Tensor<E> {
+  const { dtype = 'float32' as E, device = 'cpu' } = checkObject(options)
   const place = parseDevice(device)
   const bounds = [checkNumber(start, 'start'), checkNumber(end, 'end')] as const
   const [count] = checkShape([steps], 'steps') as [number]
@@ -139,8 +145,9 @@ export function linspace<E extends DType = 'float32'>(
 /** The identity matrix [n, n]. */
 export function eye<E extends DType = 'float32'>(
   n: number,
-  { dtype = 'float32' as E, device = 'cpu' }: CreationOptions<E> = {},
+  options: CreationOptions<E> = {},
 ): Tensor<E> {
+  const { dtype = 'float32' as E, device = 'cpu' } = checkObject(options)
   const place = parseDevice(device)
   const [size] = checkShape([n], 'n') as [number]
   return wrap(binding().ops.eye(size, checkDType(dtype), place))
@@ -149,8 +156,9 @@ export function eye<E extends DType = 'float32'>(
 /** From the standard normal distribution. */
 export function randn<E extends DType = 'float32'>(
   shape: readonly number[],
-  { generator, dtype = 'float32' as E, device = 'cpu' }: RandomOptions<E>,
+  options: RandomOptions<E> = {},
 ): Tensor<E> {
+  const { generator, dtype = 'float32' as E, device = 'cpu' } = checkObject(options)
   const handle = generatorHandleOf(generator)
   return onDevice(device, () =>
     wrap(binding().ops.randn(checkShape(shape), handle, checkDType(dtype))),
@@ -160,8 +168,9 @@ export function randn<E extends DType = 'float32'>(
 /** Uniform in 0 (included) to 1 (not included). */
 export function rand<E extends DType = 'float32'>(
   shape: readonly number[],
-  { generator, dtype = 'float32' as E, device = 'cpu' }: RandomOptions<E>,
+  options: RandomOptions<E> = {},
 ): Tensor<E> {
+  const { generator, dtype = 'float32' as E, device = 'cpu' } = checkObject(options)
   const handle = generatorHandleOf(generator)
   return onDevice(device, () =>
     wrap(binding().ops.rand(checkShape(shape), handle, checkDType(dtype))),
@@ -173,8 +182,9 @@ export function randint(
   low: number,
   high: number,
   shape: readonly number[],
-  { generator, device = 'cpu' }: Omit<RandomOptions, 'dtype'>,
+  options: Omit<RandomOptions, 'dtype'> = {},
 ): Tensor<'int64'> {
+  const { generator, device = 'cpu' } = checkObject(options)
   const handle = generatorHandleOf(generator)
   const bounds = [checkInteger(low, 'low'), checkInteger(high, 'high')] as const
   if (low >= high)
@@ -187,8 +197,9 @@ export function randint(
 /** The numbers 0..n-1 in a random order. */
 export function randperm(
   n: number,
-  { generator, device = 'cpu' }: Omit<RandomOptions, 'dtype'>,
+  options: Omit<RandomOptions, 'dtype'> = {},
 ): Tensor<'int64'> {
+  const { generator, device = 'cpu' } = checkObject(options)
   const handle = generatorHandleOf(generator)
   const [size] = checkShape([n], 'n') as [number]
   return onDevice(device, () => wrap(binding().ops.randperm(size, handle)))
@@ -203,8 +214,9 @@ export function randperm(
 export function multinomial(
   probabilities: Tensor,
   count: number,
-  { generator, replacement = false }: { generator: Generator; replacement?: boolean },
+  options: { generator?: Generator; replacement?: boolean } = {},
 ): Tensor<'int64'> {
+  const { generator, replacement = false } = checkObject(options)
   const weights = handleOf(probabilities, 'probabilities')
   const handle = generatorHandleOf(generator)
   const draws = checkInteger(count, 'count')

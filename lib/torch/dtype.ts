@@ -1,6 +1,7 @@
 // Element types: their names, sizes and what they promote to. Knows no tensor.
 
 import type { DType, TypedArray } from '../native.js'
+import { shownChoice } from './check.js'
 
 export type { DType, TypedArray }
 
@@ -86,7 +87,7 @@ export function isDType(value: unknown): value is DType {
 export function checkDType(value: unknown): DType {
   if (isDType(value)) return value
   throw new TypeError(
-    `Expected dtype to be one of ${DTYPES.join(', ')} but received ${String(value)}`,
+    `Expected dtype to be one of ${DTYPES.join(', ')} but received ${shownChoice(value)}`,
   )
 }
 
@@ -96,7 +97,7 @@ export function itemSize(dtype: DType): number {
 }
 
 export function isFloatingPoint(dtype: DType): dtype is FloatDType {
-  return dtype.startsWith('float') || dtype === 'bfloat16'
+  return checkDType(dtype).startsWith('float') || dtype === 'bfloat16'
 }
 
 /** Smallest and largest value of a dtype that holds whole numbers. */

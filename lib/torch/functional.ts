@@ -4,6 +4,7 @@
 import {
   checkInteger,
   checkNumber,
+  checkObject,
   checkOneOf,
   checkShape,
   checkString,
@@ -68,8 +69,9 @@ export function addmm<D extends DType>(
   bias: Tensor<D>,
   a: Tensor<D>,
   b: Tensor<D>,
-  { beta = 1, alpha = 1 }: { beta?: number; alpha?: number } = {},
+  options: { beta?: number; alpha?: number } = {},
 ): Tensor<D> {
+  const { beta = 1, alpha = 1 } = checkObject(options)
   const scales = [checkNumber(beta, 'beta'), checkNumber(alpha, 'alpha')] as const
   const handles = [handleOf(bias, 'bias'), handleOf(a, 'a'), handleOf(b, 'b')] as const
   return wrap(binding().ops.addmm(...handles, ...scales))
@@ -94,12 +96,9 @@ export function embedding<D extends DType>(weight: Tensor<D>, ids: Tensor): Tens
 export function layerNorm<D extends DType>(
   x: Tensor<D>,
   shape: readonly number[],
-  {
-    weight,
-    bias,
-    eps = 1e-5,
-  }: { weight?: Tensor<D>; bias?: Tensor<D>; eps?: number } = {},
+  options: { weight?: Tensor<D>; bias?: Tensor<D>; eps?: number } = {},
 ): Tensor<D> {
+  const { weight, bias, eps = 1e-5 } = checkObject(options)
   return wrap(
     binding().ops.layerNorm(
       handleOf(x, 'x'),
@@ -119,8 +118,9 @@ export function layerNorm<D extends DType>(
 export function rmsNorm<D extends DType>(
   x: Tensor<D>,
   shape: readonly number[],
-  { weight, eps }: { weight?: Tensor<D>; eps?: number } = {},
+  options: { weight?: Tensor<D>; eps?: number } = {},
 ): Tensor<D> {
+  const { weight, eps } = checkObject(options)
   const input = handleOf(x, 'x')
   const added = eps ?? (x.dtype === 'float64' ? 2 ** -52 : 2 ** -23)
   return wrap(
@@ -144,12 +144,9 @@ export function scaledDotProductAttention<D extends DType>(
   q: Tensor<D>,
   k: Tensor<D>,
   v: Tensor<D>,
-  {
-    mask,
-    isCausal = false,
-    scale,
-  }: { mask?: Tensor; isCausal?: boolean; scale?: number } = {},
+  options: { mask?: Tensor; isCausal?: boolean; scale?: number } = {},
 ): Tensor<D> {
+  const { mask, isCausal = false, scale } = checkObject(options)
   return wrap(
     binding().ops.scaledDotProductAttention(
       handleOf(q, 'q'),
@@ -173,18 +170,19 @@ export function scaledDotProductAttention<D extends DType>(
 export function crossEntropy<D extends DType>(
   logits: Tensor<D>,
   target: Tensor,
-  {
-    weight,
-    reduction = 'mean',
-    ignoreIndex = -100,
-    labelSmoothing = 0,
-  }: {
+  options: {
     weight?: Tensor<D>
     reduction?: 'none' | 'mean' | 'sum'
     ignoreIndex?: number
     labelSmoothing?: number
   } = {},
 ): Tensor<D> {
+  const {
+    weight,
+    reduction = 'mean',
+    ignoreIndex = -100,
+    labelSmoothing = 0,
+  } = checkObject(options)
   return wrap(
     binding().ops.crossEntropy(
       handleOf(logits, 'logits'),
@@ -205,8 +203,9 @@ export function crossEntropy<D extends DType>(
  */
 export async function svd<D extends DType>(
   a: Tensor<D>,
-  { fullMatrices = false }: { fullMatrices?: boolean } = {},
+  options: { fullMatrices?: boolean } = {},
 ): Promise<{ U: Tensor<D>; S: Tensor<D>; Vh: Tensor<D> }> {
+  const { fullMatrices = false } = checkObject(options)
   const [U, S, Vh] = await binding().jobs.svd(handleOf(a, 'a'), fullMatrices)
   return { U: wrap(U), S: wrap(S), Vh: wrap(Vh) }
 }

@@ -61,7 +61,7 @@ export {
   svd,
   where,
 } from './functional.js'
-export { Generator } from './generator.js'
+export { Generator, manualSeed } from './generator.js'
 export {
   Adam,
   type AdamOptions,

@@ -8,9 +8,17 @@ import {
   type OptimizerHandle,
 } from '../native.js'
 import type { AdafactorGroupOptions } from './adafactor.js'
-import { checkAtLeast, checkInteger, kindOf, shapeText } from './check.js'
+import {
+  checkArray,
+  checkAtLeast,
+  checkInteger,
+  checkObject,
+  checkReceiver,
+  shapeText,
+} from './check.js'
 import { binding } from './context.js'
-import { handleOf, handlesOf, isTensor, type Tensor, wrap } from './tensor.js'
+import { checkParameters, checkStateForm, toGroups } from './optimizer-arguments.js'
+import { handleOf, handlesOf, type Tensor, wrap } from './tensor.js'
 
 /** What all optimizers take. */
 export interface OptimizerOptions {
@@ -77,7 +85,7 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
     this.#kind = kind
     this.#groups = toGroups(params).map(({ params: members, ...own }) => ({
       params: members,
-      options: checkOptions(merge(merge(defaults, options), own)),
+      options: checkOptions(merge(merge(defaults, checkObject(options)), own)),
     }))
     checkParameters(this.#groups.flatMap((group) => group.params))
     this.#handle = native().optimizerCreate(
@@ -89,19 +97,23 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
     )
   }
 
+  static #own<O extends AdamOptions & SGDOptions>(value: Optimizer<O>): Optimizer<O> {
+    return checkReceiver(value, (object) => #handle in object, 'an optimizer')
+  }
+
   /** Learning rate of each group. */
   get learningRates(): readonly number[] {
-    return this.#groups.map((group) => group.options.lr)
+    return Optimizer.#own(this).#groups.map((group) => group.options.lr)
   }
 
   /** Changes every parameter that has a gradient. */
   async step(): Promise<void> {
-    await binding().optimizerStep(this.#handle)
+    await binding().optimizerStep(Optimizer.#own(this).#handle)
   }
 
   /** Drops the gradients. */
   async zeroGrad(): Promise<void> {
-    await binding().optimizerZeroGrad(this.#handle)
+    await binding().optimizerZeroGrad(Optimizer.#own(this).#handle)
   }
 
   /**
@@ -110,8 +122,9 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
    * @throws RangeError for a rate below 0 or not finite, or a group that is not there.
    */
   async setLearningRate(lr: number, group?: number): Promise<void> {
+    const { length } = Optimizer.#own(this).#groups
     checkAtLeast(lr, 0, 'lr')
-    const last = this.#groups.length - 1
+    const last = length - 1
     if (group !== undefined && (checkInteger(group, 'group') < 0 || group > last)) {
       throw new RangeError(`Expected group in 0..${last} but received ${group}`)
     }
@@ -123,7 +136,7 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
 
   /** Copies of the state's tensors, with the options: what `loadState` takes. */
   async state(): Promise<OptimizerState> {
-    const groups = this.#groups.map(({ options, params }) => ({
+    const groups = Optimizer.#own(this).#groups.map(({ options, params }) => ({
       options,
       size: params.length,
     }))
@@ -138,7 +151,7 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
    * @throws RangeError that says what does not fit.
    */
   async loadState(state: OptimizerState): Promise<void> {
-    const options = this.#checkState(state)
+    const options = Optimizer.#own(this).#checkState(checkStateForm(state))
     const parameters = state.parameters.map((entry) => entry && unwrapState(entry))
     await binding().optimizerLoadState(this.#handle, parameters)
     await Promise.all(
@@ -150,11 +163,11 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
 
   /** Drops the state. The parameters live on. */
   dispose(): void {
-    native().optimizerDispose(this.#handle)
+    native().optimizerDispose(Optimizer.#own(this).#handle)
   }
 
   [Symbol.dispose](): void {
-    this.dispose()
+    native().optimizerDispose(Optimizer.#own(this).#handle)
   }
 
   #group(i: number): Group {
@@ -241,10 +254,8 @@ const DEFAULTS: NativeOptimizerOptions = {
 type AnyOptions = AdamOptions & SGDOptions & Partial<NativeOptimizerOptions>
 
 function merge(base: NativeOptimizerOptions, over: AnyOptions): NativeOptimizerOptions {
-  const [beta1, beta2] = over.betas ?? [
-    over.beta1 ?? base.beta1,
-    over.beta2 ?? base.beta2,
-  ]
+  const betas = over.betas ?? [over.beta1 ?? base.beta1, over.beta2 ?? base.beta2]
+  const [beta1, beta2] = checkArray(betas, 'betas')
   return {
     lr: over.lr ?? base.lr,
     weightDecay: over.weightDecay ?? base.weightDecay,
@@ -271,30 +282,6 @@ function checkOptions(options: NativeOptimizerOptions): NativeOptimizerOptions {
     throw new RangeError('nesterov: expected a momentum above 0 and a dampening of 0')
   }
   return options
-}
-
-export function toGroups<O>(
-  params: readonly Tensor[] | readonly ParameterGroup<O>[],
-): readonly ParameterGroup<O>[] {
-  if (!Array.isArray(params)) {
-    throw new TypeError(`Expected params to be an array but received ${kindOf(params)}`)
-  }
-  if (params.some((item) => !isTensor(item)))
-    return params as readonly ParameterGroup<O>[]
-  return [{ params } as ParameterGroup<O>]
-}
-
-export function checkParameters(params: readonly Tensor[]): void {
-  if (params.length === 0) throw new RangeError('Expected at least one parameter')
-  const seen = new Set<Tensor>()
-  for (const [i, parameter] of params.entries()) {
-    handleOf(parameter, `params[${i}]`)
-    if (!parameter.isLeaf) {
-      throw new RangeError(`params[${i}]: only leaves can be optimized; use parameter(t)`)
-    }
-    if (seen.has(parameter)) throw new RangeError(`params[${i}] is there twice`)
-    seen.add(parameter)
-  }
 }
 
 function wrapState(state: NativeParameterState | null): ParameterState | null {

@@ -2,6 +2,7 @@
 // op and no file format.
 
 import type { NativeRecordedOp } from '../native.js'
+import { checkFunction, checkObject } from './check.js'
 import { binding } from './context.js'
 
 /**
@@ -21,8 +22,10 @@ export type RecordedOp = NativeRecordedOp
  */
 export async function recordOps<T>(
   fn: () => T | Promise<T>,
-  { inputs = false }: { inputs?: boolean } = {},
+  options: { inputs?: boolean } = {},
 ): Promise<{ value: T; startMs: number; ops: RecordedOp[]; dropped: number }> {
+  const { inputs = false } = checkObject(options)
+  checkFunction(fn)
   const addon = binding()
   const startMs = performance.now()
   addon.recorderStart(inputs)

@@ -3,10 +3,11 @@
 // A file that is cut short while it is mapped makes the system end the process (SIGBUS): replace
 // such a file by renaming, as the writer here does, never in place.
 
+import { types } from 'node:util'
 import { writeFileAtomic } from '../atomic-file.js'
 import { LoptError } from '../errors.js'
 import { type MappedFileHandle, native } from '../native.js'
-import { checkInteger, checkString } from './check.js'
+import { checkInteger, checkObject, checkReceiver, checkString } from './check.js'
 import { binding } from './context.js'
 import {
   formatHeader,
@@ -28,28 +29,36 @@ export class SafetensorsFile {
 
   /** @internal `openSafetensors` makes one. */
   constructor(path: string, handle: MappedFileHandle, header: Header) {
+    if (!types.isExternal(handle)) {
+      throw new TypeError('Expected a SafetensorsFile to be made by openSafetensors')
+    }
     this.path = path
     this.#handle = handle
     this.#header = header
   }
 
+  static #own(value: SafetensorsFile): SafetensorsFile {
+    return checkReceiver(value, (object) => #handle in object, 'a SafetensorsFile')
+  }
+
   /** The strings under `__metadata__`; empty when there are none. */
   get metadata(): Readonly<Record<string, string>> {
-    return this.#header.metadata
+    return SafetensorsFile.#own(this).#header.metadata
   }
 
   /** The tensors' names in the order of the header. */
   get names(): string[] {
-    return [...this.#header.tensors.keys()]
+    return [...SafetensorsFile.#own(this).#header.tensors.keys()]
   }
 
   has(name: string): boolean {
-    return this.#header.tensors.has(name)
+    return SafetensorsFile.#own(this).#header.tensors.has(checkString(name, 'name'))
   }
 
   /** @throws LoptError `ERR_MODEL_FILE` when the file has no tensor of that name. */
   info(name: string): SafetensorsTensorInfo {
-    const info = this.#header.tensors.get(name)
+    const { tensors } = SafetensorsFile.#own(this).#header
+    const info = tensors.get(checkString(name, 'name'))
     if (info !== undefined) return info
     throw new LoptError('ERR_MODEL_FILE', `${this.path}: there is no tensor ${name}`)
   }
@@ -59,7 +68,7 @@ export class SafetensorsFile {
    * in place stays in this process. It is copied when it is not aligned to its dtype's size.
    */
   tensor(name: string): Tensor {
-    const { offset, shape, dtype } = this.info(name)
+    const { offset, shape, dtype } = SafetensorsFile.#own(this).info(name)
     return wrap(native().mappedTensor(this.#handle, offset, shape, dtype))
   }
 
@@ -69,7 +78,7 @@ export class SafetensorsFile {
    * @throws RangeError for bytes outside the tensor.
    */
   bytes(name: string, begin = 0, end?: number): Uint8Array {
-    const { offset, sizeBytes } = this.info(name)
+    const { offset, sizeBytes } = SafetensorsFile.#own(this).info(name)
     const last = end === undefined ? sizeBytes : checkInteger(end, 'end')
     if (checkInteger(begin, 'begin') < 0 || last < begin || last > sizeBytes) {
       throw new RangeError(
@@ -81,11 +90,11 @@ export class SafetensorsFile {
 
   /** Closes the file; its pages stay mapped while tensors on them live. */
   dispose(): void {
-    native().mappedDispose(this.#handle)
+    native().mappedDispose(SafetensorsFile.#own(this).#handle)
   }
 
   [Symbol.dispose](): void {
-    this.dispose()
+    SafetensorsFile.prototype.dispose.call(this)
   }
 }
 
@@ -121,14 +130,16 @@ export function openSafetensors(path: string): SafetensorsFile {
 export async function writeSafetensors(
   path: string,
   tensors: Readonly<Record<string, Tensor>> | ReadonlyMap<string, Tensor>,
-  { metadata }: { metadata?: Readonly<Record<string, string>> } = {},
+  options: { metadata?: Readonly<Record<string, string>> } = {},
 ): Promise<void> {
+  const { metadata } = checkObject(options)
   checkString(path, 'path')
-  const named = new Map(tensors instanceof Map ? tensors : Object.entries(tensors))
-  for (const [key, text] of Object.entries(metadata ?? {}))
-    checkString(text, `metadata ${key}`)
+  const given = checkObject(tensors, 'tensors')
+  const named = new Map(given instanceof Map ? given : Object.entries(given))
+  const texts = metadata === undefined ? {} : checkObject(metadata, 'metadata')
+  for (const [key, text] of Object.entries(texts)) checkString(text, `metadata ${key}`)
   const described = [...named].map(([name, tensor]) => {
-    handleOf(tensor, name)
+    handleOf(tensor, checkString(name, 'the name of a tensor'))
     if (name === '__metadata__')
       throw new RangeError('No tensor can be named __metadata__')
     return { name, dtype: tensor.dtype, shape: tensor.shape }

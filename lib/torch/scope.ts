@@ -1,8 +1,9 @@
 // Who frees what: `tidy` frees what a function made and did not return. Knows no op.
 
 import { native } from '../native.js'
+import { checkFunction } from './check.js'
 import { currentScope, inContext, Scope } from './context.js'
-import { isOwnedBy, isTensor, moveToScope, type Tensor } from './tensor.js'
+import { handleOf, isOwnedBy, isTensor, moveToScope, type Tensor } from './tensor.js'
 
 /**
  * Runs `fn` and disposes of every tensor made in it that it does not return. Returned tensors, in
@@ -12,6 +13,7 @@ import { isOwnedBy, isTensor, moveToScope, type Tensor } from './tensor.js'
  * around.
  */
 export function tidy<R>(fn: () => R): R {
+  checkFunction(fn)
   const scope = new Scope(currentScope())
   let result: R
   try {
@@ -32,7 +34,7 @@ export function tidy<R>(fn: () => R): R {
 
 /** Takes a tensor out of every scope: it lives until it is disposed of. */
 export function keep<T extends Tensor>(tensor: T): T {
-  if (!isTensor(tensor)) throw new TypeError('keep: expected a Tensor')
+  handleOf(tensor, 'tensor')
   moveToScope(tensor, null)
   return tensor
 }

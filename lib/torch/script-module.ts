@@ -10,9 +10,17 @@ import {
   native,
   type TensorHandle,
 } from '../native.js'
-import { checkOneOf, checkString, kindOf } from './check.js'
+import {
+  checkObject,
+  checkOneOf,
+  checkReceiver,
+  checkString,
+  kindOf,
+  shownChoice,
+} from './check.js'
 import { binding } from './context.js'
 import { parseDevice } from './device.js'
+import { checkDType } from './dtype.js'
 import { handleOf, isTensor, type Tensor, wrap } from './tensor.js'
 
 /** What a method takes and gives. Numbers become what its schema asks for. */
@@ -61,6 +69,10 @@ export class ScriptModule {
     this.#handle = handle
   }
 
+  static #own(value: ScriptModule): ScriptModule {
+    return checkReceiver(value, (object) => #handle in object, 'a ScriptModule')
+  }
+
   /**
    * Compiles a module and its children.
    *
@@ -78,8 +90,9 @@ export class ScriptModule {
    */
   static async load(
     path: string,
-    { device = 'cpu' }: { device?: string } = {},
+    options: { device?: string } = {},
   ): Promise<{ module: ScriptModule; extraFiles: Record<string, string> }> {
+    const { device = 'cpu' } = checkObject(options)
     const place = parseDevice(device)
     const { module, extraFiles } = await binding().moduleLoad(
       checkString(path, 'path'),
@@ -95,7 +108,7 @@ export class ScriptModule {
    *   LoptError `ERR_TORCH` for what fails inside.
    */
   async call(method: string, ...args: ScriptValue[]): Promise<ScriptValue> {
-    return await this.#call(method, args, false)
+    return await ScriptModule.#own(this).#call(method, args, false)
   }
 
   /**
@@ -104,7 +117,7 @@ export class ScriptModule {
    * @throws LoptError `ERR_TORCH` for a result that is no tuple.
    */
   async callFirst(method: string, ...args: ScriptValue[]): Promise<ScriptValue> {
-    return await this.#call(method, args, true)
+    return await ScriptModule.#own(this).#call(method, args, true)
   }
 
   async #call(method: string, args: readonly ScriptValue[], isFirstWanted: boolean) {
@@ -115,43 +128,45 @@ export class ScriptModule {
   }
 
   methods(): ScriptMethod[] {
-    return native().moduleMethods(this.#handle)
+    return native().moduleMethods(ScriptModule.#own(this).#handle)
   }
 
   /** Converts its floating-point parameters and buffers, one at a time, in place. */
   async convert(dtype: DType): Promise<void> {
-    await binding().moduleConvert(this.#handle, dtype)
+    await binding().moduleConvert(ScriptModule.#own(this).#handle, checkDType(dtype))
   }
 
   /** By dotted name, such as `h.0.attn.weight`; the module's own tensors, not copies. */
   parameters(): Map<string, Tensor> {
-    return wrapAll(native().moduleParameters(this.#handle))
+    return wrapAll(native().moduleParameters(ScriptModule.#own(this).#handle))
   }
 
   /** As `parameters()`. */
   buffers(): Map<string, Tensor> {
-    return wrapAll(native().moduleBuffers(this.#handle))
+    return wrapAll(native().moduleBuffers(ScriptModule.#own(this).#handle))
   }
 
   /** Writes a `.pt` file that `torch.jit.load` reads, with text files beside the module in it. */
   async save(
     path: string,
-    { extraFiles = {} }: { extraFiles?: Record<string, string> } = {},
+    options: { extraFiles?: Record<string, string> } = {},
   ): Promise<void> {
-    for (const [name, text] of Object.entries(extraFiles))
+    const module = ScriptModule.#own(this).#handle
+    const { extraFiles = {} } = checkObject(options)
+    for (const [name, text] of Object.entries(checkObject(extraFiles, 'extraFiles')))
       checkString(text, `extraFiles ${name}`)
     await replaceFile(checkString(path, 'path'), (temporary) =>
-      binding().moduleSave(this.#handle, temporary, extraFiles),
+      binding().moduleSave(module, temporary, extraFiles),
     )
   }
 
   /** Drops this reference. Its tensors live on where a `Tensor` holds them. */
   dispose(): void {
-    native().moduleDispose(this.#handle)
+    native().moduleDispose(ScriptModule.#own(this).#handle)
   }
 
   [Symbol.dispose](): void {
-    this.dispose()
+    ScriptModule.prototype.dispose.call(this)
   }
 }
 
@@ -165,8 +180,12 @@ function nativeSpec(spec: ModuleSpec): NativeModuleSpec {
     buffers = {},
     attributes = {},
     modules = {},
-  } = spec
+  } = checkObject(spec, 'spec')
   checkString(name, 'name')
+  const parts = { parameters, buffers, attributes, modules }
+  for (const [part, members] of Object.entries(parts)) {
+    checkObject(members, `${part} of ${name}`)
+  }
   const members = [parameters, buffers, attributes, modules].flatMap(Object.keys)
   for (const [i, member] of members.entries()) {
     if (member === '' || member.includes('.')) {
@@ -183,24 +202,26 @@ function nativeSpec(spec: ModuleSpec): NativeModuleSpec {
     source: `${checkString(source, `source of ${name}`)}\n`,
     parameters: namedHandles(parameters, name),
     buffers: namedHandles(buffers, name),
-    attributes: Object.entries(attributes).map(
-      ([key, attribute]) =>
-        [key, attribute.type, attributeValue(attribute, `${name}.${key}`)] as const,
-    ),
+    attributes: Object.entries(attributes).map(([key, attribute]) => {
+      const { type, value } = checkAttribute(attribute, `${name}.${key}`)
+      return [key, type, value] as const
+    }),
     modules: Object.entries(modules).map(
-      ([key, child]) => [key, nativeSpec(child)] as const,
+      ([key, child]) =>
+        [key, nativeSpec(checkObject(child, `module ${key} of ${name}`))] as const,
     ),
   }
 }
 
-function attributeValue({ type, value }: ScriptAttribute, name: string) {
+function checkAttribute(attribute: ScriptAttribute, name: string): ScriptAttribute {
+  const { type, value } = checkObject(attribute, name)
   checkOneOf(type, ATTRIBUTE_TYPES, `type of ${name}`)
   const expected = { int: 'number', float: 'number', bool: 'boolean', str: 'string' }[
     type
   ]
   const fits = type === 'int' ? Number.isSafeInteger(value) : typeof value === expected
-  if (fits) return value
-  throw new TypeError(`Expected ${name} to be ${type} but received ${String(value)}`)
+  if (fits) return attribute
+  throw new TypeError(`Expected ${name} to be ${type} but received ${shownChoice(value)}`)
 }
 
 function namedHandles(tensors: Record<string, Tensor>, owner: string) {

@@ -44,44 +44,46 @@ export abstract class TensorCore<D extends DType = DType> {
 
   /** Sizes, outermost first; `[]` for a single number. */
   get shape(): readonly number[] {
-    return native().shape(this.#handle)
+    return native().shape(handleOf(this))
   }
 
   get dtype(): D {
-    return native().dtype(this.#handle) as D
+    return native().dtype(handleOf(this)) as D
   }
 
   /** Such as `cpu` or `cuda:0`. */
   get device(): string {
-    return native().device(this.#handle)
+    return native().device(handleOf(this))
   }
 
   /** Number of dimensions. */
   get ndim(): number {
-    return this.shape.length
+    return native().shape(handleOf(this)).length
   }
 
   /** Number of elements. */
   get numel(): number {
-    return this.shape.reduce((count, size) => count * size, 1)
+    return native()
+      .shape(handleOf(this))
+      .reduce((count, size) => count * size, 1)
   }
 
   get requiresGrad(): boolean {
-    return native().requiresGrad(this.#handle)
+    return native().requiresGrad(handleOf(this))
   }
 
   /** Whether it was made by a caller, not by an op that built a graph. */
   get isLeaf(): boolean {
-    return native().isLeaf(this.#handle)
+    return native().isLeaf(handleOf(this))
   }
 
   /** Whether its elements lie in row-major order without gaps. */
   get isContiguous(): boolean {
-    return native().isContiguous(this.#handle)
+    return native().isContiguous(handleOf(this))
   }
 
   get isDisposed(): boolean {
-    return native().isDisposed(this.#handle)
+    return native().isDisposed(handleOf(this))
   }
 
   /**
@@ -89,13 +91,13 @@ export abstract class TensorCore<D extends DType = DType> {
    * use throws LoptError `ERR_DISPOSED`. Doing it twice is harmless.
    */
   dispose(): void {
-    native().dispose(this.#handle)
+    native().dispose(handleOf(this))
     this.#scope?.delete(this)
     this.#scope = null
   }
 
   [Symbol.dispose](): void {
-    this.dispose()
+    TensorCore.prototype.dispose.call(this)
   }
 
   /**
@@ -103,12 +105,12 @@ export abstract class TensorCore<D extends DType = DType> {
    * float32, bool as 0 and 1.
    */
   data(): DataOf[D] {
-    return native().toData(this.#handle) as DataOf[D]
+    return native().toData(handleOf(this)) as DataOf[D]
   }
 
   /** As `data()`, off the event loop and after the jobs asked for before: use this in loops. */
   async read(): Promise<DataOf[D]> {
-    return (await native().readData(this.#handle)) as DataOf[D]
+    return (await native().readData(handleOf(this))) as DataOf[D]
   }
 
   /**
@@ -117,12 +119,14 @@ export abstract class TensorCore<D extends DType = DType> {
    * @throws RangeError for more or fewer elements than one, or an integer beyond 2^53 - 1.
    */
   item(): number {
+    const handle = handleOf(this)
     if (this.numel !== 1) {
       throw new RangeError(
         `item: expected one element but the shape is ${shapeText(this.shape)}`,
       )
     }
-    return plainNumber((this.data() as ArrayLike<number | bigint>)[0] as number | bigint)
+    const data = native().toData(handle) as ArrayLike<number | bigint>
+    return plainNumber(data[0] as number | bigint)
   }
 
   /**
@@ -131,8 +135,9 @@ export abstract class TensorCore<D extends DType = DType> {
    * @throws RangeError for an integer beyond 2^53 - 1 in size: use `data()`.
    */
   toArray(): NestedNumbers {
-    const data = this.data() as ArrayLike<number | bigint>
-    const shape = this.shape
+    const handle = handleOf(this)
+    const data = native().toData(handle) as ArrayLike<number | bigint>
+    const shape = native().shape(handle)
     let position = 0
     const nest = (depth: number): NestedNumbers => {
       const size = shape[depth]
@@ -143,12 +148,12 @@ export abstract class TensorCore<D extends DType = DType> {
   }
 
   toString(): string {
-    if (this.isDisposed) return 'Tensor(disposed)'
+    if (native().isDisposed(handleOf(this))) return 'Tensor(disposed)'
     return `Tensor(${this.dtype} ${shapeText(this.shape)} ${this.device})`
   }
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
-    return this.toString()
+    return TensorCore.prototype.toString.call(this)
   }
 }
 

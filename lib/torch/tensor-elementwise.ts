@@ -1,7 +1,7 @@
 // A tensor's elementwise ops: arithmetic, functions, comparisons, activations. Shapes of two
 // operands broadcast; a number is taken to be of the tensor's own kind. All are small and pure.
 
-import { checkNumber, checkOneOf } from './check.js'
+import { checkNumber, checkObject, checkOneOf } from './check.js'
 import { binding } from './context.js'
 import type { DType, FloatOf, LowerOf } from './dtype.js'
 import type { Tensor } from './tensor.js'
@@ -14,7 +14,8 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
   /** this + alpha · other. */
   add(other: Same<D>, options?: { alpha?: number }): Tensor<D>
   add(other: Tensor | number, options?: { alpha?: number }): Tensor
-  add(other: Tensor | number, { alpha = 1 }: { alpha?: number } = {}): Tensor {
+  add(other: Tensor | number, options: { alpha?: number } = {}): Tensor {
+    const { alpha = 1 } = checkObject(options)
     const scale = checkNumber(alpha, 'alpha')
     return wrap(binding().ops.add(handleOf(this), operandOf(other, 'other'), scale))
   }
@@ -22,7 +23,8 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
   /** this - alpha · other. */
   sub(other: Same<D>, options?: { alpha?: number }): Tensor<D>
   sub(other: Tensor | number, options?: { alpha?: number }): Tensor
-  sub(other: Tensor | number, { alpha = 1 }: { alpha?: number } = {}): Tensor {
+  sub(other: Tensor | number, options: { alpha?: number } = {}): Tensor {
+    const { alpha = 1 } = checkObject(options)
     const scale = checkNumber(alpha, 'alpha')
     return wrap(binding().ops.sub(handleOf(this), operandOf(other, 'other'), scale))
   }
@@ -68,7 +70,8 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
   }
 
   /** Each element moved into min..max; a bound left out does not bind. */
-  clamp({ min, max }: { min?: number; max?: number }): Tensor<D> {
+  clamp(options: { min?: number; max?: number } = {}): Tensor<D> {
+    const { min, max } = checkObject(options)
     const least = min === undefined ? null : checkNumber(min, 'min')
     const most = max === undefined ? null : checkNumber(max, 'max')
     return wrap(binding().ops.clamp(handleOf(this), least, most))
@@ -141,7 +144,8 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
   }
 
   /** x Φ(x); `tanh` is the approximation that GPT-2 was trained with. */
-  gelu({ approximate = 'none' }: { approximate?: 'none' | 'tanh' } = {}): Tensor<D> {
+  gelu(options: { approximate?: 'none' | 'tanh' } = {}): Tensor<D> {
+    const { approximate = 'none' } = checkObject(options)
     const kind = checkOneOf(approximate, ['none', 'tanh'], 'approximate')
     return wrap(binding().ops.gelu(handleOf(this), kind))
   }
@@ -217,12 +221,9 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
   /** Whether |this - other| ≤ atol + rtol · |other| everywhere. */
   allclose(
     other: Tensor,
-    {
-      rtol = 1e-5,
-      atol = 1e-8,
-      equalNan = false,
-    }: { rtol?: number; atol?: number; equalNan?: boolean } = {},
+    options: { rtol?: number; atol?: number; equalNan?: boolean } = {},
   ): boolean {
+    const { rtol = 1e-5, atol = 1e-8, equalNan = false } = checkObject(options)
     const tolerances = [checkNumber(rtol, 'rtol'), checkNumber(atol, 'atol')] as const
     return binding().ops.allclose(
       handleOf(this),

@@ -1,7 +1,7 @@
 // A tensor's products and reductions: sums, extremes, order, softmax. A dimension counts from the
 // end when it is negative; `keepdim` keeps a reduced dimension with size 1.
 
-import { checkDims, checkInteger, checkNumber } from './check.js'
+import { checkDims, checkInteger, checkNumber, checkObject } from './check.js'
 import { binding } from './context.js'
 import type { DType, FloatOf, SumOf } from './dtype.js'
 import type { Tensor } from './tensor.js'
@@ -34,34 +34,40 @@ export abstract class TensorReductions<
   }
 
   /** Over `dim`, or over all. Whole numbers and bool give int64. */
-  sum(dim?: Dim, { keepdim = false }: Keep = {}): Tensor<SumOf[D]> {
+  sum(dim?: Dim, options: Keep = {}): Tensor<SumOf[D]> {
+    const { keepdim = false } = checkObject(options)
     return wrap(binding().ops.sum(handleOf(this), optionalDims(dim), keepdim))
   }
 
   /** Over `dim`, or over all. Floats only. */
-  mean(dim?: Dim, { keepdim = false }: Keep = {}): Tensor<D> {
+  mean(dim?: Dim, options: Keep = {}): Tensor<D> {
+    const { keepdim = false } = checkObject(options)
     return wrap(binding().ops.mean(handleOf(this), optionalDims(dim), keepdim))
   }
 
   /** Standard deviation. Floats only. */
-  std({ dim, correction = 1, keepdim = false }: Spread = {}): Tensor<D> {
+  std(options: Spread = {}): Tensor<D> {
+    const { dim, correction = 1, keepdim = false } = checkObject(options)
     const off = checkNumber(correction, 'correction')
     return wrap(binding().ops.std(handleOf(this), optionalDims(dim), off, keepdim))
   }
 
   /** Floats only. */
-  variance({ dim, correction = 1, keepdim = false }: Spread = {}): Tensor<D> {
+  variance(options: Spread = {}): Tensor<D> {
+    const { dim, correction = 1, keepdim = false } = checkObject(options)
     const off = checkNumber(correction, 'correction')
     return wrap(binding().ops.variance(handleOf(this), optionalDims(dim), off, keepdim))
   }
 
   /** The largest over `dim`, or over all. Ties share the gradient. */
-  amax(dim?: Dim, { keepdim = false }: Keep = {}): Tensor<D> {
+  amax(dim?: Dim, options: Keep = {}): Tensor<D> {
+    const { keepdim = false } = checkObject(options)
     return wrap(binding().ops.amax(handleOf(this), optionalDims(dim) ?? [], keepdim))
   }
 
   /** The smallest over `dim`, or over all. Ties share the gradient. */
-  amin(dim?: Dim, { keepdim = false }: Keep = {}): Tensor<D> {
+  amin(dim?: Dim, options: Keep = {}): Tensor<D> {
+    const { keepdim = false } = checkObject(options)
     return wrap(binding().ops.amin(handleOf(this), optionalDims(dim) ?? [], keepdim))
   }
 
@@ -86,28 +92,28 @@ export abstract class TensorReductions<
   }
 
   /** log Σ exp over `dim`, without overflow. */
-  logsumexp(dim: Dim, { keepdim = false }: Keep = {}): Tensor<FloatOf[D]> {
+  logsumexp(dim: Dim, options: Keep = {}): Tensor<FloatOf[D]> {
+    const { keepdim = false } = checkObject(options)
     return wrap(binding().ops.logsumexp(handleOf(this), checkDims(dim), keepdim))
   }
 
   /** (Σ |x|^p)^(1/p) over `dim`, or over all. Floats only. */
-  norm({
-    p = 2,
-    dim,
-    keepdim = false,
-  }: Keep & { p?: number; dim?: Dim } = {}): Tensor<D> {
+  norm(options: Keep & { p?: number; dim?: Dim } = {}): Tensor<D> {
+    const { p = 2, dim, keepdim = false } = checkObject(options)
     const dims = optionalDims(dim) ?? []
     return wrap(binding().ops.norm(handleOf(this), checkNumber(p, 'p'), dims, keepdim))
   }
 
   /** Position of the largest along `dim`, or in the flattened tensor. */
-  argmax(dim?: number, { keepdim = false }: Keep = {}): Tensor<'int64'> {
+  argmax(dim?: number, options: Keep = {}): Tensor<'int64'> {
+    const { keepdim = false } = checkObject(options)
     const along = dim === undefined ? null : checkInteger(dim, 'dim')
     return wrap(binding().ops.argmax(handleOf(this), along, keepdim))
   }
 
   /** Position of the smallest along `dim`, or in the flattened tensor. */
-  argmin(dim?: number, { keepdim = false }: Keep = {}): Tensor<'int64'> {
+  argmin(dim?: number, options: Keep = {}): Tensor<'int64'> {
+    const { keepdim = false } = checkObject(options)
     const along = dim === undefined ? null : checkInteger(dim, 'dim')
     return wrap(binding().ops.argmin(handleOf(this), along, keepdim))
   }
@@ -115,12 +121,9 @@ export abstract class TensorReductions<
   /** The `k` largest (or smallest) along `dim` and where they were. */
   topk(
     k: number,
-    {
-      dim = -1,
-      largest = true,
-      sorted = true,
-    }: { dim?: number; largest?: boolean; sorted?: boolean } = {},
+    options: { dim?: number; largest?: boolean; sorted?: boolean } = {},
   ): { values: Tensor<D>; indices: Tensor<'int64'> } {
+    const { dim = -1, largest = true, sorted = true } = checkObject(options)
     const count = checkInteger(k, 'k')
     const along = checkInteger(dim, 'dim')
     const [values, indices] = binding().ops.topk(
@@ -134,18 +137,11 @@ export abstract class TensorReductions<
   }
 
   /** The elements in order along `dim` and where they were; `stable` keeps ties in order. */
-  sort({
-    dim = -1,
-    descending = false,
-    stable = false,
-  }: {
-    dim?: number
-    descending?: boolean
-    stable?: boolean
-  } = {}): {
+  sort(options: { dim?: number; descending?: boolean; stable?: boolean } = {}): {
     values: Tensor<D>
     indices: Tensor<'int64'>
   } {
+    const { dim = -1, descending = false, stable = false } = checkObject(options)
     const along = checkInteger(dim, 'dim')
     const [values, indices] = binding().ops.sort(
       handleOf(this),

@@ -7,6 +7,7 @@ import {
   checkInteger,
   checkIntegers,
   checkNumber,
+  checkObject,
   checkShape,
   kindOf,
 } from './check.js'
@@ -50,13 +51,8 @@ export abstract class TensorShapes<D extends DType = DType> extends TensorReduct
   }
 
   /** The dimensions from `startDim` to `endDim` (both included) made one. */
-  flatten({
-    startDim = 0,
-    endDim = -1,
-  }: {
-    startDim?: number
-    endDim?: number
-  } = {}): Tensor<D> {
+  flatten(options: { startDim?: number; endDim?: number } = {}): Tensor<D> {
+    const { startDim = 0, endDim = -1 } = checkObject(options)
     const dims = [
       checkInteger(startDim, 'startDim'),
       checkInteger(endDim, 'endDim'),
@@ -114,24 +110,11 @@ export abstract class TensorShapes<D extends DType = DType> extends TensorReduct
 
   /** Views along `dim`: of the sizes given, or all of one size but for a smaller last one. */
   split(sizes: number | readonly number[], dim = 0): Tensor<D>[] {
+    const handle = handleOf(this)
     const along = checkInteger(dim, 'dim')
-    const lengths = typeof sizes === 'number' ? this.#evenly(sizes, along) : sizes
-    const parts = binding().ops.split(handleOf(this), checkShape(lengths, 'sizes'), along)
+    const lengths = typeof sizes === 'number' ? evenly(sizes, this.shape, along) : sizes
+    const parts = binding().ops.split(handle, checkShape(lengths, 'sizes'), along)
     return parts.map((part) => wrap<D>(part))
-  }
-
-  #evenly(size: number, dim: number): number[] {
-    if (checkInteger(size, 'sizes') < 1) {
-      throw new RangeError(`Expected sizes to be 1 or more but received ${size}`)
-    }
-    const total = this.shape.at(dim)
-    if (total === undefined || dim < -this.ndim) {
-      throw new RangeError(
-        `Expected dim in ${-this.ndim}..${this.ndim - 1} but received ${dim}`,
-      )
-    }
-    const count = Math.max(1, Math.ceil(total / size))
-    return Array.from({ length: count }, (_, i) => Math.min(size, total - i * size))
   }
 
   /** Itself, or a copy in row-major order when it is not in that order. */
@@ -194,4 +177,18 @@ export abstract class TensorShapes<D extends DType = DType> extends TensorReduct
   nonzero(): Tensor<'int64'> {
     return wrap(binding().ops.nonzero(handleOf(this)))
   }
+}
+
+/** Sizes of the parts of `shape` along `dim` that have `size` positions each, but for the last. */
+function evenly(size: number, shape: readonly number[], dim: number): number[] {
+  if (checkInteger(size, 'sizes') < 1) {
+    throw new RangeError(`Expected sizes to be 1 or more but received ${size}`)
+  }
+  const { length } = shape
+  const total = shape.at(dim)
+  if (total === undefined || dim < -length) {
+    throw new RangeError(`Expected dim in ${-length}..${length - 1} but received ${dim}`)
+  }
+  const count = Math.max(1, Math.ceil(total / size))
+  return Array.from({ length: count }, (_, i) => Math.min(size, total - i * size))
 }

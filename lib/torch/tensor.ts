@@ -1,7 +1,7 @@
 // The tensor: its ops come from the base classes, here are conversion, autograd and changes in
 // place. Changes of state are jobs on the executor thread, in the order they were asked for.
 
-import { checkNumber } from './check.js'
+import { checkNumber, checkObject } from './check.js'
 import { binding } from './context.js'
 import { parseDevice, requireAccelerator } from './device.js'
 import { checkDType, type DType, isDType } from './dtype.js'
@@ -50,7 +50,7 @@ export class Tensor<out D extends DType = DType> extends TensorShapes<D> {
   to(target: string | { dtype?: DType; device?: string; nonBlocking?: boolean }): Tensor {
     const options =
       typeof target !== 'string'
-        ? target
+        ? checkObject(target, 'target')
         : isDType(target)
           ? { dtype: target }
           : { device: target }
@@ -67,8 +67,9 @@ export class Tensor<out D extends DType = DType> extends TensorShapes<D> {
    * @throws LoptError `ERR_DEVICE` where there is no accelerator; RangeError unless it is on a CPU.
    */
   pinMemory(): Tensor<D> {
+    const handle = handleOf(this)
     requireAccelerator('pinMemory')
-    return wrap(binding().ops.pinMemory(handleOf(this)))
+    return wrap(binding().ops.pinMemory(handle))
   }
 
   /** Whether it lies in pinned memory. */
@@ -112,15 +113,14 @@ export class Tensor<out D extends DType = DType> extends TensorShapes<D> {
    * @param options.retainGraph keep the graph for another backward pass
    * @param options.createGraph build a graph of the gradients, to differentiate again
    */
-  async backward({
-    gradient,
-    createGraph = false,
-    retainGraph = createGraph,
-  }: {
-    gradient?: Tensor
-    retainGraph?: boolean
-    createGraph?: boolean
-  } = {}): Promise<void> {
+  async backward(
+    options: { gradient?: Tensor; retainGraph?: boolean; createGraph?: boolean } = {},
+  ): Promise<void> {
+    const {
+      gradient,
+      createGraph = false,
+      retainGraph = createGraph,
+    } = checkObject(options)
     const seed = optionalHandleOf(gradient, 'gradient')
     await binding().backward(handleOf(this), seed, retainGraph, createGraph)
   }
@@ -138,10 +138,8 @@ export class Tensor<out D extends DType = DType> extends TensorShapes<D> {
   }
 
   /** this += alpha · other. No graph is built. */
-  async add_(
-    other: Tensor | number,
-    { alpha = 1 }: { alpha?: number } = {},
-  ): Promise<this> {
+  async add_(other: Tensor | number, options: { alpha?: number } = {}): Promise<this> {
+    const { alpha = 1 } = checkObject(options)
     const scale = checkNumber(alpha, 'alpha')
     await binding().jobs.add_(handleOf(this), operandOf(other, 'other'), scale)
     return this

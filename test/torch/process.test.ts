@@ -20,6 +20,13 @@ describe('a process', () => {
     ).toEqual(fine('100\n'))
   })
 
+  test('draws other numbers than another where it seeds nothing', async () => {
+    const draw = () => run('console.log(torch.rand([4], { dtype: "float64" }).toArray())')
+    const [one, other] = [await draw(), await draw()]
+    expect(one.code).toBe(0)
+    expect(one.stdout).not.toBe(other.stdout)
+  })
+
   test('ends cleanly by process.exit with work queued', async () => {
     expect(
       await run(`

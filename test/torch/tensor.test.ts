@@ -11,6 +11,7 @@ import {
   full,
   Generator,
   linspace,
+  manualSeed,
   multinomial,
   ones,
   rand,
@@ -252,6 +253,29 @@ describe('random draws', () => {
       randn([50], { generator: new Generator({ seed }) }).data()
     expect(draw(7)).toEqual(draw(7))
     expect(draw(7)).not.toEqual(draw(8))
+  })
+
+  test('come from the process itself where no generator is given, again after manualSeed', () => {
+    const draw = () => [
+      randn([3]).toArray(),
+      rand([3]).toArray(),
+      randint(0, 100, [3]).toArray(),
+      randperm(9).toArray(),
+      multinomial(ones([9]), 3).toArray(),
+    ]
+    manualSeed(7)
+    const first = draw()
+    expect(draw()).not.toEqual(first)
+    manualSeed(7)
+    expect(draw()).toEqual(first)
+    const generator = new Generator({ seed: 7 })
+    expect(randn([3], { generator }).toArray()).toEqual(first[0])
+    expect(() => manualSeed(-1)).toThrow('Expected seed to be 0 or more but received -1')
+  })
+
+  test('have the seed of torch.Generator() where a generator is given none', () => {
+    const torchs = new Generator({ seed: 67280421310721 })
+    expect(new Generator().state()).toEqual(torchs.state())
   })
 
   test('continue from a saved state', () => {

@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Backbone } from '../../lib/backbone/index.js'
+import { generate } from '../../lib/inference/index.js'
 import { createPrompt, loadPrompt } from '../../lib/prompt/index.js'
 import type { TrainEvent } from '../../lib/run/index.js'
 import { createTask } from '../../lib/task/index.js'
-import { memory } from '../../lib/torch/index.js'
+import { manualSeed, memory, rand } from '../../lib/torch/index.js'
 import { evaluate, train } from '../../lib/train/index.js'
 import { loadT5 } from '../backbone/golden-t5.js'
 import { settledMemory } from '../live.js'
@@ -205,6 +206,21 @@ describe('training', () => {
     rates.forEach((rate, i) => {
       expect(rate).toBeCloseTo(expected[i] as number, 12)
     })
+    prompt.dispose()
+  })
+
+  test("leaves the process's own random numbers alone", async () => {
+    manualSeed(5)
+    const first = rand([1]).item()
+    manualSeed(5)
+    for (const init of ['random', 'vocab']) {
+      createPrompt(backbone, { length: 4, rank: 2, init, seed: 0 }).dispose()
+    }
+    const { prompt } = await run({ backbone, steps: 2 })
+    const sampled = { maxNewTokens: 2, temperature: 1, seed: 0 }
+    const events = generate({ backbone, prompt, text: 'the dog', ...sampled })
+    for await (const event of events) expect(event.type).toMatch(/token|done/)
+    expect(rand([1]).item()).toBe(first)
     prompt.dispose()
   })
 
