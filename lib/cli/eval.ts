@@ -2,18 +2,28 @@
 // `evaluate`.
 
 import type { Command } from 'commander'
-import { type Evaluation, evaluate, evaluateMajority, loadWeights } from '../index.js'
+import {
+  type Evaluation,
+  evaluate,
+  evaluateMajority,
+  loadWeights,
+  type Task,
+} from '../index.js'
 import { figuresOf } from '../run/figures.js'
-import { UsageError } from './failure.js'
+import { assembleTask } from '../task/create-task.js'
+import { parseTemplate } from '../task/index.js'
+import { asked, UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import {
   backboneOptions,
   batchOptions,
   checkFormat,
   dataOptions,
+  formatOf,
   labelsOption,
   openTask,
   promptOptions,
+  type Trained,
   taskSource,
   templateOption,
   withModel,
@@ -38,6 +48,13 @@ import {
   type Output,
   table,
 } from './output.js'
+import {
+  checkFormatOption,
+  formatOption,
+  readInputExamples,
+  STDIN,
+  STDIN_NAME,
+} from './standard-input.js'
 
 const options = {
   ...backboneOptions,
@@ -53,6 +70,12 @@ const options = {
     "evaluate the hard prompt: the template's own words, no prompt file",
   ),
   ...dataOptions,
+  data: optional(
+    '--data <file>',
+    'own rows, with a label each: .jsonl, .csv, .tsv or .parquet, or - for standard input',
+    path,
+  ),
+  format: formatOption,
   split: withDefault(
     '--split <name>',
     'of --task: train, dev or test',
@@ -71,7 +94,8 @@ const HELP = `
 Examples:
   npx lopt eval --backbone builtin:nano-gpt2 --task topics \\
     --prompt runs/topics/prompt.lopt.safetensors
-  npx lopt eval --backbone ./gpt2 --data reviews-test.jsonl --hard --template '{text} It was'`
+  npx lopt eval --backbone ./gpt2 --data reviews-test.jsonl --hard --template '{text} It was'
+  grep -h late *.jsonl | npx lopt eval --backbone ./gpt2 --data - --hard --template '{text} It was'`
 
 export function addEval(program: Command, context: Context): void {
   const command = addCommand(program, 'eval', {
@@ -85,9 +109,7 @@ export function addEval(program: Command, context: Context): void {
       command.getOptionValueSource('split') === 'cli' &&
       command.getOptionValue('data')
     ) {
-      throw new UsageError(
-        '--split has no meaning with --data: all rows of the file count',
-      )
+      throw new UsageError('--split has no meaning with --data: all rows count')
     }
     await run(optionValues(command, options), context)
   })
@@ -106,13 +128,17 @@ async function run(
     )
   }
   const { source, named } = taskSource(values)
+  checkFormatOption(values.format, values.data)
   await withModel(values, context, async (backbone, prompt) => {
     // all rows of a data file are its test split, and where its labels come from
     const rows = named ? {} : { testData: source, devFraction: 0 }
     const weights =
       values.weights === undefined ? null : await loadWeights(values.weights, backbone)
     const trained = prompt ?? weights
-    const task = await openTask(source, { backbone, trained }, values, context, rows)
+    const task =
+      source === STDIN
+        ? await taskOfInput(values, trained, context)
+        : await openTask(source, { backbone, trained }, values, context, rows)
     await checkFormat(backbone, prompt, task)
     const split = named ? values.split : 'test'
     const { batchSize, fastPaths } = values
@@ -137,6 +163,21 @@ async function run(
       majority: majority && { ...majority, from: named ? 'train' : 'data' },
       seconds: (performance.now() - started) / 1000,
     })
+  })
+}
+
+/** Its rows are read once: they are the test split, and where the labels come from. */
+async function taskOfInput(
+  values: OptionValues<typeof options>,
+  trained: Trained | null,
+  context: Context,
+): Promise<Task> {
+  const { template = '{text}', ...labels } = formatOf(values, trained)
+  return await asked(async () => {
+    const { fields } = parseTemplate(template)
+    const rows = await readInputExamples(context, values.format, fields)
+    const settings = { template, ...labels, devFraction: 0 }
+    return assembleTask(STDIN_NAME, { train: rows, test: rows }, settings, {})
   })
 }
 

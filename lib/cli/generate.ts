@@ -1,9 +1,6 @@
 // `lopt generate`: continues a text. Parses, prints, and leaves the rest to `generate`.
 
-import { addAbortSignal } from 'node:stream'
-import { text as readAll } from 'node:stream/consumers'
 import type { Command } from 'commander'
-import { checkAborted } from '../errors.js'
 import { generate } from '../index.js'
 import { askedEvents } from './failure.js'
 import type { Context } from './interrupt.js'
@@ -21,13 +18,14 @@ import {
   positive,
   withDefault,
 } from './options.js'
+import { readText, STDIN } from './standard-input.js'
 
 const options = {
   ...backboneOptions,
   ...promptOptions,
   text: optional(
     '--text <text>',
-    'what is continued, as it is',
+    'what is continued, as it is; -: standard input',
     anyText,
     'standard input',
   ),
@@ -101,7 +99,7 @@ async function run(
   context: Context,
 ): Promise<void> {
   const { output, signal } = context
-  const text = values.text ?? (await standardInput(context))
+  const text = await textOf(values.text, context)
   await withModel(values, context, async (backbone, prompt) => {
     const events = generate({
       backbone,
@@ -125,15 +123,6 @@ async function run(
   })
 }
 
-/** @throws LoptError `ERR_ABORTED` once the signal is aborted, not when the input ends. */
-async function standardInput({ output, signal }: Context): Promise<string> {
-  if (process.stdin.isTTY)
-    output.note('Reading the text from the terminal; Ctrl-D ends it.')
-  try {
-    const text = await readAll(addAbortSignal(signal, process.stdin))
-    return text.replace(/\r?\n$/, '')
-  } catch (error) {
-    checkAborted(signal)
-    throw error
-  }
+async function textOf(given: string | undefined, context: Context): Promise<string> {
+  return given === undefined || given === STDIN ? await readText(context) : given
 }

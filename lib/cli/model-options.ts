@@ -199,19 +199,24 @@ export async function checkFormat(
 interface TaskValues {
   readonly task: string | undefined
   readonly data: string | undefined
+  /** Of `lopt score`: texts in the place of rows. */
+  readonly text?: readonly string[] | undefined
   readonly dataDir: string | undefined
   readonly templates: TemplateStyle | undefined
   readonly splits: Splits | undefined
 }
 
-/** Either a task's name or a data file, and not both. */
+/** Either a task's name or a data file (or texts where the command takes them), and only one of them. */
 export function taskSource(options: TaskValues): {
   source: string
   named: boolean
 } {
-  const { task, data } = options
-  if (task !== undefined && data !== undefined) {
-    throw new UsageError('Give either --task or --data, not both')
+  const { task, data, text } = options
+  const [first, second] = Object.entries({ task, data, text }).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`],
+  )
+  if (second !== undefined) {
+    throw new UsageError(`Give either ${first} or ${second}, not both`)
   }
   const ships = task === undefined || bundledTaskNames.includes(task)
   const flags = {
@@ -222,9 +227,10 @@ export function taskSource(options: TaskValues): {
   for (const name of Object.keys(flags) as (keyof typeof flags)[]) {
     if (!ships || options[name] === undefined) continue
     throw new UsageError(
-      `${flags[name]} has no meaning with ${task === undefined ? '--data' : `--task ${task}`}`,
+      `${flags[name]} has no meaning with ${task === undefined ? (first ?? '--data') : `--task ${task}`}`,
     )
   }
+  if (text !== undefined) return { source: '--text', named: false }
   if (data !== undefined) {
     // a file that has a task's name is not that task
     return { source: taskNames.includes(data) ? `./${data}` : data, named: false }
@@ -259,23 +265,30 @@ export async function loadTaskOf(
 }
 
 /** Something that says what it was trained for: a prompt, or fine-tuned weights. */
-type Trained = Pick<Prompt, 'task'>
+export type Trained = Pick<Prompt, 'task'>
 
 /** Loads it, with what the prompt was trained for where the command line does not say. */
 export async function openTask(
   source: string,
   { backbone, trained }: { backbone: Backbone; trained: Trained | null },
-  given: TaskValues & Pick<LoadTaskOptions, 'template' | 'labels'>,
+  given: TaskValues & FormatValues,
   context: Context,
   more: LoadTaskOptions = {},
 ): Promise<Task> {
-  const template =
-    given.template ??
-    (given.templates === undefined ? trained?.task?.template : undefined)
-  const labels =
-    given.templates === undefined ? labelsAndWords(given.labels, trained) : {}
-  const options = { ...more, template, ...labels }
+  const options = { ...more, ...formatOf(given, trained) }
   return await loadTaskOf(source, given, backbone, context, options)
+}
+
+type FormatValues = Pick<LoadTaskOptions, 'template' | 'templates' | 'labels'>
+
+/** Template, labels and words: what the prompt was trained for where the command line does not say. */
+export function formatOf(
+  given: FormatValues,
+  trained: Trained | null,
+): Pick<LoadTaskOptions, 'template' | 'labels' | 'verbalizer'> {
+  if (given.templates !== undefined) return { template: given.template }
+  const template = given.template ?? trained?.task?.template
+  return { template, ...labelsAndWords(given.labels, trained) }
 }
 
 /** Labels from the command line stand for themselves; a prompt file has its labels' words. */

@@ -12,6 +12,8 @@ export interface OptionSpec<T> {
   readonly schema?: z.ZodType<T, string>
   readonly required?: boolean
   readonly default?: T
+  /** Whether it may be given several times: `T` is then an array, of all that was given. */
+  readonly repeated?: boolean
   /** How the default is shown in the help, where it is not a value that can be typed. */
   readonly defaultText?: string
 }
@@ -31,6 +33,20 @@ export function optional<T>(
   defaultText?: string,
 ): OptionSpec<T | undefined> {
   return { flags, description, schema, defaultText }
+}
+
+/** An option that may be given several times: all its values, in their order. */
+export function repeated<T>(
+  flags: string,
+  description: string,
+  schema: z.ZodType<T, string>,
+): OptionSpec<readonly T[] | undefined> {
+  return {
+    flags,
+    description,
+    schema: schema.transform((value) => [value]),
+    repeated: true,
+  }
 }
 
 /** An option without which the command is refused. */
@@ -92,7 +108,12 @@ export function addOptions(command: Command, table: OptionTable, heading?: strin
       throw new Error(`The option ${spec.flags} is ${option.attributeName()}, not ${key}`)
     }
     const { schema } = spec
-    if (schema) option.argParser((text: string) => readArgument(schema, text))
+    if (schema) {
+      option.argParser((text: string, previous: unknown) => {
+        const value = readArgument(schema, text)
+        return spec.repeated ? [previous ?? [], value].flat() : value
+      })
+    }
     if (spec.required) option.makeOptionMandatory()
     // commander gives flags their defaults itself
     if (schema && spec.default !== undefined) option.default(spec.default)

@@ -1,5 +1,5 @@
-// `lopt score`: log-probabilities of the candidate labels for each row of a data file. Parses,
-// prints, and leaves the rest to `score`.
+// `lopt score`: log-probabilities of the candidate labels for each row of a data file, or for texts.
+// Parses, prints, and leaves the rest to `score`.
 
 import type { Command } from 'commander'
 import {
@@ -11,7 +11,12 @@ import {
   type Task,
   type TextFormat,
 } from '../index.js'
-import { completeVerbalizer, parseTemplate, readRows } from '../task/index.js'
+import {
+  completeVerbalizer,
+  parseTemplate,
+  readRows,
+  type StreamFormat,
+} from '../task/index.js'
 import { asked, UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import {
@@ -29,14 +34,24 @@ import {
 } from './model-options.js'
 import {
   addCommand,
+  anyText,
   choice,
   jsonOption,
   type OptionValues,
   optional,
   optionValues,
   path,
+  repeated,
 } from './options.js'
 import { count, type Output, oneLine, percent } from './output.js'
+import {
+  checkFormatOption,
+  formatOption,
+  readInputRows,
+  readText,
+  STDIN,
+  STDIN_NAME,
+} from './standard-input.js'
 
 const options = {
   ...backboneOptions,
@@ -44,8 +59,14 @@ const options = {
   ...dataOptions,
   data: optional(
     '--data <file>',
-    'rows to score: .jsonl, .csv, .tsv or .parquet; labels may be left out',
+    'rows to score: .jsonl, .csv, .tsv or .parquet, or - for standard input; labels may be left out',
     path,
+  ),
+  format: formatOption,
+  text: repeated(
+    '--text <text>',
+    'a text to score, for a template of one field, or - for standard input; may be repeated',
+    anyText,
   ),
   split: optional(
     '--split <name>',
@@ -65,7 +86,9 @@ with the highest. With --json a line a row: {"row": 0, "scores": {"good": -0.2, 
 
 Examples:
   npx lopt score --backbone ./gpt2 --prompt runs/reviews/prompt.lopt.safetensors --data new.jsonl
-  npx lopt score --backbone ./gpt2 --template '{text} It was' --labels good,bad --data new.csv --json`
+  npx lopt score --backbone ./gpt2 --template '{text} It was' --labels good,bad --data new.csv --json
+  npx lopt score --backbone ./gpt2 --prompt runs/reviews/prompt.lopt.safetensors --text 'A delight.'
+  tail -n 100 new.jsonl | npx lopt score --backbone ./gpt2 --prompt runs/reviews/prompt.lopt.safetensors --data -`
 
 // Rows that are read and scored before the next: they keep memory flat and batches of like length.
 const ROWS_AT_ONCE = 256
@@ -86,15 +109,21 @@ async function run(
   const { output, signal } = context
   const { batchSize, fastPaths } = values
   const { source, named } = taskSource(values)
+  checkFormatOption(values.format, values.data)
   if (!named && values.split !== undefined) {
-    throw new UsageError('--split has no meaning with --data: all rows of the file count')
+    const given = values.text === undefined ? '--data' : '--text'
+    throw new UsageError(`--split has no meaning with ${given}: all rows count`)
   }
   await withModel(values, context, async (backbone, prompt) => {
     const model = { backbone, trained: prompt }
     const task = named ? await openTask(source, model, values, context) : undefined
     const format = task ?? (await asked(() => formatOf(values, prompt)))
     await checkFormat(backbone, prompt, format)
-    const rows = task ? rowsOf(task, values.split ?? 'test') : rowsOfFile(source, format)
+    const rows = task
+      ? rowsOf(task, values.split ?? 'test')
+      : values.text
+        ? rowsOfTexts(values.text, format, context)
+        : rowsOfData(source, format, values.format, context)
     const report = createReport(output, task ? ownLabels(task) : format.labels)
     for await (const some of chunks(rows)) {
       const scores = await score({
@@ -118,14 +147,47 @@ interface ScoredRow {
   readonly source: NonNullable<Example['source']>
 }
 
-async function* rowsOfFile(
-  file: string,
+async function* rowsOfData(
+  source: string,
   { template }: TextFormat,
+  streamFormat: StreamFormat | undefined,
+  context: Context,
 ): AsyncGenerator<ScoredRow> {
   const { fields } = parseTemplate(template)
-  for await (const row of readRows(file, { fields, label: 'optional' })) {
+  const wanted = { fields, label: 'optional' } as const
+  const isInput = source === STDIN
+  const rows = isInput
+    ? readInputRows(context, streamFormat, wanted)
+    : readRows(source, wanted)
+  const file = isInput ? STDIN_NAME : source
+  for await (const row of rows) {
     const answers = row.label === undefined ? [] : [row.label]
     yield { fields: row.fields, answers, source: { file, line: row.line } }
+  }
+}
+
+async function* rowsOfTexts(
+  texts: readonly string[],
+  { template }: TextFormat,
+  context: Context,
+): AsyncGenerator<ScoredRow> {
+  const [field = '', ...others] = parseTemplate(template).fields
+  if (others.length > 0) {
+    throw new UsageError(
+      `--text is for a template of one field, but "${template}" has ${others.length + 1}; ` +
+        'use --data',
+    )
+  }
+  if (texts.indexOf(STDIN) !== texts.lastIndexOf(STDIN)) {
+    throw new UsageError(`--text ${STDIN} reads all of standard input: give it once`)
+  }
+  for (const [i, given] of texts.entries()) {
+    const text = given === STDIN ? await readText(context) : given
+    yield {
+      fields: { [field]: text },
+      answers: [],
+      source: { file: '--text', line: i + 1 },
+    }
   }
 }
 

@@ -24,7 +24,12 @@ export {
   type ReadExamplesOptions,
   readExamples,
 } from './load-task.js'
-export { dataFileExtensions, readRows } from './readers/index.js'
+export {
+  dataFileExtensions,
+  type RowStream,
+  readRows,
+  type StreamFormat,
+} from './readers/index.js'
 export { type ReaderLimits, readerLimits } from './readers/lines.js'
 export type { Row, RowOptions } from './readers/row.js'
 export {

@@ -39,6 +39,34 @@ test('ends with the result as JSON', async () => {
   expect(stderr).toMatch(/^lopt-1 +74 +\d+\.\d %/m)
 })
 
+test.each([
+  ['--prompt', prompt],
+  ['--hard', '--template', '{text} It was'],
+])('evaluates the rows of standard input as those of a file, with %s', async (...how) => {
+  const rows = reviews(60)
+  const stdin = rows.map((row) => `${JSON.stringify(row)}\n`).join('')
+  const args = ['eval', '--backbone', backbone, ...how, '--data', '-', '--json']
+  const piped = await lopt(args, { stdin })
+  const file = await evaluate(...how, '--data', data, '--json')
+  expect([piped.code, file.code]).toEqual([0, 0])
+  const [result, expected] = [piped.events.at(-1), file.events.at(-1)]
+  expect(result).toEqual({
+    ...expected,
+    task: 'standard input',
+    seconds: expect.any(Number),
+  })
+})
+
+test('names the line of standard input whose label the prompt was not trained for', async () => {
+  const rows = [...reviews(1), { text: 'The film was', label: 'excellent' }]
+  const { code, stderr } = await lopt(
+    ['eval', '--backbone', backbone, '--prompt', prompt, '--data', '-'],
+    { stdin: rows.map((row) => JSON.stringify(row)).join('\n') },
+  )
+  expect(code).toBe(1)
+  expect(stderr).toContain('standard input:2')
+})
+
 test('prints a table with the majority beside it, and the confusion', async () => {
   const { code, stdout } = await evaluate('--prompt', prompt, '--data', data)
   expect(code).toBe(0)

@@ -27,6 +27,14 @@ test('reads the text from standard input without its last line break', async () 
   expect(piped.stdout).toBe(given.stdout)
 })
 
+test('reads the text from standard input where --text says so', async () => {
+  const args = ['--max-new-tokens', '5', '--json']
+  const piped = await generate([...args, '--text', '-'], 'The film was\n')
+  const given = await generate([...args, '--text', 'The film was'])
+  expect(piped.code).toBe(0)
+  expect(piped.stdout).toBe(given.stdout)
+})
+
 test('samples by seed', async () => {
   const args = ['--text', 'The film', '--max-new-tokens', '12', '--json']
   const sampling = ['--temperature', '1.5', '--top-k', '50', '--top-p', '0.95']

@@ -56,14 +56,18 @@ test('is killed by a second SIGINT', async () => {
   expect({ code, signal }).toEqual({ code: null, signal: 'SIGINT' })
 })
 
-test('stops at SIGINT while it waits for a text on standard input', async () => {
+test.each([
+  ['a text', ['generate']],
+  ['rows', ['score', '--data', '-', '--template', '{text}', '--labels', 'good,bad']],
+  ['rows', ['eval', '--data', '-', '--hard', '--format', 'csv']],
+])('stops at SIGINT while it waits for %s on standard input: %j', async (_, command) => {
   // says when the command listens for signals; it reads from then on
   const watch =
     "data:text/javascript,process.on('newListener',(name)=>{if(name==='SIGTERM')" +
     "setTimeout(()=>process.stderr.write('listening\\n'),300)})"
   let sent = false
   const { code, signal, stdout, stderr } = await lopt(
-    ['generate', '--backbone', backbone, '--json'],
+    [...command, '--backbone', backbone, '--json'],
     {
       stdin: null,
       env: { NODE_OPTIONS: `--import=${encodeURI(watch)}` },

@@ -136,6 +136,87 @@ test('names file and line of a text without tokens, and scores the rows read bef
   expect(events.at(-1)).toEqual({ type: 'error', code: 'ERR_DATA', message })
 })
 
+test('scores texts from the command line, and one from standard input', async () => {
+  const texts = ['The film was', 'It was']
+  const rows = writeRows(
+    folder,
+    'texts.jsonl',
+    texts.map((text) => ({ text })),
+  )
+  const expected = await score('--prompt', prompt, '--data', rows, '--json')
+  expect(expected.code).toBe(0)
+  const given = ['--text', 'The film was', '--text']
+  const typed = await score('--prompt', prompt, ...given, 'It was', '--json')
+  expect(typed).toMatchObject({ code: 0, stderr: '', events: expected.events })
+  const piped = await lopt(
+    ['score', '--backbone', backbone, '--prompt', prompt, ...given, '-', '--json'],
+    { stdin: 'It was\n' },
+  )
+  expect(piped).toMatchObject({ code: 0, stderr: '', events: expected.events })
+})
+
+test.each([
+  [
+    'jsonl',
+    (rows: { text: string; label: string }[]) => rows.map((row) => JSON.stringify(row)),
+  ],
+  [
+    'csv',
+    (rows) => ['text,label', ...rows.map(({ text, label }) => `"${text}",${label}`)],
+  ],
+  [
+    'tsv',
+    (rows) => ['label\ttext', ...rows.map(({ text, label }) => `${label}\t${text}`)],
+  ],
+])('reads rows from standard input as %s', async (format, lines) => {
+  const expected = await score('--prompt', prompt, '--data', data, '--json')
+  const named = format === 'jsonl' ? [] : ['--format', format]
+  const piped = await lopt(
+    [
+      'score',
+      '--backbone',
+      backbone,
+      '--prompt',
+      prompt,
+      '--data',
+      '-',
+      ...named,
+      '--json',
+    ],
+    { stdin: `${lines(reviews(60)).join('\n')}\n` },
+  )
+  expect(piped.code).toBe(0)
+  expect(piped.events).toEqual(expected.events)
+  expect(piped.stderr).toBe(expected.stderr)
+})
+
+test.each([
+  ['{"text": "a"}\n{"review": "b"}\n', 'standard input:2: Missing field "text"'],
+  ['{"text": "a"}\nb\n', 'standard input:2: Expected a JSON object'],
+  ['{"text": ""}\n', 'standard input:1: the text has no tokens'],
+  ['', 'standard input: The file has no rows'],
+])('names the line of standard input: %j', async (stdin, message) => {
+  const format = ['--template', '{text}', '--labels', 'good,bad']
+  const args = ['score', '--backbone', backbone, '--data', '-', ...format]
+  const { code, stderr } = await lopt(args, { stdin })
+  expect(code).toBe(1)
+  expect(stderr).toContain(`lopt: ERR_DATA: ${message}`)
+})
+
+test.each([
+  [['--text', 'a', '--data', 'b.jsonl'], 'Give either --data or --text, not both'],
+  [['--text', 'a', '--split', 'dev'], '--split has no meaning with --text'],
+  [['--text', 'a', '--splits', 'official'], '--splits has no meaning with --text'],
+  [['--text', '-', '--text', '-'], 'give it once'],
+  [['--text', 'a', '--template', '{a} {b}'], 'for a template of one field'],
+  [['--data', 'b.csv', '--format', 'csv'], '--format is for --data -'],
+  [['--data', '-', '--format', 'parquet'], 'Allowed choices are jsonl, csv, tsv'],
+])('exits 2 for %j', async (args, message) => {
+  const { code, stderr } = await score('--prompt', prompt, ...args)
+  expect(code).toBe(2)
+  expect(stderr).toContain(message)
+})
+
 test('gives the same scores with --no-fast-paths', async () => {
   const args = ['--prompt', prompt, '--data', data, '--json']
   const [fast, full] = [await score(...args), await score(...args, '--no-fast-paths')]

@@ -32,6 +32,7 @@ export async function* readDelimited(
   file: string,
   delimiters: Delimiters,
   limits: ReaderLimits,
+  input?: Readable,
 ): AsyncGenerator<FileRecord> {
   const { delimiter, quote, called } = delimiters
   // the line on which the row starts that is being parsed, which may be ahead of the loop below
@@ -52,7 +53,7 @@ export async function* readDelimited(
   let { header } = delimiters
   try {
     // a fault of either stream ends the other, and the loop below throws it
-    const parsed = pipeline(Readable.from(text(file, limits)), parser, () => {})
+    const parsed = pipeline(Readable.from(text(file, limits, input)), parser, () => {})
     for await (const item of parsed as AsyncIterable<{
       record: string[]
       info: { lines: number }
@@ -83,8 +84,12 @@ export async function* readDelimited(
   }
 }
 
-async function* text(file: string, limits: ReaderLimits): AsyncGenerator<string> {
-  for await (const line of readLines(file, limits)) yield `${line.text}\n`
+async function* text(
+  file: string,
+  limits: ReaderLimits,
+  input: Readable | undefined,
+): AsyncGenerator<string> {
+  for await (const line of readLines(file, limits, input)) yield `${line.text}\n`
 }
 
 function breaksIn(value: string): number {

@@ -1,6 +1,7 @@
 // Which reader a data file gets, by its extension, and the rows of any of them.
 
 import { extname } from 'node:path'
+import type { Readable } from 'node:stream'
 import { LoptError } from '../../errors.js'
 import { readCsv } from './csv.js'
 import { type FileRecord, readJsonl } from './jsonl.js'
@@ -9,16 +10,30 @@ import { readParquet } from './parquet.js'
 import { type Row, type RowOptions, rowOf } from './row.js'
 import { readTsv } from './tsv.js'
 
-const readers: Record<
-  string,
-  (file: string, limits: ReaderLimits) => AsyncGenerator<FileRecord>
-> = {
+type Reader = (
+  file: string,
+  limits: ReaderLimits,
+  input?: Readable,
+) => AsyncGenerator<FileRecord>
+
+const readers: Record<string, Reader> = {
   '.jsonl': readJsonl,
   '.ndjson': readJsonl,
   '.json': readJsonl,
   '.csv': readCsv,
   '.tsv': readTsv,
   '.parquet': readParquet,
+}
+
+const streamReaders = { jsonl: readJsonl, csv: readCsv, tsv: readTsv }
+
+/** What rows that come in a stream may be written in. */
+export type StreamFormat = keyof typeof streamReaders
+
+/** Rows that come in a stream, not in a file. */
+export interface RowStream {
+  stream: Readable
+  format: StreamFormat
 }
 
 /** The extensions that `readRows` knows. */
@@ -33,15 +48,17 @@ export function isDataFileName(name: string): boolean {
  * The rows of a data file: JSON Lines (`.jsonl`, `.ndjson`, `.json`), `.parquet`, `.csv` or `.tsv`, the
  * last two with a header row. The file is streamed.
  *
+ * @param options.input read in the place of the file, whose name then only stands in messages
  * @throws LoptError `ERR_IO` if the file cannot be read; `ERR_UNSUPPORTED` for another extension;
  * `ERR_DATA`, beginning with `file:line: `, for a malformed line, an empty file, a missing field or
  * label, and beyond a limit.
  */
 export async function* readRows(
   file: string,
-  options: RowOptions & { limits?: Partial<ReaderLimits> } = {},
+  options: RowOptions & { limits?: Partial<ReaderLimits>; input?: RowStream } = {},
 ): AsyncGenerator<Row> {
-  for await (const { record, line } of readRecords(file, options.limits)) {
+  const { limits, input } = options
+  for await (const { record, line } of readRecords(file, limits, input)) {
     yield rowOf(record, line, `${file}:${line}`, options)
   }
 }
@@ -50,18 +67,12 @@ export async function* readRows(
 export async function* readRecords(
   file: string,
   given: Partial<ReaderLimits> = {},
+  input?: RowStream,
 ): AsyncGenerator<FileRecord> {
   const limits = { ...readerLimits, ...given }
-  const extension = extname(file).toLowerCase()
-  const reader = Object.hasOwn(readers, extension) ? readers[extension] : undefined
-  if (reader === undefined) {
-    throw new LoptError(
-      'ERR_UNSUPPORTED',
-      `${file}: Expected a data file that ends in ${dataFileExtensions.join(', ')}`,
-    )
-  }
+  const reader = input === undefined ? readerOf(file) : streamReaders[input.format]
   let rows = 0
-  for await (const { record, line } of reader(file, limits)) {
+  for await (const { record, line } of reader(file, limits, input?.stream)) {
     if (++rows > limits.rows) {
       throw new LoptError(
         'ERR_DATA',
@@ -71,4 +82,14 @@ export async function* readRecords(
     yield { record, line }
   }
   if (rows === 0) throw new LoptError('ERR_DATA', `${file}: The file has no rows`)
+}
+
+function readerOf(file: string): Reader {
+  const extension = extname(file).toLowerCase()
+  const reader = Object.hasOwn(readers, extension) ? readers[extension] : undefined
+  if (reader !== undefined) return reader
+  throw new LoptError(
+    'ERR_UNSUPPORTED',
+    `${file}: Expected a data file that ends in ${dataFileExtensions.join(', ')}`,
+  )
 }

@@ -1,5 +1,6 @@
 // JSON Lines: one object a line. Knows nothing of which fields a row should have.
 
+import type { Readable } from 'node:stream'
 import { LoptError } from '../../errors.js'
 import { type ReaderLimits, readLines } from './lines.js'
 
@@ -13,8 +14,9 @@ export interface FileRecord {
 export async function* readJsonl(
   file: string,
   limits: ReaderLimits,
+  input?: Readable,
 ): AsyncGenerator<FileRecord> {
-  for await (const { text, line } of readLines(file, limits)) {
+  for await (const { text, line } of readLines(file, limits, input)) {
     if (text.trim() !== '') yield { record: parseRecord(text, `${file}:${line}`), line }
   }
 }

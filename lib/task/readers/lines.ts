@@ -1,7 +1,8 @@
-// A text file as a stream of lines within limits. Knows UTF-8 and line ends, nothing of rows.
+// A text file, or a stream in its place, as lines within limits. Knows UTF-8 and line ends, nothing of rows.
 
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
 import { cannotRead, LoptError } from '../../errors.js'
 
 /** How big a data file may be. */
@@ -35,19 +36,21 @@ export interface Line {
  * The lines of a UTF-8 file, without their ends (`\n` or `\r\n`) and without a byte order mark.
  * The file is streamed: no more than a line of it is in memory.
  *
+ * @param input read in the place of the file, whose name then only stands in messages
  * @throws LoptError `ERR_IO` if the file cannot be read; `ERR_DATA` beyond a limit, or for bytes
  * that are not UTF-8.
  */
 export async function* readLines(
   file: string,
   limits: ReaderLimits,
+  input?: Readable,
 ): AsyncGenerator<Line> {
-  await checkFile(file, limits)
+  if (input === undefined) await checkFile(file, limits)
   let line = 1
   let fileBytes = 0
   let pending: Buffer[] = []
   let pendingBytes = 0
-  const stream = createReadStream(file)
+  const stream = input ?? createReadStream(file)
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
       fileBytes += chunk.length
