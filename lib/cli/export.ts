@@ -50,8 +50,9 @@ Example:
   npx lopt export backbone ./gpt2 gpt2.pt`
 
 const PEFT_HELP = `
-FOLDER is what Python's PeftModel.from_pretrained(model, FOLDER) opens, and \`lopt import peft\`. Only
-prompts that are vectors before the text can be exported.
+FOLDER is what Python's PeftModel.from_pretrained(model, FOLDER) opens, and \`lopt import peft\`. Exported
+are prompts that are vectors before the text, as PROMPT_TUNING, and those of the method prefix, as
+PREFIX_TUNING.
 
 Example:
   npx lopt export peft runs/topics/prompt.lopt.safetensors topics-adapter --backbone ./gpt2`
@@ -95,8 +96,10 @@ async function runPeft(
     try {
       await exportPeft(folder, prompt, backbone, { baseModel })
       const { method, length, hiddenSize } = prompt.config
+      const what =
+        method === 'prefix' ? 'with keys and values a layer' : `of ${hiddenSize} numbers`
       context.output.event({ type: 'result', path: folder, method, length, hiddenSize })
-      context.output.note(`${folder}: ${length} virtual tokens of ${hiddenSize} numbers`)
+      context.output.note(`${folder}: ${length} virtual tokens ${what}`)
     } finally {
       prompt.dispose()
     }

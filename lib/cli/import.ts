@@ -14,18 +14,17 @@ import {
   type OptionValues,
   optional,
   optionValues,
-  withDefault,
 } from './options.js'
 import { count } from './output.js'
 
 const options = {
   ...backboneOptions,
   allowOtherBackbone: otherBackboneOption,
-  method: withDefault(
+  method: optional(
     '--method <name>',
-    'full: the vectors as they are; lopt-1: the nearest of --rank',
-    choice(['full', 'lopt-1']),
-    'full',
+    'full: the vectors as they are; lopt-1: the nearest of --rank; prefix: keys and values',
+    choice(['full', 'lopt-1', 'prefix']),
+    'full, or prefix where the adapter is one',
   ),
   rank: optional('--rank <n>', 'rank, for lopt-1', integer(1), '4'),
   json: jsonOption,
@@ -33,7 +32,7 @@ const options = {
 
 const HELP = `
 FOLDER is what PEFT's save_pretrained or \`lopt export peft\` wrote: adapter_config.json of the type
-PROMPT_TUNING and adapter_model.safetensors.
+PROMPT_TUNING, P_TUNING or PREFIX_TUNING, and adapter_model.safetensors.
 
 Example:
   npx lopt import peft ./my-adapter mine.lopt.safetensors --backbone ./gpt2`
@@ -62,15 +61,15 @@ async function run(
   context: Context,
 ): Promise<void> {
   const { method, rank, allowOtherBackbone } = values
-  if (method === 'full' && rank !== undefined) {
-    throw new UsageError('--rank has no meaning with --method full')
+  if (method !== 'lopt-1' && rank !== undefined) {
+    throw new UsageError(`--rank has no meaning with --method ${method ?? 'full'}`)
   }
   await withBackbone(values, context, async (backbone) => {
     const taken = { method, ...(rank !== undefined && { rank }), allowOtherBackbone }
     const prompt = await asked(() => importPeft(folder, backbone, taken))
     try {
       await savePrompt(file, prompt)
-      const { length, hiddenSize } = prompt.config
+      const { method, length, hiddenSize } = prompt.config
       const { trainableParameters: parameters } = prompt
       const { output } = context
       output.event({ type: 'result', path: file, method, length, hiddenSize, parameters })

@@ -11,6 +11,12 @@ export const WEIGHTS_FILE = 'adapter_model.safetensors'
 export const PICKLE_FILE = 'adapter_model.bin'
 export const LOPT_FILE = 'lopt.json'
 
+/** PEFT's names of what each kind of backbone is for. */
+export const TASK_TYPES = {
+  causal: 'CAUSAL_LM',
+  'encoder-decoder': 'SEQ_2_SEQ_LM',
+} as const
+
 // Both have less than 1 KB and what a template and its labels take.
 const MAX_JSON_BYTES = 2 ** 20
 
@@ -19,7 +25,7 @@ const size = z.int().min(1).max(1e6)
 
 // Everything that decides what the adapter does; the rest says how its training began.
 const adapterConfig = z.object({
-  peft_type: z.string(),
+  peft_type: z.enum(['PROMPT_TUNING', 'P_TUNING', 'PREFIX_TUNING']),
   task_type: z.string().nullish(),
   base_model_name_or_path: z.string().nullish(),
   num_virtual_tokens: size,
@@ -60,15 +66,13 @@ export type LoptJson = z.infer<typeof loptJson>
 
 // What the other adapters of PEFT are, for the kinds that come up; all are refused.
 const OTHER_TYPES: Readonly<Record<string, string>> = {
-  PREFIX_TUNING: 'it holds keys and values for each layer',
-  P_TUNING: 'its vectors are made by a network',
   MULTITASK_PROMPT_TUNING: 'it holds a prompt and a factor for each task',
   CPT: 'its vectors are those of example texts',
   LORA: 'it changes the weights of the model',
 }
 
 /**
- * The configuration of the prompt-tuning adapter in a folder.
+ * The configuration of the adapter of prompt tuning, p-tuning or prefix tuning in a folder.
  *
  * @throws LoptError `ERR_UNSUPPORTED` for an adapter of another type; `ERR_PROMPT_FILE` for a file that
  *   is missing or damaged.
@@ -83,13 +87,14 @@ export async function readAdapterConfig(path: string): Promise<AdapterConfig> {
   }
   // Another type's fields are not those of the schema.
   const type = z.object({ peft_type: z.string() }).safeParse(json)
-  if (type.success && type.data.peft_type !== 'PROMPT_TUNING') {
+  const known: readonly string[] = adapterConfig.shape.peft_type.options
+  if (type.success && !known.includes(type.data.peft_type)) {
     const { peft_type: name } = type.data
     const reason = OTHER_TYPES[name]
     throw new LoptError(
       'ERR_UNSUPPORTED',
-      `${path}: an adapter of the type ${name}${reason ? `: ${reason}` : ''}. Only PROMPT_TUNING ` +
-        'is read: vectors before the text',
+      `${path}: an adapter of the type ${name}${reason ? `: ${reason}` : ''}. Only ` +
+        `${known.join(', ')} are read: vectors before the text, or keys and values`,
     )
   }
   return checked(adapterConfig, json, path)

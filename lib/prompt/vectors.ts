@@ -1,10 +1,11 @@
-// Prompts that are nothing but vectors among the tokens: what else can be made of their X. Knows no
-// file.
+// Prompts that are nothing but vectors among the tokens, and what else can be made of their X; prompts of
+// given numbers. Knows no file.
 
 import { checkMade, LoptError } from '../errors.js'
 import { type Tensor, tidy } from '../torch/index.js'
 import type { PromptConfig, PromptStart, PromptTask } from './config.js'
 import { balancedFactors } from './methods/factorise.js'
+import type { Factors } from './methods/method.js'
 import { Prompt } from './prompt.js'
 
 /**
@@ -92,6 +93,20 @@ export function factorised(
   })
 }
 
+/** The prefix of K and V [L, P, heads · D], in their dtype and on their device. */
+export function prefixPrompt(
+  { K, V }: Factors<'K' | 'V'>,
+  kept: Kept & Pick<PromptConfig, 'hiddenSize' | 'layers' | 'heads' | 'headSize'>,
+  about: { task?: PromptTask | undefined; start?: PromptStart } = {},
+): Prompt {
+  const length = K.shape[1] as number
+  const config = { ...UNUSED, ...kept, method: 'prefix', length, rank: 0 } as const
+  return tidy(() => new Prompt(config, { K: K.clone(), V: V.clone() }, about))
+}
+
+// `createPrompt`'s σ, which no method here has a use for
+const UNUSED = { activation: 'relu', activationThreshold: 0.1 } as const
+
 function plainConfig(
   X: Tensor,
   method: 'full' | 'lopt-1',
@@ -99,7 +114,5 @@ function plainConfig(
   { placement, backbone }: Kept,
 ): PromptConfig {
   const [length, hiddenSize] = X.shape as [number, number]
-  // `createPrompt`'s σ, which neither method has a use for
-  const activation = { activation: 'relu', activationThreshold: 0.1 } as const
-  return { method, length, rank, hiddenSize, placement, ...activation, backbone }
+  return { method, length, rank, hiddenSize, placement, ...UNUSED, backbone }
 }

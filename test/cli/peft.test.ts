@@ -66,6 +66,29 @@ test('an adapter that PEFT wrote becomes a LoPT-1 prompt, with a warning', async
   expect(stderr).toContain(`${file}: lopt-1, 4 virtual tokens, 72 numbers\n`)
 })
 
+test('keys and values go to PEFT and back', async () => {
+  const theirs = fixture('peft/prefix-tuning')
+  const [file, again, adapter] = ['keys', 'keys-again', 'keys-adapter'].map((name) =>
+    join(folder, name),
+  ) as [string, string, string]
+  expect((await lopt(['import', 'peft', theirs, file, ...on])).stderr).toContain(
+    `${file}: prefix, 4 virtual tokens, 768 numbers\n`,
+  )
+  const written = await lopt(['export', 'peft', file, adapter, ...on])
+  expect(written.stderr).toContain('4 virtual tokens with keys and values a layer\n')
+  const read = await lopt(['import', 'peft', adapter, again, ...on, '--json'])
+  expect(read.events).toEqual([
+    {
+      type: 'result',
+      path: again,
+      method: 'prefix',
+      length: 4,
+      hiddenSize: 32,
+      parameters: 768,
+    },
+  ])
+})
+
 test('a start of another length says which length to give', async () => {
   const out = join(folder, 'refused')
   const args = ['--data', data, '--init', prompt, '--length', '6', '--out', out]
@@ -79,6 +102,11 @@ test.each([
   [['export', 'peft', 'x'], 2, /missing required argument/],
   [['import', 'peft', fixture('peft/lora'), 'x'], 1, /ERR_UNSUPPORTED: .*LORA/],
   [['import', 'peft', 'a', 'b', '--rank', '2'], 2, /--rank has no meaning/],
+  [
+    ['import', 'peft', fixture('peft/prefix-tuning'), 'x', '--method', 'full'],
+    2,
+    /Expected --method to be prefix for an adapter of the type PREFIX_TUNING/,
+  ],
   [
     [
       'import',

@@ -66,15 +66,14 @@ async function refused(code: string, message: RegExp): Promise<void> {
 }
 
 describe('an adapter of another type that PEFT wrote is refused with the reason:', () => {
-  test.each([
-    ['prefix-tuning', /PREFIX_TUNING: it holds keys and values for each layer/],
-    ['p-tuning', /P_TUNING: its vectors are made by a network/],
-    ['lora', /LORA: it changes the weights of the model/],
-  ])('%s', async (name, message) => {
-    rmSync(folder, { recursive: true })
-    cpSync(fixture(`peft/${name}`), folder, { recursive: true })
-    await refused('ERR_UNSUPPORTED', message)
-  })
+  test.each([['lora', /LORA: it changes the weights of the model/]])(
+    '%s',
+    async (name, message) => {
+      rmSync(folder, { recursive: true })
+      cpSync(fixture(`peft/${name}`), folder, { recursive: true })
+      await refused('ERR_UNSUPPORTED', message)
+    },
+  )
 })
 
 describe('what no prompt file could hold is refused:', () => {
@@ -204,6 +203,65 @@ describe('a damaged folder is refused:', () => {
   })
 })
 
+describe('a prefix is refused:', () => {
+  let t5: Backbone // 2 layers, H 16, 5 heads of 4
+  beforeAll(async () => {
+    t5 = await loadBackbone(fixture('t5-old-untied'))
+  })
+  afterAll(() => t5.dispose())
+
+  const given = (name: string, change: Record<string, unknown>) => {
+    rmSync(folder, { recursive: true })
+    cpSync(fixture(`peft/${name}`), folder, { recursive: true })
+    config(change)
+  }
+
+  test.each<[string, Record<string, unknown>, RegExp]>([
+    ['of other heads', { num_attention_heads: 8 }, /num_attention_heads is 8, but .* 4$/],
+    [
+      'of another size',
+      { token_dim: 64 },
+      /token_dim is 64; .* 4 heads of 8 numbers, 32/,
+    ],
+    ['of fewer layers', { num_layers: 2 }, /num_layers is 2, but 3 layers of /],
+    ['of more layers', { num_layers: 12 }, /num_layers is 12, but .*plain has 3: give/],
+    [
+      'with a tensor of vectors',
+      { num_virtual_tokens: 3 },
+      /expected \[3, 192\] but found \[4, 192\]/,
+    ],
+  ])('%s', async (_, change, message) => {
+    given('prefix-tuning', change)
+    await refused('ERR_PROMPT_FILE', message)
+  })
+
+  test('of other heads or layers even where another backbone is allowed', async () => {
+    for (const change of [{ num_attention_heads: 8 }, { num_layers: 2 }]) {
+      given('prefix-tuning', change)
+      await expect(
+        importPeft(folder, backbone, { allowOtherBackbone: true }),
+      ).rejects.toThrow(expect.objectContaining({ code: 'ERR_PROMPT_FILE' }))
+    }
+  })
+
+  test('of a T5 with one submodule, which PEFT gives to the attention to the encoder', async () => {
+    given('t5-prefix-even', { num_transformer_submodules: 1 })
+    await expect(importPeft(folder, t5)).rejects.toThrow(
+      expect.objectContaining({
+        code: 'ERR_UNSUPPORTED',
+        message: expect.stringMatching(/submodules is 1: .* attention to the encoder/),
+      }),
+    )
+  })
+
+  test('of a T5 with fewer pairs than its decoder has layers', async () => {
+    given('t5-prefix-even', { num_layers: 1 })
+    await expect(importPeft(folder, t5)).rejects.toThrow(
+      /num_layers is 1, but 2 layers of .* take keys and values/,
+    )
+  })
+})
+
 describe('the backbone', () => {
   test('of another fingerprint is refused with both named, unless allowed', async () => {
     cpSync(fixture('peft/exported/gpt2-plain/lopt.json'), at('lopt.json'))
@@ -228,6 +286,11 @@ describe('the backbone', () => {
 
 test.each([
   [{ rank: 2 }, /rank has no meaning with the method full/],
+  [{ method: 'prefix', rank: 2 } as const, /rank has no meaning with the method prefix/],
+  [
+    { method: 'prefix' } as const,
+    /Expected method to be full or lopt-1 for an adapter of the type PROMPT_TUNING but received prefix/,
+  ],
   [{ method: 'lopt-1', rank: 5 } as const, /Expected rank in 1\.\.4 but received 5/],
 ])('%j is out of range', async (options, message) => {
   await expect(importPeft(folder, backbone, options)).rejects.toThrow(RangeError)

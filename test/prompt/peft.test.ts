@@ -12,9 +12,16 @@ import {
   exportPeft,
   importPeft,
   loadPrompt,
-  type Prompt,
+  Prompt,
 } from '../../lib/prompt/index.js'
-import { memory, openSafetensors, svd, tidy } from '../../lib/torch/index.js'
+import {
+  memory,
+  openSafetensors,
+  svd,
+  type Tensor,
+  tidy,
+  zeros,
+} from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 import { settledMemory } from '../live.js'
 
@@ -34,12 +41,14 @@ const { cases, maxNewTokens }: { cases: Case[]; maxNewTokens: number } = JSON.pa
   readFileSync(peft('expected.json'), 'utf8'),
 )
 const names = ['gpt2-plain', 't5-plain'] as const
+// a decoder of two layers, which PEFT's layout of a prefix does not give a pair each
+const models = [...names, 't5-old-untied'] as const
 const backbones = new Map<string, Backbone>()
 const on = (name: string) => backbones.get(name) as Backbone
 const folder = mkdtempSync(join(tmpdir(), 'lopt-peft-'))
 
 beforeAll(async () => {
-  for (const name of names) backbones.set(name, await loadBackbone(fixture(name)))
+  for (const name of models) backbones.set(name, await loadBackbone(fixture(name)))
   // folders that PEFT wrote do not say which weights they are for
   vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
 })
@@ -56,8 +65,16 @@ test('the golden folders are those that PEFT wrote and those that lopt exported'
     'gpt2-plain',
     't5-plain',
     't5-plain-one',
+    'p-tuning',
+    't5-p-tuning',
+    'prefix-tuning',
+    't5-prefix-tuning',
+    't5-prefix-even',
     'exported/gpt2-plain',
     'exported/t5-plain',
+    'exported/prefix-gpt2-plain',
+    'exported/prefix-t5-plain',
+    'exported/prefix-t5-old-untied',
   ])
 })
 
@@ -95,33 +112,45 @@ describe.each(cases)('$folder, imported for $backbone', ({ folder: name, ...want
 })
 
 describe('an exported prompt', () => {
-  test.each(names)('of %s is, to the byte, the folder that PEFT opened', async (name) => {
-    const backbone = on(name)
-    const prompt = loadPrompt(peft(`prompts/${name}.lopt.safetensors`), backbone)
-    const out = join(folder, name)
-    await exportPeft(out, prompt, backbone, { baseModel: name })
-    const [read, golden] = [out, peft(`exported/${name}`)].map(
-      (at) => (file: string) => readFileSync(join(at, file)),
-    ) as [(file: string) => Buffer, (file: string) => Buffer]
-    const files = ['adapter_config.json', 'adapter_model.safetensors']
-    expect(readdirSync(out).sort()).toEqual([...files, 'lopt.json'])
-    for (const file of files) expect(read(file).equals(golden(file)), file).toBe(true)
-    const [own, theirs] = [read, golden].map((of) => JSON.parse(String(of('lopt.json'))))
-    const created_with = expect.stringMatching(/^lopt \d/)
-    expect(own).toEqual({ ...theirs, created_with })
-    prompt.dispose()
-  })
+  test.each([...names, ...models.map((name) => `prefix-${name}`)])(
+    'of %s is, to the byte, the folder that PEFT opened',
+    async (name) => {
+      const model = name.replace('prefix-', '')
+      const backbone = on(model)
+      const prompt = loadPrompt(peft(`prompts/${name}.lopt.safetensors`), backbone)
+      const out = join(folder, name)
+      await exportPeft(out, prompt, backbone, { baseModel: model })
+      const [read, golden] = [out, peft(`exported/${name}`)].map(
+        (at) => (file: string) => readFileSync(join(at, file)),
+      ) as [(file: string) => Buffer, (file: string) => Buffer]
+      const files = ['adapter_config.json', 'adapter_model.safetensors']
+      expect(readdirSync(out).sort()).toEqual([...files, 'lopt.json'])
+      for (const file of files) expect(read(file).equals(golden(file)), file).toBe(true)
+      const [own, theirs] = [read, golden].map((of) =>
+        JSON.parse(String(of('lopt.json'))),
+      )
+      const created_with = expect.stringMatching(/^lopt \d/)
+      expect(own).toEqual({ ...theirs, created_with })
+      prompt.dispose()
+    },
+  )
 
-  test.each(names)('of %s has the fields that PEFT itself writes', (name) => {
+  test.each<[string, string, Record<string, unknown>]>([
+    ['gpt2-plain', 'gpt2-plain', {}],
+    ['t5-plain', 't5-plain', { num_transformer_submodules: 1 }],
+    ['prefix-gpt2-plain', 'prefix-tuning', {}],
+    [
+      'prefix-t5-plain',
+      't5-prefix-tuning',
+      { prefix_projection: false, encoder_hidden_size: 24 },
+    ],
+    ['prefix-t5-old-untied', 't5-prefix-even', { num_layers: 3 }],
+  ])('of %s has the fields that PEFT itself writes', (name, of, others) => {
     const config = (at: string) =>
       readFileSync(join(peft(at), 'adapter_config.json'), 'utf8')
-    const theirs = JSON.parse(config(name))
+    const theirs = JSON.parse(config(of))
     const own = JSON.parse(config(`exported/${name}`))
-    expect(own).toEqual({
-      ...theirs,
-      num_virtual_tokens: 5,
-      num_transformer_submodules: 1,
-    })
+    expect(own).toEqual({ ...theirs, num_virtual_tokens: 5, ...others })
     // the same text, character by character, where the values are the same
     expect(JSON.stringify(own, null, 2)).toBe(config(`exported/${name}`))
     expect(Object.keys(own)).toEqual(Object.keys(theirs))
@@ -161,36 +190,72 @@ describe('an exported prompt', () => {
     },
   )
 
-  test('can come back as the LoPT-1 prompt nearest to it', async () => {
-    const backbone = on('gpt2-plain')
-    const X = await importPeft(peft('gpt2-plain'), backbone)
-    const near = await importPeft(peft('gpt2-plain'), backbone, {
-      method: 'lopt-1',
-      rank: 2,
-    })
-    expect(near.config).toMatchObject({ method: 'lopt-1', rank: 2, length: 4 })
-    const left = tidy(() => X.inputs().detach().sub(near.inputs().detach()).norm().item())
-    const { S } = await svd(X.inputs().detach())
-    // Eckart and Young: what is left are the singular values that were cut off
-    expect(left).toBeCloseTo(Math.hypot(...(S.toArray() as number[]).slice(2)), 5)
-    X.dispose()
-    near.dispose()
-  })
+  test.each(models)(
+    'of prefix comes back with the bits of its K and V: %s',
+    async (name) => {
+      const backbone = on(name)
+      const prompt = createPrompt(backbone, { method: 'prefix', length: 6, seed: 3 })
+      const out = join(folder, `prefix-of-${name}`)
+      await exportPeft(out, prompt, backbone)
+      const again = await importPeft(out, backbone)
+      for (const key of ['K', 'V'] as const) {
+        expect(again.parameters[key]?.equal(prompt.parameters[key] as Tensor)).toBe(true)
+        expect(again.parameters[key]?.requiresGrad).toBe(true)
+      }
+      expect(again.config).toEqual(prompt.config)
+      expect(again.start).toEqual({ file: out })
+      const wanted = again.config
+      again.dispose()
+      const named = await importPeft(out, backbone, { method: 'prefix' })
+      expect(named.config).toEqual(wanted)
+      for (const method of ['full', 'lopt-1'] as const) {
+        await expect(importPeft(out, backbone, { method })).rejects.toThrow(
+          new RangeError(
+            `Expected method to be prefix for an adapter of the type PREFIX_TUNING but received ${method}`,
+          ),
+        )
+      }
+      named.dispose()
+      prompt.dispose()
+    },
+  )
+
+  test.each(['gpt2-plain', 'p-tuning'])(
+    'can come back as the LoPT-1 prompt nearest to it: %s',
+    async (name) => {
+      const backbone = on('gpt2-plain')
+      const X = await importPeft(peft(name), backbone)
+      const near = await importPeft(peft(name), backbone, { method: 'lopt-1', rank: 2 })
+      expect(near.config).toMatchObject({ method: 'lopt-1', rank: 2, length: 4 })
+      const left = tidy(() =>
+        X.inputs().detach().sub(near.inputs().detach()).norm().item(),
+      )
+      const { S } = await svd(X.inputs().detach())
+      // Eckart and Young: what is left are the singular values that were cut off
+      expect(left).toBeCloseTo(Math.hypot(...(S.toArray() as number[]).slice(2)), 5)
+      X.dispose()
+      near.dispose()
+    },
+  )
 
   test('leaves no tensor behind, nor does its import', async () => {
     const backbone = on('gpt2-plain')
     const prompt = createPrompt(backbone, { method: 'lopt-2', length: 6, rank: 2 })
+    const prefix = createPrompt(backbone, { method: 'prefix', length: 6 })
     const run = async () => {
       await exportPeft(join(folder, 'often'), prompt, backbone)
       for (const method of ['full', 'lopt-1'] as const) {
         ;(await importPeft(join(folder, 'often'), backbone, { method })).dispose()
       }
+      await exportPeft(join(folder, 'often'), prefix, backbone)
+      ;(await importPeft(join(folder, 'often'), backbone)).dispose()
     }
     await run()
     const { tensors: before } = await settledMemory()
     for (let i = 0; i < 4; i++) await run()
     expect(memory().tensors).toBeLessThanOrEqual(before)
     prompt.dispose()
+    prefix.dispose()
   })
 
   test('has no base model where transformers opens none', async () => {
@@ -207,7 +272,6 @@ describe('export refuses', () => {
   test.each([
     [{ placement: 'suffix' as const }, /placement is suffix: only prefix/],
     [{ method: 'dept' as const, rank: 2, textTokens: 8 }, /method dept is more than/],
-    [{ method: 'prefix' as const }, /method prefix is more than/],
   ])('%j, and writes nothing', async (options, message) => {
     const backbone = on('gpt2-plain')
     const prompt = createPrompt(backbone, { length: 4, rank: 2, ...options })
@@ -229,6 +293,29 @@ describe('export refuses', () => {
     prompt.dispose()
   })
 
+  test('a prefix for other layers, with both named', async () => {
+    const { length, hiddenSize, ...config } = createPrompt(on('gpt2-plain'), {
+      method: 'prefix',
+      length: 4,
+    }).config
+    const shape = [2, length, hiddenSize]
+    const prompt = new Prompt(
+      { ...config, length, hiddenSize, layers: 2 },
+      { K: zeros(shape), V: zeros(shape) },
+    )
+    await expect(
+      exportPeft(join(folder, 'refused'), prompt, on('gpt2-plain')),
+    ).rejects.toThrow(
+      expect.objectContaining({
+        code: 'ERR_PROMPT_FILE',
+        message: expect.stringMatching(
+          /for 2 layers of 4 heads of 8; .*plain has 3 layers of 4 heads of 8/,
+        ),
+      }),
+    )
+    prompt.dispose()
+  })
+
   test('a folder that cannot be made', async () => {
     const prompt = createPrompt(on('gpt2-plain'), { length: 4, rank: 2 })
     const file = join(peft('gpt2-plain'), 'adapter_config.json', 'below')
@@ -247,5 +334,21 @@ test('of the rows of two submodules the first P are taken', async () => {
   )
   expect(prompt.start).toEqual({ file: peft('t5-plain') })
   rows.dispose()
+  prompt.dispose()
+})
+
+test('a T5 of two layers has the first of two pairs in both, as PEFT has it', async () => {
+  const prompt = await importPeft(peft('t5-prefix-even'), on('t5-old-untied'))
+  const file = openSafetensors(join(peft('t5-prefix-even'), 'adapter_model.safetensors'))
+  tidy(() => {
+    // [P, N, 2, heads · D]
+    const pairs = file.tensor('prompt_embeddings').view([4, 2, 2, 20])
+    const { K, V } = prompt.parameters as Record<'K' | 'V', Tensor>
+    for (const layer of [0, 1]) {
+      expect(K.select(0, layer).equal(pairs.select(1, 0).select(1, 0))).toBe(true)
+      expect(V.select(0, layer).equal(pairs.select(1, 0).select(1, 1))).toBe(true)
+    }
+  })
+  file.dispose()
   prompt.dispose()
 })
