@@ -2,9 +2,9 @@
 
 import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
+import { keyValueShape } from './fit.js'
 import { type AdapterConfig, TASK_TYPES } from './peft-config.js'
 import { pairsFor } from './peft-weights.js'
-import { keyValueShape } from './prompt.js'
 
 /**
  * @param path names the configuration's file in errors

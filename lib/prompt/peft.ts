@@ -8,6 +8,7 @@ import { checkMade, LoptError } from '../errors.js'
 import { packageVersion } from '../native.js'
 import { type Tensor, tidy, writeSafetensors } from '../torch/index.js'
 import type { PromptTask } from './config.js'
+import { keyValueShape } from './fit.js'
 import type { LoadPromptOptions } from './load-prompt.js'
 import {
   CONFIG_FILE,
@@ -27,7 +28,7 @@ import {
   splitPairs,
   TENSOR,
 } from './peft-weights.js'
-import { keyValueShape, type Prompt } from './prompt.js'
+import type { Prompt, PromptAbout } from './prompt.js'
 import { factorised, fullPrompt, prefixPrompt, vectorsOf } from './vectors.js'
 
 const FORMAT_OF = '0.21.0'
@@ -249,7 +250,8 @@ export async function importPeft(
     const dtype = backbone.dtype === 'float64' ? 'float64' : 'float32'
     const placed = (tensor: Tensor) => tensor.to({ dtype, device: backbone.device })
     const kept = { placement: 'prefix', backbone: print ?? backbone.fingerprint } as const
-    const about = { task: taskOf(known), start: { file: resolve(folder) } }
+    const start = { file: resolve(folder) }
+    const about: PromptAbout = { task: taskOf(known), start, allowOtherBackbone }
     if (isPrefix) {
       const N = prefixPairs(config, backbone)
       const pairs = placed(readEmbeddings(folder, [P, 2 * N * size], P))

@@ -3,10 +3,10 @@
 
 import { checkMade, LoptError } from '../errors.js'
 import { type Tensor, tidy } from '../torch/index.js'
-import type { PromptConfig, PromptStart, PromptTask } from './config.js'
+import type { PromptConfig } from './config.js'
 import { balancedFactors } from './methods/factorise.js'
 import type { Factors } from './methods/method.js'
-import { Prompt } from './prompt.js'
+import { Prompt, type PromptAbout } from './prompt.js'
 
 /**
  * The X [P, H] of a prompt that is nothing else, without its graph.
@@ -63,11 +63,7 @@ export function compressionError(prompt: Prompt, compressed: Prompt): number {
 type Kept = Pick<PromptConfig, 'placement' | 'backbone'>
 
 /** The full prompt of an X [P, H], in its dtype and on its device. */
-export function fullPrompt(
-  X: Tensor,
-  kept: Kept,
-  about: { task?: PromptTask | undefined; start?: PromptStart } = {},
-): Prompt {
+export function fullPrompt(X: Tensor, kept: Kept, about: PromptAbout = {}): Prompt {
   return tidy(() => new Prompt(plainConfig(X, 'full', 0, kept), { X: X.clone() }, about))
 }
 
@@ -75,7 +71,7 @@ export function fullPrompt(
 export function factorised(
   X: Tensor,
   { rank, ...kept }: Kept & { readonly rank: number },
-  about: { task?: PromptTask | undefined; start?: PromptStart } = {},
+  about: PromptAbout = {},
 ): Prompt {
   const [P, H] = X.shape as [number, number]
   const most = Math.min(P, H)
@@ -97,7 +93,7 @@ export function factorised(
 export function prefixPrompt(
   { K, V }: Factors<'K' | 'V'>,
   kept: Kept & Pick<PromptConfig, 'hiddenSize' | 'layers' | 'heads' | 'headSize'>,
-  about: { task?: PromptTask | undefined; start?: PromptStart } = {},
+  about: PromptAbout = {},
 ): Prompt {
   const length = K.shape[1] as number
   const config = { ...UNUSED, ...kept, method: 'prefix', length, rank: 0 } as const
