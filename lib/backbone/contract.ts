@@ -65,6 +65,8 @@ export interface Gpt2BackboneConfig extends CommonConfig {
   readonly scaleAttention: boolean
   /** Scores of layer i, counted from 0, are divided by i + 1 as well. */
   readonly scaleByLayer: boolean
+  /** Scores and their softmax are float32 in a model of half precision. */
+  readonly upcastAttention: boolean
   /** Standard deviation of fresh weights. */
   readonly initializerRange: number
 }

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import {
+  type BackboneDType,
   type CausalBackbone,
   type LoadBackboneOptions,
   loadBackbone,
@@ -20,6 +21,7 @@ export const CHECKPOINTS = [
   'gpt2-base-names',
   'gpt2-inverse-layer-scale',
   'gpt2-unscaled',
+  'gpt2-upcast',
 ] as const
 
 export function fixture(name: string): string {
@@ -40,8 +42,8 @@ export interface Golden {
   rows: { ids: number[]; argmax: number[] }[]
   endOfTextId: number
   tokenization: { text: string; ids: number[]; decoded: string }[]
-  /** Of row `i`: [T, N], or [T, H] for `hidden.float64`. */
-  values(i: number, what: 'logits.float32' | 'logits.float64' | 'hidden.float64'): Tensor
+  /** Of row `i`: [T, N], or [T, H] for `hidden.float64`. Half precision: of `gpt2-upcast` alone. */
+  values(i: number, what: `logits.${BackboneDType}` | 'hidden.float64'): Tensor
 }
 
 export function golden(name: string): Golden {

@@ -90,10 +90,10 @@ describe('config.json is refused', () => {
       /activation_function: snake is not known.*gelu_new/,
     ],
     [
-      'with upcast attention',
-      { reorder_and_upcast_attn: true },
-      'ERR_UNSUPPORTED',
-      /reorder_and_upcast_attn/,
+      'with a word for a switch',
+      { reorder_and_upcast_attn: 'yes' },
+      'ERR_MODEL_FILE',
+      /reorder_and_upcast_attn: .*boolean/,
     ],
     [
       'with cross-attention',

@@ -18,6 +18,25 @@ def with_past(self, past: List[Tensor], at: int, now: Tensor, batch: int) -> Ten
     return self.split_heads(torch.cat([before, now.view(batch, -1, now.size(1))], 1), batch)
 
 
+def attend(
+    self, query: Tensor, key: Tensor, value: Tensor, bias: Optional[Tensor], causal: bool
+) -> Tensor:
+    # [B, heads, K, H / heads], [B, heads, S, H / heads] twice -> [B, heads, K, H / heads]
+    if not self.upcast or query.element_size() > 2:
+        return torch.scaled_dot_product_attention(
+            query, key, value, bias, 0.0, causal, scale=self.scale
+        )
+    # Half precision. transformers' `_upcast_and_reordered_attn`: scores and softmax in float32, weights
+    # and what they mix in half precision again.
+    scores = torch.matmul(query.float(), key.float().transpose(2, 3)) * self.scale
+    if bias is not None:
+        scores = scores + bias
+    if causal:
+        hidden = torch.triu(torch.ones_like(scores[0, 0]), 1)
+        scores = scores.masked_fill(hidden > 0, float("-inf"))
+    return torch.matmul(torch.softmax(scores, -1).to(value.dtype), value)
+
+
 def joined_heads(self, mixed: Tensor) -> Tensor:
     # [B, heads, K, H / heads] -> [B * K, H]
     return mixed.transpose(1, 2).reshape(-1, self.heads * self.head_size)
@@ -64,9 +83,7 @@ def forward(
 
     key = self.with_past(past, at, key, batch)
     value = self.with_past(past, at + 1, value, batch)
-    mixed = torch.scaled_dot_product_attention(
-        self.split_heads(query, batch), key, value, bias, 0.0, causal, scale=self.scale
-    )
+    mixed = self.attend(self.split_heads(query, batch), key, value, bias, causal)
     return self.finish(x, self.joined_heads(mixed)), key, value
 
 
@@ -115,21 +132,15 @@ def forward_with_prefixes(
     keys = self.with_prefixes(prefix_key, row_keys, K, batch, owners)
     values = self.with_prefixes(prefix_value, row_values, K, batch, owners)
     if asked is not None:
-        mixed = torch.scaled_dot_product_attention(
-            self.split_heads(query, batch), keys, values, bias, scale=self.scale
-        )
+        mixed = self.attend(self.split_heads(query, batch), keys, values, bias, False)
         return self.finish(x, self.joined_heads(mixed))
     prefix_query, row_queries = query.split_with_sizes(parts)
-    first = torch.scaled_dot_product_attention(
+    first = self.attend(
         self.split_heads(prefix_query, K),
         self.split_heads(prefix_key, K),
         self.split_heads(prefix_value, K),
         None,
-        0.0,
         True,
-        scale=self.scale,
     )
-    mixed = torch.scaled_dot_product_attention(
-        self.split_heads(row_queries, batch), keys, values, bias, scale=self.scale
-    )
+    mixed = self.attend(self.split_heads(row_queries, batch), keys, values, bias, False)
     return self.finish(x, torch.cat([self.joined_heads(first), self.joined_heads(mixed)]))

@@ -26,6 +26,7 @@ const fields = z.object({
   layerNormEpsilon: z.number().positive().max(1).default(1e-5),
   scaleAttention: z.boolean().default(true),
   scaleByLayer: z.boolean().default(false),
+  upcastAttention: z.boolean().default(false),
   tiedHead: z.boolean().default(true),
   initializerRange: z.number().positive().max(10).default(0.02),
 })
@@ -52,6 +53,7 @@ const STORED_NAMES: Readonly<Record<Field, readonly string[]>> = {
   layerNormEpsilon: ['layer_norm_epsilon'],
   scaleAttention: ['scale_attn_weights'],
   scaleByLayer: ['scale_attn_by_inverse_layer_idx'],
+  upcastAttention: ['reorder_and_upcast_attn'],
   tiedHead: ['tie_word_embeddings'],
   initializerRange: ['initializer_range'],
 }
@@ -79,8 +81,9 @@ export function parseGpt2Config(
     stored.set(field, name)
     values[field] = raw[name]
   }
-  // transformers writes null for "four times the hidden size".
+  // transformers writes null for "four times the hidden size", and takes it for false.
   if (values.innerSize === null) values.innerSize = undefined
+  if (values.upcastAttention === null) values.upcastAttention = undefined
   const parsed = fields.safeParse(values)
   if (!parsed.success) {
     const issue = parsed.error.issues[0]
@@ -107,7 +110,6 @@ export function parseGpt2Config(
 /** Switches that change what is computed and that this library does not have. */
 function refuseUnsupported(raw: Readonly<Record<string, unknown>>, path: string): void {
   const reasons: Record<string, string> = {
-    reorder_and_upcast_attn: 'attention in float32 inside a half-precision model',
     add_cross_attention: 'attention to an encoder',
     quantization_config: 'quantised weights',
   }

@@ -38,6 +38,7 @@ export const GPT2: Architecture<Gpt2BackboneConfig> = {
     'scaleAttention',
     'scaleByLayer',
     'tiedHead',
+    // not upcastAttention: it is how the same function is rounded, as the dtype is
   ] satisfies (keyof Gpt2BackboneConfig)[],
   parameters: gpt2Parameters,
   tokenEmbedding: TOKEN_EMBEDDING,
@@ -127,6 +128,7 @@ function gpt2Module(
       heads: { type: 'int', value: config.heads },
       head_size: { type: 'int', value: headSize },
       scale: { type: 'float', value: attentionScale(config, headSize, i) },
+      upcast: { type: 'bool', value: config.upcastAttention },
       eps,
     },
     modules: {
