@@ -99,16 +99,16 @@ describe.each(['bfloat16', 'float16'] as const)('in %s', (dtype) => {
       x,
       positions: int64(counted(1, ids.length)),
     })
-    const prefix = parameter(x.select(0, 0).slice(0, 0, 5).clone())
-    const together = await backbone.runWithPrefix({
-      prefix,
+    const prefixes = parameter(x.slice(1, 0, 5).clone())
+    const together = await backbone.runWithPrefixes({
+      prefixes,
       x: x.slice(1, 5),
       positions: int64(counted(1, ids.length - 5, 5)),
     })
     const wanted = hidden.slice(1, 5)
     expect(distance(together.to('float32'), wanted.to('float32'))).toBeLessThan(close)
     await together.to('float32').square().mean().backward()
-    const gradient = (await prefix.grad()) as Tensor
+    const gradient = (await prefixes.grad()) as Tensor
     expect(gradient.isfinite().all().item()).toBe(1)
     expect(gradient.abs().amax().item()).toBeGreaterThan(0)
   })
