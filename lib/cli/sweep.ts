@@ -7,6 +7,7 @@ import { askedEvents } from './failure.js'
 import type { Context } from './interrupt.js'
 import {
   addCommand,
+  integer,
   jsonOption,
   optional,
   optionValues,
@@ -32,11 +33,18 @@ const options = {
     'only the i-th of N parts, to split a sweep over machines',
     shard,
   ),
+  together: optional(
+    '--together <n>',
+    'cells that are trained in one pass at most; 1: each alone',
+    integer(1),
+    'as many as memory allows, up to 16',
+  ),
   json: jsonOption,
 }
 
 const HELP = `
-Finished cells are kept: the same command goes on where it was stopped, and several processes may work
+Cells of one task with the same steps and batch sizes share a pass: each has the numbers that it has alone, but for
+rounding, and the time is shared. Finished cells are kept: the same command goes on where it was stopped, and several processes may work
 on one folder. A cell that fails is recorded and does not stop the others; the exit code is then 1.
 
 Examples:
@@ -55,8 +63,11 @@ export function addSweep(
     options: { 'Options:': options },
   })
   command.action(async () => {
-    const { config, out, shard } = optionValues(command, options)
-    const parts = shard === undefined ? {} : { shard }
+    const { config, out, shard, together } = optionValues(command, options)
+    const parts = {
+      ...(shard !== undefined && { shard }),
+      ...(together !== undefined && { together }),
+    }
     const say = createNarrator(output)
     for await (const event of askedEvents(sweep({ config, out, ...parts, signal }))) {
       output.event(flat(event))
@@ -97,6 +108,10 @@ function createNarrator(output: Output): (event: SweepEvent) => void {
       output.note(`${place} ${event.cell}  ${outcome(event)}`)
     } else if (event.type === 'select') {
       output.note(`        ${event.over} ${event.value} is the best on dev`)
+    } else if (event.type === 'apart') {
+      output.note(
+        `        ${event.cells.length} cells are run one by one: ${event.reason}`,
+      )
     } else if (event.type === 'waiting') {
       output.note(
         `        waiting for other processes: ${oneLine(event.cells.join(', '), 200)}`,

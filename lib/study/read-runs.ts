@@ -8,7 +8,7 @@ import { wrongFields } from '../fields.js'
 import { RESULT_FILE, readResult } from './result-file.js'
 import { metricName } from './run-cell.js'
 import type { RunSettings } from './settings.js'
-import { SWEEP_FILE } from './sweep.js'
+import { SWEEP_FILE } from './study.js'
 
 export type RunStatus = 'done' | 'diverged' | 'failed' | 'unfinished' | 'impossible'
 

@@ -12,6 +12,7 @@ import { selectWeights, type TrainEvent, trainFields } from '../run/index.js'
 import { bundledTaskNames, loadTask, type Task } from '../task/index.js'
 import {
   type EvaluateOptions,
+  type Evaluation,
   evaluate,
   evaluateMajority,
   type TrainOptions,
@@ -108,10 +109,38 @@ export async function* runCell(
   await mkdir(out, { recursive: true })
   await rm(join(out, RESULT_FILE), { force: true }) // of a run that failed
   let isLeft = (await readdir(out)).length > 0
-  const { backbone, task } = opened
+  for (;;) {
+    const where = { out, signal, begun: false }
+    try {
+      const found = yield* figuresOf(settings, opened, where)
+      return { ...aboutCell(settings, opened, hash), status: 'done', ...found }
+    } catch (error) {
+      const code = error instanceof LoptError ? error.code : 'ERR_UNEXPECTED'
+      if (code === 'ERR_ABORTED' || code === 'ERR_LOCKED') throw error
+      if (isLeft && !where.begun) {
+        // It is not this run that was interrupted: its settings, rows or versions were others.
+        await rm(out, { recursive: true, force: true })
+        await mkdir(out)
+        isLeft = false
+        continue
+      }
+      return failedCell(settings, opened, hash, error)
+    }
+  }
+}
+
+/** What a result says of any cell that has just ended. */
+export function aboutCell(
+  settings: RunSettings,
+  { backbone, task }: Opened,
+  hash: string,
+): Pick<
+  CellResult,
+  'version' | 'hash' | 'settings' | 'backbone' | 'task' | 'versions' | 'finishedAt'
+> {
   const { dev, test, train: trainRows } = task
-  const around = {
-    version: 1 as const,
+  return {
+    version: 1,
     hash,
     settings,
     backbone: { source: backbone.source, fingerprint: backbone.fingerprint },
@@ -125,33 +154,25 @@ export async function* runCell(
       torch: native().torchVersion,
       node: process.versions.node,
     },
+    finishedAt: new Date().toISOString(),
   }
-  const finished = () => ({ finishedAt: new Date().toISOString() })
-  for (;;) {
-    const where = { out, signal, begun: false }
-    try {
-      const found = yield* figuresOf(settings, opened, where)
-      return { ...around, status: 'done', ...found, ...finished() }
-    } catch (error) {
-      const code = error instanceof LoptError ? error.code : 'ERR_UNEXPECTED'
-      if (code === 'ERR_ABORTED' || code === 'ERR_LOCKED') throw error
-      if (isLeft && !where.begun) {
-        // It is not this run that was interrupted: its settings, rows or versions were others.
-        await rm(out, { recursive: true, force: true })
-        await mkdir(out)
-        isLeft = false
-        continue
-      }
-      const message = error instanceof Error ? error.message : String(error)
-      return {
-        ...around,
-        status: code === 'ERR_NON_FINITE_LOSS' ? 'diverged' : 'failed',
-        trainableParameters: 0,
-        seconds: { train: 0, test: 0 },
-        error: { code, message },
-        ...finished(),
-      }
-    }
+}
+
+/** The result of a cell that ended with an error: one whose loss was not finite diverged. */
+export function failedCell(
+  settings: RunSettings,
+  opened: Opened,
+  hash: string,
+  error: unknown,
+): CellResult {
+  const code = error instanceof LoptError ? error.code : 'ERR_UNEXPECTED'
+  const message = error instanceof Error ? error.message : String(error)
+  return {
+    ...aboutCell(settings, opened, hash),
+    status: code === 'ERR_NON_FINITE_LOSS' ? 'diverged' : 'failed',
+    trainableParameters: 0,
+    seconds: { train: 0, test: 0 },
+    error: { code, message },
   }
 }
 
@@ -232,7 +253,7 @@ async function* trained(
   const { out, signal } = where
   let trainableParameters = 0
   let learningRate: number | undefined
-  let done: Extract<TrainEvent, { type: 'done' }> | undefined
+  let done: Done | undefined
   const options = { ...trainingOf(settings), ...what, out, resume: true, signal }
   for await (const event of train(options as TrainOptions)) {
     where.begun = true
@@ -241,17 +262,34 @@ async function* trained(
     if (event.type === 'done') done = event
   }
   const test = await splitFigures('test', settings, evaluated, { signal })
+  const rate = learningRate === undefined ? {} : { learningRate }
+  return { trainableParameters, ...rate, ...trainedFigures(done, test) }
+}
+
+type Done = Extract<TrainEvent, { type: 'done' }>
+
+/** What training ended with, and the evaluation on test behind it. */
+export function trainedFigures(
+  done: Done | undefined,
+  test: SplitFigures,
+): Pick<CellResult, 'bestStep' | 'dev' | 'test' | 'right' | 'seconds'> {
   const { bestStep = 0, seconds = 0, ...rest } = done ?? {}
   const dev = numbersOf(rest)
   delete dev.steps
+  delete dev.prompt
   return {
-    trainableParameters,
-    ...(learningRate === undefined ? {} : { learningRate }),
     bestStep,
     ...(Object.keys(dev).length > 0 ? { dev } : {}),
     ...(test.figures ? { test: test.figures, right: test.right } : {}),
     seconds: { train: seconds, test: test.seconds },
   }
+}
+
+/** Of the rows of a split; no figures where there are none. */
+interface SplitFigures {
+  readonly figures?: Record<string, number> | undefined
+  readonly right?: string | undefined
+  readonly seconds: number
 }
 
 const untrained = (seconds: number) => ({
@@ -264,11 +302,7 @@ async function splitFigures(
   settings: RunSettings,
   { backbone, task, prompt }: Opened & { prompt: Prompt | null },
   { signal }: { signal: AbortSignal | undefined },
-): Promise<{
-  figures?: Record<string, number> | undefined
-  right?: string | undefined
-  seconds: number
-}> {
+): Promise<SplitFigures> {
   if (task[split].length === 0) return { seconds: 0 }
   const started = performance.now()
   const { maxLength, batchSize, fastPaths } = settings
@@ -283,15 +317,23 @@ async function splitFigures(
     signal,
   }
   const found = await evaluate(options as EvaluateOptions)
+  const seconds = (performance.now() - started) / 1000
+  return figuresOn(found, task[split], seconds)
+}
+
+export function figuresOn(
+  found: Evaluation,
+  rows: Task['test'],
+  seconds: number,
+): SplitFigures {
   const { examples: _examples, truncated: _truncated, ...figures } = numbersOf(found)
   const right = found.predictions.map((label, i) =>
-    label === task[split][i]?.label ? '1' : '0',
+    label === rows[i]?.label ? '1' : '0',
   )
-  const seconds = (performance.now() - started) / 1000
   return { figures, right: right.join(''), seconds }
 }
 
-function promptOf(settings: RunSettings, { backbone, task }: Opened): Prompt {
+export function promptOf(settings: RunSettings, { backbone, task }: Opened): Prompt {
   const trainOnly = new Set(Object.keys(trainFields.shape).filter((n) => n !== 'seed'))
   const none = new Set(
     'backbone revision device dtype task data evalData testData template dataDir templates splits trainable'.split(
@@ -307,7 +349,7 @@ function promptOf(settings: RunSettings, { backbone, task }: Opened): Prompt {
   })
 }
 
-function trainingOf(settings: RunSettings): Record<string, unknown> {
+export function trainingOf(settings: RunSettings): Record<string, unknown> {
   const names = new Set(Object.keys(trainFields.shape))
   return Object.fromEntries(Object.entries(settings).filter(([name]) => names.has(name)))
 }

@@ -24,7 +24,7 @@ import type { ByName } from './optimizer.js'
 import type { ProfileOptions } from './profile.js'
 
 /** Options that each of several prompts may have of its own. */
-const OWN = [
+export const OWN_OPTIONS = [
   'objective',
   'optimizer',
   'learningRate',
@@ -40,7 +40,7 @@ const OWN = [
 ] as const satisfies readonly (keyof TrainOptions)[]
 
 /** A prompt that is trained beside others, and what it has of its own in place of the options for all. */
-export interface PromptTraining extends Pick<TrainOptions, (typeof OWN)[number]> {
+export interface PromptTraining extends Pick<TrainOptions, (typeof OWN_OPTIONS)[number]> {
   prompt: Prompt
 }
 
@@ -231,11 +231,11 @@ function listed(prompts: TrainOptions['prompts']): PromptTraining[] {
 }
 
 function checkOwn(own: object): void {
-  const names: readonly string[] = OWN
+  const names: readonly string[] = OWN_OPTIONS
   const other = Object.keys(own).find((name) => !names.includes(name))
   if (other === undefined) return
   throw new RangeError(
-    `${other} is the same for all prompts that are trained together; each may have ${OWN.join(', ')}`,
+    `${other} is the same for all prompts that are trained together; each may have ${OWN_OPTIONS.join(', ')}`,
   )
 }
 

@@ -15,8 +15,8 @@ test('every cell is a run folder with figures on test; what cannot be is listed 
     'rows/majority/once: done',
     'rows/hard/once: done',
     'rows/lopt-1/P4-R2-seed0: done',
+    'rows/full/P4-seed0: done', // in one pass with the one before
     'rows/lopt-1/P4-R5-seed0: impossible',
-    'rows/full/P4-seed0: done',
   ])
   expect(events).toContainEqual(
     expect.objectContaining({
@@ -44,9 +44,9 @@ test('finished cells are kept, byte for byte, and one without a result is finish
   expect(outcomes(await run({ config, out }))).toEqual([
     'rows/majority/once: done (kept)',
     'rows/hard/once: done (kept)',
+    'rows/full/P4-seed0: done (kept)',
     'rows/lopt-1/P4-R2-seed0: done',
     'rows/lopt-1/P4-R5-seed0: impossible',
-    'rows/full/P4-seed0: done (kept)',
   ])
   expect(readFileSync(kept)).toEqual(before)
 })
@@ -122,7 +122,7 @@ test('a cell that fails is recorded with its error, stops no other, and is tried
   expect(events).toContainEqual(
     expect.objectContaining({ reason: expect.stringMatching(/^ERR_PROMPT_FILE: /) }),
   )
-  expect(outcomes(await run(options))).toEqual([failed, `${done} (kept)`])
+  expect(outcomes(await run(options))).toEqual([`${done} (kept)`, failed])
 })
 
 test('a finished cell with other settings is not taken for this one, nor overwritten', async () => {
@@ -193,4 +193,77 @@ test('fine-tuning leaves the model of the other cells as it was', async () => {
     JSON.parse(readFileSync(join(folder, name, 'rows/hard/once/result.json'), 'utf8'))
       .test
   expect(figures('tuned')).toEqual(figures('hard'))
+})
+
+test('cells that share a pass have the results of each alone, and say how many they were', async () => {
+  const grid = {
+    method: ['hard', 'lopt-1', 'full', 'prefix', 'dept'],
+    learningRate: [0.05, 0.2],
+    seed: [0, 1],
+  } as const
+  const shared = { ...small, dtype: 'float64' as const, steps: 6, grid }
+  const resultsOf = async (together: number) => {
+    const out = join(folder, `together-${together}`)
+    const events = await run({ config: shared, out, together })
+    const results = events.flatMap((event) =>
+      event.type === 'cell' && event.result ? [[event.cell, event.result] as const] : [],
+    )
+    const starts = events.flatMap((event) =>
+      event.type === 'cell-start' ? [event.cell] : [],
+    )
+    expect(starts).toHaveLength(results.length)
+    return new Map(results)
+  }
+  const [alone, together] = [await resultsOf(1), await resultsOf(8)]
+  expect([...together.keys()].sort()).toEqual([...alone.keys()].sort())
+  expect(together.size).toBe(1 + 4 * 4)
+  const counts = [...together.values()].map((result) => result.together ?? 1)
+  expect(counts.sort((a, b) => a - b)).toEqual([1, ...Array(16).fill(8)])
+  for (const [cell, expected] of alone) {
+    const {
+      finishedAt,
+      seconds,
+      together: _,
+      ...found
+    } = together.get(cell) as never as {
+      finishedAt: string
+      seconds: object
+      together?: number
+      dev: Record<string, number>
+      test: Record<string, number>
+    }
+    const { finishedAt: __, seconds: ___, ...wanted } = expected
+    for (const split of ['dev', 'test'] as const) {
+      const [own, other] = [found[split], wanted[split]]
+      if (own?.loss === undefined || other?.loss === undefined) continue
+      expect(own.loss).toBeCloseTo(other.loss, 9)
+      own.loss = other.loss
+    }
+    expect(found).toEqual(wanted)
+    expect(existsSync(join(folder, 'together-8', cell, 'result.json'))).toBe(true)
+  }
+})
+
+test('cells of a pass that was interrupted go on together', async () => {
+  const out = join(folder, 'together-aborted')
+  const grid = { seed: [0, 1, 2] } as const
+  const options = { config: { ...small, steps: 6, checkpointEvery: 2, grid }, out }
+  const controller = new AbortController()
+  const aborted = async () => {
+    for await (const event of sweep({ ...options, signal: controller.signal })) {
+      const isLate = event.type === 'train' && event.event.type === 'step'
+      if (isLate && event.event.step === 4) controller.abort()
+    }
+  }
+  await expect(aborted()).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+  const events = await run(options)
+  const starts = events.flatMap((event) =>
+    event.type === 'train' && event.event.type === 'start' ? [event.event] : [],
+  )
+  // The evaluation of step 4 was under way.
+  expect(starts.map(({ resumedFrom }) => resumedFrom)).toEqual([2, 2, 2])
+  const whole = await run({ ...options, out: join(folder, 'together-whole') })
+  const figures = (from: typeof events) =>
+    from.flatMap((event) => (event.type === 'cell' ? [event.result?.test] : []))
+  expect(figures(events)).toEqual(figures(whole))
 })
