@@ -16,10 +16,10 @@ const task = createTask({
 
 const backbone = await loadBackbone('builtin:nano-gpt2')
 const prompt = createPrompt(backbone, { method: 'lopt-1', length: 10, rank: 2, seed: 0 })
-// Ten rows for a small model: a high rate, and many passes.
-const settings = { steps: 200, batchSize: 10, learningRate: 1 }
+// Ten rows for a small model: many passes, the last ones in small steps.
+const settings = { steps: 400, batchSize: 10, learningRate: 0.1, schedule: 'linear' }
 for await (const event of train({ backbone, prompt, task, ...settings })) {
-  if (event.type === 'step' && event.step % 40 === 0) {
+  if (event.type === 'step' && event.step % 80 === 0) {
     console.log(`step ${event.step}: loss ${event.loss.toFixed(3)}`)
   }
 }
