@@ -67,16 +67,20 @@ const MADE = {
 /**
  * Checks arguments that only functions of this package make, at the public edge.
  *
+ * @param what names it in the message where the argument's name does not
  * @throws TypeError `Expected backbone to be made by loadBackbone or createBackbone but received undefined`
  */
-export function checkMade(given: Partial<Record<keyof typeof MADE, unknown>>): void {
+export function checkMade(
+  given: Partial<Record<keyof typeof MADE, unknown>>,
+  what?: string,
+): void {
   for (const name of Object.keys(given) as (keyof typeof MADE)[]) {
     const { member, makers } = MADE[name]
     const value = given[name]
     const isObject = typeof value === 'object' && value !== null
     if (isObject && member in value) continue
     throw new TypeError(
-      `Expected ${name} to be made by ${makers} but received ${received(value)}`,
+      `Expected ${what ?? name} to be made by ${makers} but received ${received(value)}`,
     )
   }
 }

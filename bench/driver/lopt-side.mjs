@@ -1,8 +1,8 @@
-// lopt's side of a bench, a program that `sides.mjs` starts: trains as a job says, some steps for each
+// lopt's side of a bench, a program that `sides.mjs` starts: trains or scores as a job says, some steps for each
 // line that it reads, and answers with what they took.
 
 import { createInterface } from 'node:readline'
-import { createPrompt, createTask, loadBackbone, train } from '../../dist/index.js'
+import { createPrompt, createTask, loadBackbone, score, train } from '../../dist/index.js'
 import { Generator, rand, recordOps } from '../../dist/torch.js'
 import { productFlops, secondsByKind, unionSeconds } from './profile.mjs'
 
@@ -41,8 +41,19 @@ const runs = job.together
 /** Events of a step: one a prompt. */
 const eventsOfStep = job.together ? prompts.length : 1
 
+/** Scores of some batches of texts, of all prompts in turn. */
+async function scoreTexts(count) {
+  const texts = Array.from({ length: count }, () => lengths.map(text)).flat()
+  await score({
+    ...{ backbone, task, texts, batchSize, fastPaths },
+    prompts: texts.map((_, i) => prompts[i % prompts.length]),
+  })
+  return { peakMemoryBytes: process.resourceUsage().maxRSS * 1024 }
+}
+
 /** Steps of all prompts, one prompt after the other. */
 async function advance(count) {
+  if (job.kind === 'score') return await scoreTexts(count)
   let last
   for (const run of runs) {
     for (let done = 0; done < count * eventsOfStep; ) {

@@ -1,7 +1,8 @@
 """The peers' side of a bench, a program that ../driver/sides.mjs starts: trains a soft prompt with
 transformers as a job says, some steps for each line that it reads, and answers with what they took.
 
-Kinds: `peft`, PEFT's prompt tuning of a causal model, a prefix; `suffix`, [text | prompt] by hand, with
+Kinds: `peft`, PEFT's prompt tuning of a causal model, a prefix; `score`, log-probabilities of two labels with several
+adapters, the rows of a batch grouped by adapter; `suffix`, [text | prompt] by hand, with
 logits where the label is predicted only; `t5`, a soft prompt at the encoder."""
 
 import json
@@ -23,12 +24,15 @@ if model.config.pad_token_id is None:
 H = model.get_input_embeddings().weight.shape[1]
 FILLER, LABEL, END = 7, 8, 1
 
-if job["kind"] == "peft":
+if job["kind"] in ("peft", "score"):
     from peft import PromptTuningConfig, TaskType, get_peft_model
 
-    model = get_peft_model(
-        model, PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=P)
-    )
+    config = PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=P)
+    adapters = [str(i) for i in range(job.get("prompts", 1))]
+    model = get_peft_model(model, config, adapter_name=adapters[0])
+    for name in adapters[1:]:
+        model.add_adapter(name, config)
+    model.set_adapter(adapters[0])
     model.eval()
     parameters = [p for p in model.parameters() if p.requires_grad]
 else:
@@ -84,11 +88,31 @@ def t5_loss(own, ids, mask):
     return model(inputs_embeds=x, attention_mask=mask.long(), labels=labels).loss
 
 
-loss_of = {"peft": peft_loss, "suffix": suffix_loss, "t5": t5_loss}[job["kind"]]
+@torch.no_grad()
+def score_batch():
+    # Only the last position's logits are asked for, as `generate` does.
+    size = batch_size // len(adapters)
+    scores = []
+    for name in adapters:
+        model.set_adapter(name)
+        ids = torch.full((size, lengths[0]), FILLER)
+        mask = torch.ones(size, P + lengths[0], dtype=torch.long)
+        embedded = model.get_input_embeddings()(ids)
+        x = torch.cat([model.get_prompt(size), embedded], 1)
+        logits = model.base_model(inputs_embeds=x, attention_mask=mask, logits_to_keep=1).logits
+        scores.append(logits[:, -1].log_softmax(-1)[:, [LABEL, END]])
+    return torch.cat(scores)
+
+
+loss_of = {"peft": peft_loss, "suffix": suffix_loss, "t5": t5_loss}.get(job["kind"])
 order = batches()
 
 
 def advance(count):
+    if job["kind"] == "score":
+        for _ in range(count):
+            scores = score_batch()
+        return scores.mean().item()
     for _ in range(count):
         optimizer.zero_grad()
         loss = loss_of(*next(order))

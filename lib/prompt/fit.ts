@@ -58,13 +58,9 @@ export function checkFit(
  * @param what names it in messages
  * @throws TypeError for anything but a prompt; LoptError `ERR_PROMPT_FILE` as `checkFit`.
  */
-export function checkPrompt(
-  prompt: Prompt,
-  backbone: Backbone,
-  what = 'The prompt',
-): void {
-  checkMade({ prompt })
-  checkFit(what, prompt.config, backbone, prompt.allowsOtherBackbone)
+export function checkPrompt(prompt: Prompt, backbone: Backbone, what?: string): void {
+  checkMade({ prompt }, what)
+  checkFit(what ?? 'The prompt', prompt.config, backbone, prompt.allowsOtherBackbone)
 }
 
 /**

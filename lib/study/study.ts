@@ -115,20 +115,15 @@ export class Study {
     }
   }
 
-  /** Cells that may share a pass, as many as may, in the order of the first of each. */
+  /** Cells that may share a pass, as many as may, in the order of the first of each; behind those that cannot be. */
   #passes(cells: readonly Cell[]): Cell[][] {
     const possible = cells.filter(({ name }) => !this.impossible.has(name))
-    const most =
-      this.#together ??
-      mostTogether(
-        possible.map(({ settings }) => settings),
-        this.#backbone,
-      )
-    const passes: Cell[][] = []
+    const passes = cells.filter((cell) => !possible.includes(cell)).map((cell) => [cell])
+    const settings = possible.map(({ settings }) => settings)
+    const most = this.#together ?? mostTogether(settings, this.#backbone)
     const open = new Map<string, Cell[]>()
-    for (const cell of cells) {
-      const isPossible = !this.impossible.has(cell.name)
-      const key = isPossible ? passKey(cell.settings) : undefined
+    for (const cell of possible) {
+      const key = passKey(cell.settings)
       const last = key === undefined ? undefined : open.get(key)
       if (last !== undefined && last.length < most) {
         last.push(cell)

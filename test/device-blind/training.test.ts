@@ -4,12 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import { encodeLabels } from '../../lib/inference/index.js'
-import {
-  createPrompt,
-  METHOD_NAMES,
-  PLACEMENTS,
-  type Prompt,
-} from '../../lib/prompt/index.js'
+import { createPrompt, METHOD_NAMES, PLACEMENTS } from '../../lib/prompt/index.js'
 import type { TrainEvent } from '../../lib/run/index.js'
 import { createTask, type Task } from '../../lib/task/index.js'
 import { type TrainOptions, train } from '../../lib/train/index.js'
@@ -27,9 +22,7 @@ function taskOf(labels: readonly [string, string]): Task {
 const letters = taskOf(['a', 'b'])
 const words = taskOf(['rather good', 'bad'])
 
-async function trained(
-  options: Partial<TrainOptions> & { backbone: Backbone; prompt: Prompt },
-) {
+async function trained(options: Partial<TrainOptions> & { backbone: Backbone }) {
   return await watched(async () => {
     const events: TrainEvent[] = []
     // Rows are shuffled on the CPU, before a step.
@@ -103,6 +96,33 @@ describe.each(BACKBONE_NAMES)('on meta, %s', (name) => {
       }
       prompt.dispose()
     }
+  })
+
+  test('trains prompts of every method and placement in one pass, and evaluates them', async () => {
+    const prompts = combinations.flatMap(
+      ([method, placement]) => promptFor(backbone, method, placement) ?? [],
+    )
+    for (const task of [letters, words]) {
+      for (const fastPaths of [true, false]) {
+        const options = {
+          backbone,
+          prompts,
+          task,
+          fastPaths,
+          evalEvery: 2,
+          accumulate: 2,
+        }
+        const found = await trained(options)
+        expect(found.cpuInputs).toEqual([])
+        expect(found.value.filter(({ type }) => type === 'step')).toHaveLength(
+          2 * prompts.length,
+        )
+        expect(found.value.filter(({ type }) => type === 'done')).toHaveLength(
+          prompts.length,
+        )
+      }
+    }
+    for (const prompt of prompts) prompt.dispose()
   })
 
   test('trains in half precision', async () => {

@@ -20,19 +20,28 @@ const program = `
   const backbone = await loadBackbone(${JSON.stringify(fixture('gpt2-plain'))})
   const row = (i) => ({ text: 'the '.repeat(i % 7) + 'dog', label: i % 2 ? 'good' : 'bad' })
   const task = createTask({ train: Array.from({ length: 20 }, (_, i) => row(i)) })
-  const prompt = createPrompt(backbone, { method: 'lopt-2', length: 6, rank: 2, seed: 3 })
-  const out = process.argv[2]
-  const options = { backbone, prompt, task, steps: ${STEPS}, batchSize: 4, seed: 5, evalEvery: 50 }
-  for await (const event of train({ ...options, out, resume: true, checkpointEvery: 1 })) {
-    if (event.type === 'step') console.log(event.step)
+  const [out, count] = process.argv.slice(2)
+  const of = (i) => {
+    const placement = i === 1 ? 'suffix' : 'prefix'
+    const method = i === 2 ? 'full' : 'lopt-2'
+    const rank = method === 'full' ? {} : { rank: 2 }
+    return createPrompt(backbone, { method, ...rank, length: 6, placement, seed: 3 + i })
+  }
+  const what =
+    count === '1'
+      ? { prompt: of(0), out: out + '/0' }
+      : { prompts: Array.from({ length: Number(count) }, (_, i) => ({ prompt: of(i), out: out + '/' + i })) }
+  const options = { backbone, task, steps: ${STEPS}, batchSize: 4, seed: 5, evalEvery: 50 }
+  for await (const event of train({ ...options, ...what, resume: true, checkpointEvery: 1 })) {
+    if (event.type === 'step' && !event.prompt) console.log(event.step)
   }
 `
 
-function start(out: string) {
+function start(out: string, prompts: number) {
   const path = join(folder, 'killed.mjs')
   writeFileSync(path, program)
   const env = { ...process.env, OMP_NUM_THREADS: '1' }
-  return spawn(process.execPath, [path, out], {
+  return spawn(process.execPath, [path, out, String(prompts)], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env,
   })
@@ -61,44 +70,55 @@ function left(out: string) {
   }
 }
 
-test(`killed ${KILLS} times, a run ends as one that was left alone`, {
-  timeout: 600_000,
-}, async () => {
-  const [whole, killed] = [join(folder, 'whole'), join(folder, 'killed')]
-  const began = performance.now()
-  const first = start(whole)
-  await lines(first, 1)
-  const begun = performance.now() - began
-  const [code] = await once(first, 'exit')
-  expect(code).toBe(0)
+test.each([1, 3])(
+  `killed ${KILLS} times, a run of %i prompts ends as one that was left alone`,
+  {
+    timeout: 600_000,
+  },
+  async (prompts) => {
+    const [whole, killed] = ['whole', 'killed'].map((name) =>
+      join(folder, `${name}-${prompts}`),
+    ) as [string, string]
+    const outs = (path: string) =>
+      Array.from({ length: prompts }, (_, i) => join(path, String(i)))
+    const began = performance.now()
+    const first = start(whole, prompts)
+    await lines(first, 1)
+    const begun = performance.now() - began
+    const [code] = await once(first, 'exit')
+    expect(code).toBe(0)
 
-  let kills = 0
-  let interrupted = 0
-  while (kills < KILLS) {
-    const child = start(killed)
-    const exited = once(child, 'exit')
-    // One in five while it starts, the others a small part of the way on and some milliseconds.
-    const moment =
-      Math.random() < 0.2
-        ? wait(begun * Math.random())
-        : lines(child, 1 + Math.floor((0.8 * Math.random() * STEPS) / KILLS)).then(() =>
-            wait(10 * Math.random()),
-          )
-    const ended = await Promise.race([exited, moment.then(() => undefined)])
-    if (ended !== undefined) break // done before it was killed
-    child.kill('SIGKILL')
-    await exited
-    kills += 1
-    if (existsSync(join(killed, 'config.json'))) interrupted += 1
-  }
-  const end = start(killed)
-  end.stdout.resume()
-  const [last] = await once(end, 'exit')
-  expect(last).toBe(0)
-  expect(kills).toBe(KILLS)
-  expect(interrupted).toBeGreaterThan(0)
-  expect(left(killed)).toEqual(left(whole))
-  const temporary = readdirSync(killed).filter((name) => name.endsWith('.tmp'))
-  expect(temporary).toEqual([])
-  console.log(`${kills} kills, ${interrupted} of them in a run that had begun`)
-})
+    let kills = 0
+    let interrupted = 0
+    while (kills < KILLS) {
+      const child = start(killed, prompts)
+      const exited = once(child, 'exit')
+      // One in five while it starts, the others a small part of the way on and some milliseconds.
+      const moment =
+        Math.random() < 0.2
+          ? wait(begun * Math.random())
+          : lines(child, 1 + Math.floor((0.8 * Math.random() * STEPS) / KILLS)).then(() =>
+              wait(10 * Math.random()),
+            )
+      const ended = await Promise.race([exited, moment.then(() => undefined)])
+      if (ended !== undefined) break // done before it was killed
+      child.kill('SIGKILL')
+      await exited
+      kills += 1
+      if (outs(killed).every((out) => existsSync(join(out, 'config.json'))))
+        interrupted += 1
+    }
+    const end = start(killed, prompts)
+    end.stdout.resume()
+    const [last] = await once(end, 'exit')
+    expect(last).toBe(0)
+    expect(kills).toBe(KILLS)
+    expect(interrupted).toBeGreaterThan(0)
+    for (const [i, out] of outs(killed).entries()) {
+      expect(left(out)).toEqual(left(outs(whole)[i] as string))
+      expect(readdirSync(out).filter((name) => name.endsWith('.tmp'))).toEqual([])
+      expect(readdirSync(join(out, 'checkpoint'))).toEqual(['state.safetensors'])
+    }
+    console.log(`${kills} kills, ${interrupted} of them in a run that had begun`)
+  },
+)

@@ -357,7 +357,7 @@ describe('what cannot be trained together is refused', () => {
       'each prompt once in prompts, but prompts[2] is prompts[0]',
     )
     await refused({ prompts: [prompt, undefined as never] }).toThrow(
-      /prompt to be made by createPrompt/,
+      /prompts\[1\] to be made by createPrompt/,
     )
     await refused({ prompts: prompt as never }).toThrow(/prompts to be a list/)
     await refused({ prompt, prompts: [other] }).toThrow(
