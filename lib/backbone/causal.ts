@@ -16,7 +16,7 @@ export class ScriptedCausalBackbone
   implements CausalBackbone
 {
   readonly kind = 'causal'
-  /** Whether the module has the method that need not be there. */
+  /** Whether the module has the method that need not be there; one without takes a past of 1 or B rows. */
   readonly #joinsPrefixes = this.offers('run_with_prefixes')
 
   get maxPositions(): number {
@@ -27,7 +27,9 @@ export class ScriptedCausalBackbone
     const { x, positions, mask = null, past = [], queries = null } = options
     const { first = 0, last = this.config.layers } = options
     this.#checkRun(options, first, last)
-    const given = [x, positions, mask, past as ScriptValue[], first, last, queries]
+    const B = x.shape[0] as number
+    const before = this.#joinsPrefixes ? past : past.map((kept) => ofAllRows(kept, B))
+    const given = [x, positions, mask, before as ScriptValue[], first, last, queries]
     return await this.runMethod('run', given, options.present)
   }
 
@@ -90,7 +92,10 @@ export class ScriptedCausalBackbone
     const headSize = hiddenSize / heads
     const pastLength = none
       ? 0
-      : this.checkKeyValues('past', past, { layers: last - first, B, headSize })
+      : this.checkKeyValues('past', past, {
+          ...{ layers: last - first, B, headSize },
+          mayShare: (M) => B % M === 0,
+        })
     if (mask !== undefined) this.check('mask', mask, 'bool', [B, pastLength + Q])
     if (queries === undefined) return
     this.check('queries', queries, 'int64', [B, 'K'])
@@ -113,6 +118,16 @@ export class ScriptedCausalBackbone
         `${least < 0 ? least : most}`,
     )
   }
+}
+
+/** [M, heads, S, D] -> [B, heads, S, D], all M again and again; itself where M is 1 or B. */
+function ofAllRows(kept: Tensor, B: number): Tensor {
+  const [M, ...rest] = kept.shape as [number, ...number[]]
+  if (M === 1 || M === B) return kept
+  return kept
+    .unsqueeze(0)
+    .expand([B / M, M, ...rest])
+    .reshape([B, ...rest])
 }
 
 /** [K, heads, P, D] -> [K * each, heads, P, D], each prefix's repeated. */

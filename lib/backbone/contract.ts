@@ -108,7 +108,8 @@ export interface RunOptions {
   mask?: Tensor | undefined
   /**
    * Keys and values of earlier positions, k, v of layer `first`, k, v of the next…: each
-   * [B or 1, heads, S_past, H / heads]. Batch 1 is shared by all rows; gradients sum over them.
+   * [M, heads, S_past, H / heads], M a divisor of B: that of rows 0..M - 1, of the next M, and so on, [1, ..] that of
+   * every row. Gradients sum over the rows that share it.
    */
   past?: readonly Tensor[] | undefined
   /** First layer to run, 0 by default. */

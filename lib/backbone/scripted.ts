@@ -173,7 +173,18 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
   protected checkKeyValues(
     name: string,
     given: readonly Tensor[],
-    { layers, B, headSize }: { layers: number; B: number; headSize: number },
+    {
+      layers,
+      B,
+      headSize,
+      mayShare = (rows) => rows === 1,
+    }: {
+      layers: number
+      B: number
+      headSize: number
+      /** Whether B rows may stand behind as many keys and values. */
+      mayShare?: (rows: number) => boolean
+    },
   ): number {
     if (!Array.isArray(given)) {
       throw new TypeError(
@@ -189,7 +200,7 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
     const length = given[0]?.shape[2] ?? -1
     const { heads } = this.config
     given.forEach((kept: Tensor, i) => {
-      const rows = isTensor(kept) && kept.shape[0] === 1 ? 1 : B
+      const rows = isTensor(kept) && mayShare(kept.shape[0] as number) ? kept.shape[0] : B
       this.check(`${name}[${i}]`, kept, this.dtype, [rows, heads, length, headSize])
     })
     return length

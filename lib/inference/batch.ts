@@ -59,11 +59,9 @@ export interface Inputs {
 export interface CausalBatch extends Inputs {
   /** The text of each row. */
   readonly texts: readonly (readonly number[])[]
-  /** Keys and values that stand before a row, at most; 0 for none. */
-  readonly before: number
   /** int64 [B, Q] */
   readonly positions: Tensor
-  /** bool [B, before + Q]: false where a row has fewer before it; null where all have as many. */
+  /** bool [B, before + Q], with the keys and values before a row: false where it has fewer; null where all have as many. */
   readonly mask: Tensor | null
   /** int64 [B, K]: where each label token is predicted; a shorter label repeats its last. */
   readonly queries: Tensor
@@ -262,7 +260,7 @@ function standing(
   befores: readonly number[],
   { Q, groups }: Inputs,
   device: string,
-): Pick<CausalBatch, 'before' | 'positions' | 'mask'> {
+): Pick<CausalBatch, 'positions' | 'mask'> {
   const before = Math.max(...befores)
   // A padding position's place does not matter, but it must be one that the model has.
   const ends = groups.flatMap(({ begin, size }) => {
@@ -278,7 +276,6 @@ function standing(
       { dtype: 'bool', device },
     )
   return {
-    before,
     positions: tensor(positions, { dtype: 'int64', device }),
     mask: befores.every((own) => own === before) ? null : mask(),
   }

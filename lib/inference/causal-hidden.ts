@@ -7,26 +7,21 @@ import { assemble, pastOf } from './assemble.js'
 import { type CausalBatch, makeCausalBatch, type Row } from './batch.js'
 import { batchOptions, type LabelHidden, picked } from './label-hidden.js'
 import {
-  type PromptLayout,
+  type PreparedPrompt,
   type PromptSet,
   paddedPrefixes,
+  ROUTES,
   type Route,
 } from './prompt-set.js'
 import type { TextStore } from './text-store.js'
 
-type Pass = (
-  backbone: CausalBackbone,
-  set: PromptSet,
-  batch: CausalBatch,
-) => Promise<Tensor>
-
-const PASSES: Readonly<Record<Route, Pass>> = {
-  rows: runRows,
-  beside: runBeside,
-  behind: runBehind,
+/** Rows that go through the backbone together. */
+interface Pass {
+  readonly route: Route
+  /** Which of the rows that were given. */
+  readonly chosen: readonly number[]
+  readonly batch: CausalBatch
 }
-
-const ROUTES = Object.keys(PASSES) as Route[]
 
 /** One pass for the rows of each route: mostly there is one. */
 export async function causalHidden(
@@ -34,76 +29,88 @@ export async function causalHidden(
   set: PromptSet,
   rows: readonly Row[],
 ): Promise<LabelHidden> {
-  const passes = ROUTES.map(async (route) => {
-    const chosen = rows.filter(({ prompt }) => set.layouts[prompt]?.route === route)
-    if (chosen.length === 0) return null
-    // Made before the prompts are there: a step's rows do not wait for the step before it.
-    const behindTexts = route === 'behind'
-    const batch = makeCausalBatch(chosen, { ...batchOptions(backbone, set), behindTexts })
-    const hidden = await PASSES[route](backbone, set, batch) // [B, K, H]
-    return { hidden: picked([hidden], batch.asked), targets: batch.targets }
-  })
-  const found = await Promise.all(passes)
-  const parts = found.filter((part) => part !== null)
-  if (parts.length === 1) return parts[0] as LabelHidden
-  return joined(backbone, set, rows, found)
+  // Made before the prompts are there: a step's rows do not wait for the step before it.
+  const passes = ROUTES.flatMap((route) => passOf(route, rows, backbone, set))
+  const prepared = await set.prepared
+  const parts: LabelHidden[] = []
+  for (const pass of passes) {
+    const { asked, targets } = pass.batch
+    const hidden =
+      pass.route === 'beside'
+        ? await runBeside(backbone, prepared, pass)
+        : await runRows(backbone, set, prepared, pass) // [B, K, H]
+    parts.push({ hidden: picked([hidden], asked), targets })
+  }
+  return parts.length === 1
+    ? (parts[0] as LabelHidden)
+    : inOrder(parts, passes, rows, backbone)
+}
+
+function passOf(
+  route: Route,
+  rows: readonly Row[],
+  backbone: Backbone,
+  set: PromptSet,
+): Pass[] {
+  const chosen = [...rows.keys()].filter(
+    (i) => set.layouts[(rows[i] as Row).prompt]?.route === route,
+  )
+  if (chosen.length === 0) return []
+  const own = chosen.map((i) => rows[i] as Row)
+  const behindTexts = route === 'behind'
+  const batch = makeCausalBatch(own, { ...batchOptions(backbone, set), behindTexts })
+  return [{ route, chosen, batch }]
 }
 
 /** The passes' label tokens in the order of the rows as they were given. */
-function joined(
-  { device }: Backbone,
-  set: PromptSet,
+function inOrder(
+  parts: readonly LabelHidden[],
+  passes: readonly Pass[],
   rows: readonly Row[],
-  found: readonly (LabelHidden | null)[],
+  { device }: Backbone,
 ): LabelHidden {
-  const parts = found.filter((part) => part !== null)
-  const next: Partial<Record<Route, number>> = {}
+  const tokensOf = (i: number) =>
+    rows[i]?.labels.reduce((sum, { length }) => sum + length, 0) as number
+  const begins: number[] = [] // of each row's tokens among those of all passes
   let begin = 0
-  for (const [i, route] of ROUTES.entries()) {
-    next[route] = begin
-    begin += found[i]?.targets.shape[0] ?? 0
+  for (const i of passes.flatMap(({ chosen }) => chosen)) {
+    begins[i] = begin
+    begin += tokensOf(i)
   }
-  const places = rows.flatMap(({ labels, prompt }) => {
-    const { route } = set.layouts[prompt] as PromptLayout
-    const first = next[route] as number
-    const count = labels.reduce((sum, label) => sum + label.length, 0)
-    next[route] = first + count
-    return Array.from({ length: count }, (_, j) => first + j)
-  })
+  const places = begins.flatMap((first, i) =>
+    Array.from({ length: tokensOf(i) }, (_, j) => first + j),
+  )
   const index = tensor(places, { dtype: 'int64', device })
-  const inOrder = (tensors: readonly Tensor[]) =>
+  const joined = (tensors: readonly Tensor[]) =>
     cat([...tensors], 0).indexSelect(0, index)
   return {
-    hidden: inOrder(parts.map(({ hidden }) => hidden)),
-    targets: inOrder(parts.map(({ targets }) => targets)),
+    hidden: joined(parts.map(({ hidden }) => hidden)),
+    targets: joined(parts.map(({ targets }) => targets)),
   }
 }
 
-/** Only the asked queries go through the last layer. */
+/** Only the asked queries go through the last layer; texts that stand before are keys and values only. */
 async function runRows(
   backbone: CausalBackbone,
   set: PromptSet,
-  batch: CausalBatch,
+  prepared: readonly PreparedPrompt[],
+  { route, batch }: Pass,
 ): Promise<Tensor> {
-  const prepared = await set.prepared
-  const { positions, queries, mask } = batch
+  const { positions, queries, mask, texts, groups } = batch
+  const past =
+    route === 'behind'
+      ? await (set.textStore as TextStore).past(texts)
+      : pastOf(prepared, groups)
   const x = await assemble(backbone, prepared, batch)
-  const past = pastOf(prepared, batch.groups)
-  return await runLayers(backbone, set, {
-    x,
-    positions,
-    mask: mask ?? undefined,
-    past,
-    queries,
-  })
+  const options = { x, positions, mask: mask ?? undefined, past, queries }
+  return await runLayers(backbone, set, options)
 }
 
 async function runBeside(
   backbone: CausalBackbone,
-  set: PromptSet,
-  batch: CausalBatch,
+  prepared: readonly PreparedPrompt[],
+  { batch }: Pass,
 ): Promise<Tensor> {
-  const prepared = await set.prepared
   const { positions, queries, mask, groups } = batch
   const x = await assemble(backbone, prepared, batch)
   const prefixes = groups.map(({ prompt }) => prepared[prompt]?.prefix as Tensor)
@@ -119,25 +126,6 @@ async function runBeside(
     positions,
     owners: isEven ? undefined : owners(),
     mask: mask ?? undefined,
-    queries,
-  })
-}
-
-/** The prompts and what is read of the labels run; the texts before them are keys and values only. */
-async function runBehind(
-  backbone: CausalBackbone,
-  set: PromptSet,
-  batch: CausalBatch,
-): Promise<Tensor> {
-  const prepared = await set.prepared
-  const { positions, queries, mask, texts } = batch
-  const past = await (set.textStore as TextStore).past(texts)
-  const x = await assemble(backbone, prepared, batch)
-  return await runLayers(backbone, set, {
-    x,
-    positions,
-    mask: mask ?? undefined,
-    past,
     queries,
   })
 }

@@ -31,20 +31,20 @@ export async function encoderDecoderHidden(
   const isDirect =
     set.fastPaths && backbone.decodesEncoded && isFew(positions, encoded, backbone)
   const cross = isDirect ? null : await backbone.crossKeyValues(encoded)
-  const sections = sectionsOf(prepared, encoder.groups)
+  const sections = sectionsOf(prepared, encoder.groups).map((groups) => {
+    const own = rowsOf(groups, rows.length)
+    return {
+      own,
+      past: pastOf(prepared, groups),
+      encoded: own(encoded),
+      cross: cross?.map(own) ?? null,
+      crossMask: mask && own(mask),
+    }
+  })
   const decoded: Tensor[] = []
   for (const ids of decoder) {
-    for (const groups of sections) {
-      const own = rowsOf(groups, ids.shape[0] as number)
-      decoded.push(
-        await decode(backbone, {
-          ids: own(ids),
-          past: pastOf(prepared, groups),
-          encoded: own(encoded),
-          cross: cross?.map(own) ?? null,
-          crossMask: mask && own(mask),
-        }),
-      )
+    for (const { own, ...read } of sections) {
+      decoded.push(await decode(backbone, { ...read, ids: own(ids) }))
     }
   }
   return { hidden: picked(decoded, batch.asked), targets: batch.targets }

@@ -24,6 +24,7 @@ export {
   generate,
 } from './generate.js'
 export { labelLogProbabilities } from './label-logits.js'
+export { passTokens, rowTokens } from './pass-size.js'
 export {
   backward,
   createPromptSet,

@@ -15,7 +15,8 @@ import type { TextStore } from './text-store.js'
  * that are there already. `beside`: the prompt's vectors run with the rows that stand behind them, once for all of
  * them. `behind`: prompt and label alone, behind the texts' keys and values.
  */
-export type Route = 'rows' | 'beside' | 'behind'
+export type Route = (typeof ROUTES)[number]
+export const ROUTES = ['rows', 'beside', 'behind'] as const
 
 /** Where a prompt stands in rows, and what may be left out: known before its vectors are. */
 export interface PromptLayout {
@@ -184,11 +185,24 @@ async function prefixPasts(
   backbone: CausalBackbone,
   prefixes: readonly Tensor[],
 ): Promise<Tensor[]> {
-  const longest = Math.max(...prefixes.map(lengthOf))
-  const count = Math.max(1, Math.floor(VECTORS_AT_ONCE / longest))
+  // Those of like length together: little padding is run.
+  const lengthAt = (k: number) => lengthOf(prefixes[k] as Tensor)
+  const order = [...prefixes.keys()].sort((a, b) => lengthAt(a) - lengthAt(b))
   const pasts: Tensor[] = []
-  for (let from = 0; from < prefixes.length; from += count) {
-    pasts.push(...(await runPrefixes(backbone, prefixes.slice(from, from + count))))
+  for (let end = order.length; end > 0; ) {
+    const count = Math.max(
+      1,
+      Math.floor(VECTORS_AT_ONCE / lengthAt(order[end - 1] as number)),
+    )
+    const chosen = order.slice(Math.max(0, end - count), end)
+    const found = await runPrefixes(
+      backbone,
+      chosen.map((k) => prefixes[k] as Tensor),
+    )
+    chosen.forEach((k, i) => {
+      pasts[k] = found[i] as Tensor
+    })
+    end -= chosen.length
   }
   return pasts
 }

@@ -20,6 +20,14 @@ const GROUP_TOKENS = 512
 
 type Text = readonly number[]
 
+/** A batch's texts and their keys and values. */
+interface Past {
+  readonly texts: readonly Text[]
+  readonly past: readonly Tensor[]
+}
+
+const NONE: Past = { texts: [], past: [] }
+
 /**
  * Keeps the texts that `plan` chose, computes the others whenever they are asked for. A kept text is
  * always computed with the same others, so that its bits do not depend on which batch came first:
@@ -34,6 +42,8 @@ export class TextStore {
   /** [2L, heads, T, D]: k and v of each layer. */
   readonly #kept = new Map<Text, Tensor>()
   #plannedBytes = 0
+  /** What was asked for last. */
+  #latest = NONE
 
   constructor(
     backbone: CausalBackbone,
@@ -68,25 +78,32 @@ export class TextStore {
   }
 
   /**
-   * Keys and values of a batch's texts, right-padded: k and v of each layer, [B, heads, T, D], without a
-   * graph. They belong to the caller.
+   * Keys and values of a batch's texts, right-padded: k and v of each layer, [M, heads, T, D], without a graph, for M
+   * texts that come over and over in this order, else [B, ..]. They last until other texts are asked for: the passes of
+   * a step share them.
    */
-  async past(texts: readonly Text[]): Promise<Tensor[]> {
+  async past(texts: readonly Text[]): Promise<readonly Tensor[]> {
     const distinct = [...new Set(texts)]
-    if (distinct.length === texts.length) return await this.#pastOf(texts)
-    // Several prompts behind the same texts: each text is put together once.
+    if (!isSame(distinct, this.#latest.texts)) {
+      this.#forget()
+      const past = (await this.#pastOf(distinct)).map(keep)
+      this.#latest = { texts: distinct, past }
+    }
+    const { past } = this.#latest
+    const M = distinct.length
+    const isInOrder = texts.every((text, i) => text === distinct[i % M])
+    if (isInOrder && texts.length % M === 0) return past
     const place = new Map(distinct.map((text, i) => [text, i]))
-    return await noGrad(() =>
-      tidy(async () => {
-        const { device } = this.#backbone
-        const own = await this.#pastOf(distinct)
-        const rows = texts.map((text) => place.get(text) as number)
-        const index = handleOf(tensor(rows, { dtype: 'int64', device }))
-        const { jobs } = binding()
-        const chosen = own.map((one) => jobs.indexSelect(handleOf(one), 0, index))
-        return (await Promise.all(chosen)).map(wrap)
-      }),
-    )
+    const rows = texts.map((text) => place.get(text) as number)
+    const index = tensor(rows, { dtype: 'int64', device: this.#backbone.device })
+    const { jobs } = binding()
+    const chosen = past.map((one) => jobs.indexSelect(handleOf(one), 0, handleOf(index)))
+    return (await Promise.all(chosen)).map(wrap)
+  }
+
+  #forget(): void {
+    for (const tensor of this.#latest.past) tensor.dispose()
+    this.#latest = NONE
   }
 
   async #pastOf(texts: readonly Text[]): Promise<Tensor[]> {
@@ -109,6 +126,7 @@ export class TextStore {
   }
 
   dispose(): void {
+    this.#forget()
     for (const tensor of this.#kept.values()) tensor.dispose()
     this.#kept.clear()
   }
@@ -176,6 +194,10 @@ export class TextStore {
     )
     return Array.from({ length: 2 * layers }, (_, i) => batch.select(0, i))
   }
+}
+
+function isSame(texts: readonly Text[], others: readonly Text[]): boolean {
+  return texts.length === others.length && texts.every((text, i) => text === others[i])
 }
 
 function longest(texts: readonly Text[]): number {

@@ -4,11 +4,13 @@ import type { Backbone } from '../backbone/index.js'
 import { checkMade } from '../errors.js'
 import {
   argmax,
+  type CandidateRow,
   candidateRow,
   checkCount,
   checkFinite,
   type EncodedText,
   encodeForPrompts,
+  passTokens,
   scoreRows,
   TextStore,
 } from '../inference/index.js'
@@ -137,14 +139,30 @@ export async function scoreExamples(
   )
   // Texts before several suffix prompts run once for all of them.
   const isShared = textStore === null && K > 1 && backbone.kind === 'causal'
-  const passing = isShared ? new TextStore(backbone, { budgetBytes: 0 }) : textStore
-  const scores = await scoreRows(rows, {
-    ...options,
-    prompts,
-    batchSize: batchSize * K,
-    textStore: passing,
-  })
-  return prompts.map((_, k) => scores.filter((_, n) => n % K === k))
+  const passing = isShared ? new TextStore(backbone, { budgetBytes: 0 }) : null
+  try {
+    const scores = await scoreRows(rows, {
+      ...{ ...options, prompts, textStore: textStore ?? passing },
+      batchSize: K * textsAtOnce(backbone, prompts, rows, batchSize),
+    })
+    return prompts.map((_, k) => scores.filter((_, n) => n % K === k))
+  } finally {
+    passing?.dispose()
+  }
+}
+
+/** Texts that are run at once, each with all prompts: as many as pay, or as one prompt's rows would be. */
+function textsAtOnce(
+  backbone: Backbone,
+  prompts: readonly (Prompt | null)[],
+  rows: readonly CandidateRow[],
+  batchSize: number,
+): number {
+  const K = prompts.length
+  const T = rows.reduce((longest, { text }) => Math.max(longest, text.length), 1)
+  const P = Math.max(...prompts.map((prompt) => prompt?.config.length ?? 0))
+  const most = Math.max(batchSize, passTokens(backbone) / (T + P))
+  return Math.max(1, Math.min(batchSize, Math.floor(most / K)))
 }
 
 /**

@@ -7,8 +7,10 @@ import {
   type PreparedPrompt,
   type PromptLayout,
   type PromptSetOptions,
+  passTokens,
   pendingPromptSet,
   preparePrompts,
+  rowTokens,
 } from '../inference/index.js'
 import type { Objective, TrainSettings } from '../run/index.js'
 import type { LabelTokens } from '../task/index.js'
@@ -113,7 +115,7 @@ function clippedNorm({ learner, settings }: StepTrainee): Promise<Tensor> {
 
 /**
  * What goes through the backbone together: of each part of the batches the rows of all trainees with one objective, but
- * not more at once than pays, since what a pass computes should stay near the processor.
+ * not more at once than pays, nor more than one trainee's where batches are run in parts to save memory.
  */
 function passesOf(
   trainees: readonly StepTrainee[],
@@ -126,13 +128,13 @@ function passesOf(
       return { part, piece: { trainee, place, rows, share } }
     }),
   )
-  const passTokens = passTokensOf(backbone)
+  const most = accumulate > 1 ? 0 : passTokens(backbone)
   const open = new Map<string, { pass: Piece[]; tokens: number }>()
   for (const { part, piece } of pieces) {
     const key = `${part} ${piece.trainee.settings.objective}`
-    const tokens = tokensOf(piece)
+    const tokens = tokensOf(piece, backbone)
     const last = open.get(key)
-    if (last !== undefined && last.tokens + tokens <= passTokens) {
+    if (last !== undefined && last.tokens + tokens <= most) {
       last.pass.push(piece)
       last.tokens += tokens
     } else {
@@ -144,20 +146,10 @@ function passesOf(
   return passes
 }
 
-/** What a layer computes of a pass, in bytes: about what a processor's cache holds. */
-const PASS_BYTES = 2 ** 25
-
-/** Tokens that are run at once, where several prompts have rows. */
-function passTokensOf({ config, device }: Backbone): number {
-  return device === 'cpu' ? Math.ceil(PASS_BYTES / (4 * config.innerSize)) : 2 ** 15
-}
-
 /** How much is run for a piece, about. */
-function tokensOf({ trainee: { layout }, rows }: Piece): number {
-  const { place, route } = layout
+function tokensOf({ trainee: { layout }, rows }: Piece, backbone: Backbone): number {
   const longest = Math.max(...rows.map(({ text }) => text.length))
-  if (route === 'behind') return rows.length * place.P
-  return rows.length * (longest + (place.shared ? 0 : place.P)) + place.P
+  return rows.length * rowTokens(backbone, layout, longest) + layout.place.P
 }
 
 /**

@@ -204,6 +204,50 @@ describe('past', () => {
     const grads = [await shared.grad(), await repeated.grad()] as [Tensor, Tensor]
     expect(distance(...grads)).toBeLessThan(1e-11)
   })
+
+  test('a past of several rows is that of them again and again, also in its gradient', async () => {
+    const { hiddenSize } = backbone.config
+    const generator = new Generator({ seed: 2 })
+    const random = (shape: number[]) => randn(shape, { generator, dtype: 'float64' })
+    const [prefixes, x, gradient] = [
+      random([2, 3, hiddenSize]),
+      random([6, 4, hiddenSize]),
+      random([6, 4, hiddenSize]),
+    ] as const
+    const positions = int64(counted(6, 4, 3))
+    const behind = async (rows: (past: Tensor) => Tensor) => {
+      const given = await prefixes.clone().requiresGrad_()
+      const { present } = await backbone.run({
+        x: given,
+        positions: int64(counted(2, 3)),
+      })
+      const { hidden } = await backbone.run({ x, positions, past: present.map(rows) })
+      await hidden.backward({ gradient })
+      return { hidden, gradient: (await given.grad()) as Tensor }
+    }
+    const shared = await behind((past) => past)
+    const repeated = await behind((past) => cat([past, past, past], 0))
+    expect(distance(shared.hidden, repeated.hidden)).toBeLessThan(CLOSE)
+    expect(distance(shared.gradient, repeated.gradient)).toBeLessThan(1e-11)
+    await expect(
+      backbone.run({
+        x: x.slice(0, 0, 5),
+        positions: positions.slice(0, 0, 5),
+        past: [],
+      }),
+    ).resolves.toBeDefined()
+    const { present } = await backbone.run({
+      x: prefixes,
+      positions: int64(counted(2, 3)),
+    })
+    await expect(
+      backbone.run({
+        x: x.slice(0, 0, 5),
+        positions: positions.slice(0, 0, 5),
+        past: present,
+      }),
+    ).rejects.toThrow(/past\[0\].*\[5, /)
+  })
 })
 
 describe('prefixes that run with their rows', () => {

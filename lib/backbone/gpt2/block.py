@@ -10,12 +10,15 @@ def split_heads(self, x: Tensor, batch: int) -> Tensor:
 
 
 def with_past(self, past: List[Tensor], at: int, now: Tensor, batch: int) -> Tensor:
-    # [B * Q, H] -> [B, heads, S, H / heads]; a past of batch 1 is shared by all rows. Joined before
-    # the heads are split: whole rows are copied, not pieces of a head's size.
+    # [B * Q, H] -> [B, heads, S, H / heads]. A past of batch M is that of rows 0..M - 1, of the next M, ... Joined
+    # before the heads are split: whole rows are copied, not pieces of a head's size.
     if len(past) == 0:
         return self.split_heads(now, batch)
-    before = past[at].transpose(1, 2).flatten(2).expand(batch, -1, -1)
-    return self.split_heads(torch.cat([before, now.view(batch, -1, now.size(1))], 1), batch)
+    size = now.size(1)
+    before = past[at].transpose(1, 2).flatten(2)  # [M, S_past, H]
+    M = before.size(0)
+    rows = [before.expand(batch // M, -1, -1, -1), now.view(batch // M, M, -1, size)]
+    return self.split_heads(torch.cat(rows, 2).view(batch, -1, size), batch)
 
 
 def attend(

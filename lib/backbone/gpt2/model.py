@@ -42,7 +42,7 @@ def run(
     x: Tensor,  # [B, Q, H]
     positions: Tensor,  # [B, Q]
     mask: Optional[Tensor],  # [B, S]
-    past: List[Tensor],  # k, v of each layer that runs: [B or 1, heads, S - Q, H / heads]
+    past: List[Tensor],  # k, v of each layer that runs: [M, heads, S - Q, H / heads], M divides B
     first: int,
     last: int,
     queries: Optional[Tensor],  # [B, K]
