@@ -149,7 +149,8 @@ function passesOf(
 /** How much is run for a piece, about. */
 function tokensOf({ trainee: { layout }, rows }: Piece, backbone: Backbone): number {
   const longest = Math.max(...rows.map(({ text }) => text.length))
-  return rows.length * rowTokens(backbone, layout, longest) + layout.place.P
+  const { P, shared } = layout.place
+  return rows.length * rowTokens(backbone, layout, longest) + (shared ? P : 0)
 }
 
 /**
