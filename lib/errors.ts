@@ -91,6 +91,16 @@ export function checkObject(value: unknown, name: string): void {
   throw new TypeError(`Expected ${name} to be an object but received ${received(value)}`)
 }
 
+/** What `work` gives; an error of it says which of several prompts it is about. */
+export function aboutPrompt<T>(index: number, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof Error) error.message = `prompts[${index}]: ${error.message}`
+    throw error
+  }
+}
+
 function received(value: unknown): string {
   return value === null ? 'null' : typeof value
 }

@@ -1,7 +1,7 @@
 // The figures of a prompt on a split. Trains nothing, writes nothing.
 
 import type { Backbone } from '../backbone/index.js'
-import { checkMade } from '../errors.js'
+import { aboutPrompt, checkMade } from '../errors.js'
 import {
   argmax,
   type CandidateRow,
@@ -65,7 +65,8 @@ export interface EvaluateManyOptions extends Omit<EvaluateOptions, 'prompt' | 'p
  * Predicts the label with the highest score for every row of a split, and compares.
  *
  * @returns for `prompts` one a prompt, each what it is alone
- * @throws RangeError for an empty split or options out of range; LoptError `ERR_NON_FINITE_LOSS`, `ERR_ABORTED`.
+ * @throws RangeError for an empty split or options out of range; LoptError `ERR_NON_FINITE_LOSS`, naming which of
+ *   `prompts`, `ERR_ABORTED`.
  */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation>
 export async function evaluate(options: EvaluateManyOptions): Promise<Evaluation[]>
@@ -85,10 +86,11 @@ export async function evaluate(
   const { labels } = encoded
   const lists = encoded.of.map(({ encoded: [list] }) => list)
   const scores = await scoreExamples(prompts, lists, { ...options, labels })
-  const all = scores.map((own, k) =>
-    evaluationOf(task, examples, lists[k] as EncodedText[], own),
-  )
-  return prompt === undefined ? all : (all[0] as Evaluation)
+  const evaluations = scores.map((own, k) => {
+    const of = () => evaluationOf(task, examples, lists[k] as EncodedText[], own)
+    return prompt === undefined ? aboutPrompt(k, of) : of()
+  })
+  return prompt === undefined ? evaluations : (evaluations[0] as Evaluation)
 }
 
 function promptsOf({

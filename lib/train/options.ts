@@ -1,7 +1,8 @@
 // What `train` takes, checked, with every default filled in. Trains nothing.
 
+import { resolve } from 'node:path'
 import type { Backbone } from '../backbone/index.js'
-import { checkMade } from '../errors.js'
+import { aboutPrompt, checkMade } from '../errors.js'
 import { checkOptions } from '../fields.js'
 import type { ReuseOptions } from '../inference/index.js'
 import {
@@ -20,7 +21,7 @@ import {
   type Weights,
 } from '../run/index.js'
 import type { Task } from '../task/index.js'
-import type { ByName } from './optimizer.js'
+import { type ByName, parameterGroups } from './optimizer.js'
 import type { ProfileOptions } from './profile.js'
 
 /** Options that each of several prompts may have of its own. */
@@ -210,13 +211,18 @@ export function traineeOptions(options: TrainOptions): TraineeOptions[] {
     all.map((one) => one.prompt),
     backbone,
   )
-  return all.map(({ prompt, ...own }, index) => {
-    const settings = named(`prompts[${index}]`, () => {
+  const trainees = all.map(({ prompt, ...own }, index) => {
+    const settings = aboutPrompt(index, () => {
       checkOwn(own)
-      return trainSettings({ ...options, ...own, prompts: undefined, prompt })
+      // What is undefined is not given: it stands in the way of no option for all.
+      const given = Object.entries(own).filter(([, value]) => value !== undefined)
+      const mine = { ...options, ...Object.fromEntries(given) }
+      return trainSettings({ ...mine, prompts: undefined, prompt })
     })
     return { index, subjects: { backbone, task, prompt }, settings }
   })
+  checkFolders(trainees.map(({ settings }) => settings.out))
+  return trainees
 }
 
 function listed(prompts: TrainOptions['prompts']): PromptTraining[] {
@@ -239,13 +245,21 @@ function checkOwn(own: object): void {
   )
 }
 
-/** What `check` gives; its refusals say of which prompt they speak. */
-function named<T>(what: string, check: () => T): T {
-  try {
-    return check()
-  } catch (error) {
-    if (error instanceof Error) error.message = `${what}: ${error.message}`
-    throw error
+/** Each has a run folder of its own, or none has one. */
+function checkFolders(outs: readonly (string | undefined)[]): void {
+  const folders = outs.map((out) => (out === undefined ? undefined : resolve(out)))
+  for (const [i, folder] of folders.entries()) {
+    if ((folder === undefined) !== (folders[0] === undefined)) {
+      const [has, lacks] = folder === undefined ? [0, i] : [i, 0]
+      throw new RangeError(
+        `prompts[${has}] has a run folder (out) and prompts[${lacks}] none: give each its own, or none`,
+      )
+    }
+    const first = folders.indexOf(folder)
+    if (folder === undefined || first === i) continue
+    throw new RangeError(
+      `prompts[${i}]: Expected a run folder (out) of its own but received that of prompts[${first}], ${folder}`,
+    )
   }
 }
 
@@ -274,11 +288,14 @@ function trainSettings(options: TrainOptions): TrainSettings {
   const method = options.prompt?.config.method
   const tenth = Math.max(1, Math.floor(data.steps / 10))
   const rate = method ? DEFAULT_LEARNING_RATES[method] : FINE_TUNING_RATE
-  return {
+  const settings = {
     ...data,
     learningRate: data.learningRate ?? rate,
     learningRates: data.learningRates ?? (method && DEFAULT_GROUP_RATES[method]) ?? {},
     evalEvery: data.evalEvery ?? tenth,
     checkpointEvery: data.checkpointEvery ?? (data.evalEvery || tenth),
   }
+  // Refuses names that nothing trained has.
+  parameterGroups((options.prompt ?? options.weights)?.parameters ?? {}, settings)
+  return settings
 }
