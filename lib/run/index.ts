@@ -26,4 +26,5 @@ export {
   type Save,
   saveTogether,
 } from './record.js'
+export { type RecordedStep, type Span, traceChunks } from './trace.js'
 export { loadWeights, saveWeights, selectWeights, type Weights } from './weights.js'

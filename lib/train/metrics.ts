@@ -1,7 +1,7 @@
 // The figures of predictions: accuracy, macro-F1, the confusion table, and those over groups of rows.
 // Knows labels and no model.
 
-import type { Figures } from '../run/figures.js'
+import type { Figures } from '../run/index.js'
 import type { Example, Metric, Task } from '../task/index.js'
 import { answerF1, isExactMatch } from './answers.js'
 

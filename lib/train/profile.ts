@@ -4,7 +4,7 @@
 import { dirname } from 'node:path'
 import { makeFolder, writeFileAtomic } from '../atomic-file.js'
 import type { Backbone } from '../backbone/index.js'
-import { type RecordedStep, type Span, traceChunks } from '../run/trace.js'
+import { type RecordedStep, type Span, traceChunks } from '../run/index.js'
 import { recordOps } from '../torch/index.js'
 
 export interface ProfileOptions {
