@@ -54,6 +54,24 @@ export async function replaceFile(
 }
 
 /**
+ * Lets a file take another's place.
+ *
+ * @throws LoptError `ERR_IO` naming the folder and what to do.
+ */
+export async function renameFile(from: string, to: string): Promise<void> {
+  await attempt(to, rename(from, to))
+}
+
+/**
+ * Removes a file, where it is there.
+ *
+ * @throws LoptError `ERR_IO` naming the folder and what to do.
+ */
+export async function removeFile(path: string): Promise<void> {
+  await attempt(path, rm(path, { force: true }))
+}
+
+/**
  * Makes a folder and those that it lies in; one that is there stays as it is.
  *
  * @throws LoptError `ERR_IO` naming the folder.

@@ -37,7 +37,7 @@ const stateSchema = z.object({
   logBytes: z.int().min(0),
   /** Whether all steps are done. */
   finished: z.boolean(),
-  /** Why it ended before: a loss that was not finite, of one of several prompts. */
+  /** What was not finite, and in which step, of one of several prompts whose training ended there. */
   failed: z.string().optional(),
 })
 

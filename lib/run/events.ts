@@ -1,6 +1,6 @@
 // What a run says of itself, as events: its log holds them, and whoever consumes `train` sees them. Makes none.
 
-import type { LoptError } from '../errors.js'
+import type { ErrorCode, LoptError } from '../errors.js'
 import type { Figures } from './figures.js'
 
 /** What a run expects of reuse. */
@@ -58,7 +58,7 @@ export type TrainEvent = OfPrompt &
       } & Figures)
     /**
      * Of several prompts this one's loss or gradient was not finite, or its scores on dev: its training ended, and the others'
-     * go on. It is the last good one; not in the log.
+     * go on. It is the best where there was an evaluation, else the last good one. In the log as `LoggedFailure`.
      */
     | { readonly type: 'failed'; readonly step: number; readonly error: LoptError }
     /** A checkpoint was written; not in the log. */
@@ -76,3 +76,11 @@ export type TrainEvent = OfPrompt &
         readonly path?: string
       } & Partial<Figures>)
   )
+
+/** `failed` as the log has it, of a run that is alone too; of where the prompt is it says nothing. */
+export interface LoggedFailure {
+  readonly type: 'failed'
+  readonly step: number
+  readonly code: ErrorCode
+  readonly message: string
+}

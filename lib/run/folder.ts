@@ -37,11 +37,6 @@ export class RunFolder {
     this.#unlock = unlock
   }
 
-  /** Where a file of the run lies. */
-  pathOf(fileName: string): string {
-    return join(this.path, fileName)
-  }
-
   get checkpointPath(): string {
     return checkpointPathOf(this.path)
   }
@@ -68,11 +63,7 @@ export class RunFolder {
       // Before the lock is written: a folder that is refused stays as it is.
       await checkContent(path, resume)
     } catch (cause) {
-      if (cause instanceof LoptError) throw cause
-      const reason = cause instanceof Error ? cause.message : String(cause)
-      throw new LoptError('ERR_IO', `Cannot make the run folder ${path}: ${reason}`, {
-        cause,
-      })
+      throw cannotMake(path, cause)
     }
     const unlock = await lockRun(path)
     const folder = new RunFolder(path, unlock)
@@ -82,7 +73,7 @@ export class RunFolder {
       await removeTemporaryFiles(join(path, CHECKPOINT_FOLDER))
     } catch (error) {
       await unlock()
-      throw error
+      throw cannotMake(path, error)
     }
     return folder
   }
@@ -166,6 +157,15 @@ export async function readConfigFile(path: string): Promise<unknown> {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new LoptError('ERR_IO', `Cannot read ${file}: ${reason}`, { cause })
   }
+}
+
+/** `ERR_IO`; what says more is left as it is. */
+function cannotMake(path: string, cause: unknown): LoptError {
+  if (cause instanceof LoptError) return cause
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new LoptError('ERR_IO', `Cannot make the run folder ${path}: ${reason}`, {
+    cause,
+  })
 }
 
 /** What a run that was killed before it had begun leaves is no content. */

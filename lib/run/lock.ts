@@ -3,13 +3,13 @@
 
 import { randomUUID } from 'node:crypto'
 import { readFileSync, readlinkSync } from 'node:fs'
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
-import { writeFileAtomic } from '../atomic-file.js'
-import { LoptError } from '../errors.js'
+import { removeFile, writeFileAtomic } from '../atomic-file.js'
+import { cannotRead, LoptError } from '../errors.js'
 
 // Two that come at the same moment both step back; one of them is first another time.
 const ATTEMPTS = 5
@@ -47,7 +47,7 @@ export async function lockRun(folder: string): Promise<() => Promise<void>> {
   for (let attempt = 1; ; attempt += 1) {
     const name = `lock-${randomUUID()}.json`
     const path = join(folder, name)
-    const giveBack = () => rm(path, { force: true })
+    const giveBack = () => removeFile(path)
     try {
       await writeFileAtomic(path, Buffer.from(text))
     } catch (error) {
@@ -89,12 +89,15 @@ interface Found {
 
 /** The first living holder beside `own`; the locks of those that are gone are removed. */
 async function otherHolder(folder: string, own: string): Promise<Found | undefined> {
-  for (const file of await readdir(folder)) {
+  const names = await readdir(folder).catch((cause) => {
+    throw cannotRead(folder, cause)
+  })
+  for (const file of names) {
     if (file === own || !isLockFile(file)) continue
     const holder = await holderOf(join(folder, file))
     if (holder === undefined) continue
     if (isAlive(holder)) return { file, holder }
-    await rm(join(folder, file), { force: true })
+    await removeFile(join(folder, file))
   }
   return undefined
 }

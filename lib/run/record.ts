@@ -1,7 +1,7 @@
 // The side of a training run that lies on the disk: its log, its event file, its checkpoints. Knows what
 // a run is made of, and not how it learns.
 
-import { rename, rm } from 'node:fs/promises'
+import { removeFile, renameFile } from '../atomic-file.js'
 import { LoptError } from '../errors.js'
 import { type OptimizerState, type Tensor, tidy } from '../torch/index.js'
 import {
@@ -13,7 +13,7 @@ import {
   restoreTensors,
   writeCheckpoint,
 } from './checkpoint.js'
-import type { TrainEvent } from './events.js'
+import type { LoggedFailure, TrainEvent } from './events.js'
 import { RunFolder } from './folder.js'
 import { checkSameRun } from './same-run.js'
 import { EventFile, scalarsOf } from './tensorboard.js'
@@ -114,11 +114,12 @@ export class RunRecord {
     })
     const log = await this.#folder.cutLog(state.logBytes)
     if (state.finished) return { state, last: JSON.parse(lastLine(log)) as TrainEvent }
-    this.#events = await EventFile.begin(folder, state.step + 1)
+    const isOver = state.failed !== undefined
+    if (!isOver) this.#events = await EventFile.begin(folder, state.step + 1)
     return { state, last: undefined }
   }
 
-  async log(event: TrainEvent): Promise<void> {
+  async log(event: TrainEvent | LoggedFailure): Promise<void> {
     await this.#folder.log(event)
     const found = scalarsOf(event)
     if (found !== null) await this.#events?.write(found.step, found.scalars)
@@ -143,7 +144,7 @@ export class RunRecord {
   /** Lets what `writeNext` wrote count. */
   async takeNext(): Promise<void> {
     const { checkpointPath, nextCheckpointPath } = this.#folder
-    await rename(nextCheckpointPath, checkpointPath)
+    await renameFile(nextCheckpointPath, checkpointPath)
   }
 
   /** Lets the checkpoint of a step count, and no other be there. */
@@ -151,7 +152,7 @@ export class RunRecord {
     const { nextCheckpointPath } = this.#folder
     const [, next] = this.states()
     if (next?.step === step) await this.takeNext()
-    else await rm(nextCheckpointPath, { force: true })
+    else await removeFile(nextCheckpointPath)
   }
 
   async close(): Promise<void> {

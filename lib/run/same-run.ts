@@ -1,4 +1,5 @@
-// Whether a run that is to go on is the run that was begun. Reads and writes nothing.
+// Whether a run that is to go on is the run that was begun, but for the prompts that share its passes: they change no more
+// than rounding. Reads and writes nothing.
 
 import { createHash } from 'node:crypto'
 import { LoptError } from '../errors.js'

@@ -7,12 +7,12 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import crc32c from 'crc-32/crc32c.js'
 import { LoptError } from '../errors.js'
-import type { TrainEvent } from './events.js'
+import type { LoggedFailure, TrainEvent } from './events.js'
 import { figuresOf } from './figures.js'
 
 /** The numbers of an event, by tag; null for events that have none. */
 export function scalarsOf(
-  event: TrainEvent,
+  event: TrainEvent | LoggedFailure,
 ): { step: number; scalars: Record<string, number> } | null {
   if (event.type === 'step') {
     const { step, loss, gradNorm, learningRate } = event

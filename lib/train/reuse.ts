@@ -17,28 +17,39 @@ interface PromptAndRows {
 /**
  * The texts of a suffix prompt on a causal model do not depend on it. Training rows are kept only if a
  * run sees them more than once; dev rows too, after them. null where all texts depend on a prompt.
+ *
+ * @returns `expected`: of each of the rows that are kept
  */
 export function createTextStore(
   backbone: Backbone,
   prompts: readonly PromptAndRows[],
   settings: TrainSettings,
-): { store: TextStore; expected: Reuse } | null {
+): { store: TextStore; expected: ReadonlyMap<PromptRows, Reuse> } | null {
   const { fastPaths, reuse, evalEvery, steps } = settings
   if (!fastPaths || backbone.kind !== 'causal') return null
   const isApart = ({ prompt }: PromptAndRows) =>
     prompt?.config.placement === 'suffix' &&
     tidy(() => isVectorsAlone(prompt.contribution()))
-  const all = new Set(prompts.filter(isApart).map(({ rows }) => rows))
-  if (all.size === 0) return null
+  const all = [...new Set(prompts.filter(isApart).map(({ rows }) => rows))]
+  if (all.length === 0) return null
   const store = new TextStore(backbone, reuse)
-  const train = [...all].flatMap((rows) => rows.train)
-  const seenAgain = [...all].filter((rows) => isSeenAgain(rows.train, settings))
-  const kept = store.plan(seenAgain.flatMap((rows) => rows.train.map(({ text }) => text)))
-  if (evalEvery > 0 && evalEvery < steps) {
-    store.plan([...all].flatMap(({ dev }) => dev.map(({ ids }) => ids)))
+  const plan = (texts: readonly (readonly number[])[]) => {
+    const before = store.plannedBytes
+    return { kept: store.plan(texts), bytes: store.plannedBytes - before }
   }
-  const expected = { hitRate: kept / train.length, bytes: store.plannedBytes }
-  return { store, expected }
+  const train = all.map((rows) =>
+    plan(isSeenAgain(rows.train, settings) ? rows.train.map(({ text }) => text) : []),
+  )
+  const isJudgedAgain = evalEvery > 0 && evalEvery < steps
+  const dev = all.map((rows) => plan(isJudgedAgain ? rows.dev.map(({ ids }) => ids) : []))
+  const expected = all.map((rows, i): [PromptRows, Reuse] => {
+    const { kept = 0, bytes = 0 } = train[i] ?? {}
+    return [
+      rows,
+      { hitRate: kept / rows.train.length, bytes: bytes + (dev[i]?.bytes ?? 0) },
+    ]
+  })
+  return { store, expected: new Map(expected) }
 }
 
 /** Whether a run sees its training rows more than once: keeping a text costs memory, and time at first. */

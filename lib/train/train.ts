@@ -18,22 +18,26 @@ import { Training } from './training.js'
  * }
  *
  * @throws TypeError or RangeError for options that do not fit; LoptError `ERR_NON_FINITE_LOSS`
- *   naming the step, the prompt then being the last good one (of several: once all have failed, see the event
- *   `failed`); `ERR_ABORTED` after an abort, saying where what was learned was saved; `ERR_PROMPT_FILE` for a prompt of
- *   another backbone; `ERR_IO` for the run folder.
+ *   naming the step, the prompt then being the best so far or the last good one (of several: once all have failed, see
+ *   the event `failed`); `ERR_ABORTED` after an abort, saying where what was learned was saved; `ERR_PROMPT_FILE` for
+ *   a prompt of another backbone; `ERR_IO` for the run folder.
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> {
   const training = await Training.prepare(options)
+  let failure: unknown
   try {
     yield* training.begin()
     while (training.isOpen) {
-      await training.checkAborted()
+      await training.stopIfAborted()
       yield* training.step()
       yield* training.evaluate()
-      yield* training.checkpoint()
+      yield* training.endStep()
     }
     yield* training.finish()
+  } catch (error) {
+    failure = error
+    throw error
   } finally {
-    await training.close()
+    await training.close(failure)
   }
 }

@@ -60,19 +60,33 @@ export class Trainee {
     this.#best = new Snapshot(learner.parameters)
   }
 
-  /** @throws as `parameterGroups` */
-  static async create(
-    options: TraineeOptions,
-    learner: Learner,
-    layout: PromptLayout,
-  ): Promise<Trainee> {
+  /** Makes its optimizer and its copies, until `close`. */
+  static async create({
+    options,
+    learner,
+    layout,
+  }: {
+    options: TraineeOptions
+    learner: Learner
+    layout: PromptLayout
+  }): Promise<Trainee> {
     const groups = parameterGroups(learner.parameters, options.settings)
     await learner.begin()
-    return new Trainee(options, learner, layout, groups)
+    try {
+      return new Trainee(options, learner, layout, groups)
+    } catch (error) {
+      await learner.end()
+      throw error
+    }
   }
 
   get record(): RunRecord | undefined {
     return this.#record
+  }
+
+  /** Whether it was not given as one of `prompts`. */
+  get isAlone(): boolean {
+    return this.#options.index === undefined
   }
 
   /** Steps that it has taken. */
@@ -241,7 +255,7 @@ export class Trainee {
   /**
    * Ends its training before its time: it is the best that was seen, or the last good one.
    *
-   * @param what is not finite: `The loss, NaN,`
+   * @param what is not finite: `The gradient of step 3`
    */
   async fail(step: number, what: string): Promise<LoptError> {
     const { best } = this.#state
@@ -249,18 +263,24 @@ export class Trainee {
     await (best === undefined ? this.#lastGood : this.#best).restore()
     await this.#optimizer.zeroGrad()
     await this.#save()
-    const error = nonFinite(
-      `${what} of step ${step} is not finite. The last good ${this.learner.name} is ` +
-        `${this.#place}: lower the learning rate, or clip more`,
-    )
-    this.#state = { ...this.#state, step, failed: error.message }
+    const failed = `${what} is not finite`
+    this.#state = { ...this.#state, step, failed }
+    const error = this.failure as LoptError
+    await this.#record?.log({ type: 'failed', step, code: error.code, message: failed })
     return error
   }
 
-  /** Why it failed in the run that it goes on with. */
+  /** Why its training ended before its time, where it did. */
   get failure(): LoptError | undefined {
-    const { failed } = this.#state
-    return failed === undefined ? undefined : nonFinite(failed)
+    const { failed, best, bestStep } = this.#state
+    if (failed === undefined) return undefined
+    const { name } = this.learner
+    const kept =
+      best === undefined ? `last good ${name}` : `best ${name}, of step ${bestStep},`
+    return new LoptError(
+      'ERR_NON_FINITE_LOSS',
+      `${failed}. The ${kept} is ${this.#place}: lower the learning rate, or clip more`,
+    )
   }
 
   /** The consumer may have left the loop: what was best stays. */
@@ -276,8 +296,4 @@ export class Trainee {
       await this.#record?.close()
     }
   }
-}
-
-function nonFinite(message: string): LoptError {
-  return new LoptError('ERR_NON_FINITE_LOSS', message)
 }

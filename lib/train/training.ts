@@ -18,21 +18,27 @@ import { Batches } from './batches.js'
 import { evaluationOf, scoreExamples } from './evaluate.js'
 import { type Learner, promptLearner, weightsLearner } from './learner.js'
 import type { TrainingRow } from './loss.js'
-import { type TrainOptions, traineeOptions } from './options.js'
+import { type TraineeOptions, type TrainOptions, traineeOptions } from './options.js'
 import { Profiler } from './profile.js'
 import { createTextStore } from './reuse.js'
 import { encodeRows, type PromptRows } from './rows.js'
-import { type BegunStep, beginStep, type StepParts } from './step.js'
+import { type BegunStep, beginStep, type StepParts, type StepResult } from './step.js'
 import { Trainee } from './trainee.js'
 
-/** A trainee, and what it learns from. */
-interface Member {
-  readonly trainee: Trainee
+/** One that is to be trained, and what it learns from. */
+interface Plan {
+  readonly options: TraineeOptions
+  readonly learner: Learner
+  readonly layout: PromptLayout
   readonly rows: PromptRows
   /** Tokens of a text at most. */
   readonly limit: number
   /** Those of its steps; the same object where they are the same. */
   readonly batches: Batches<TrainingRow>
+}
+
+interface Member extends Plan {
+  readonly trainee: Trainee
 }
 
 interface TrainingParts {
@@ -41,17 +47,18 @@ interface TrainingParts {
   readonly signal: AbortSignal | undefined
   readonly backbone: Backbone
   readonly labels: LabelTokens
-  readonly members: readonly Member[]
+  readonly plans: readonly Plan[]
   /** Those that are the same for all. */
   readonly settings: TrainSettings
   readonly textStore: TextStore | undefined
-  readonly reuse: Reuse | undefined
+  readonly reuse: ReadonlyMap<PromptRows, Reuse> | undefined
   readonly profiler: Profiler
 }
 
 export class Training {
   readonly #parts: TrainingParts
   readonly #step: StepParts
+  readonly #members: Member[] = []
   #done = 0
   /** The next step, whose rows are tensors already. */
   #ahead: BegunStep | undefined
@@ -68,7 +75,11 @@ export class Training {
     }
   }
 
-  /** @throws as `train`, before anything is written */
+  /**
+   * Checks and encodes. What has to be closed is made by `begin`.
+   *
+   * @throws as `train`, before anything is changed
+   */
   static async prepare(options: TrainOptions): Promise<Training> {
     const all = traineeOptions(options)
     const settings = all[0]?.settings as TrainSettings
@@ -94,29 +105,25 @@ export class Training {
       once: true,
     })
     const known = new Map<string, Batches<TrainingRow>>()
-    const members: Member[] = []
-    for (const [i, own] of all.entries()) {
+    const plans = all.map((options, i): Plan => {
       const { limit, rows } = encoded.of[i] as (typeof encoded.of)[number]
       const [learner, layout] = [learners[i] as Learner, layouts[i] as PromptLayout]
-      const { seed, shuffle, objective } = own.settings
+      const { seed, shuffle } = options.settings
       const key = `${encoded.of.findIndex((one) => one.rows === rows)} ${seed} ${shuffle}`
-      const batches = known.get(key) ?? new Batches(rows.train, own.settings)
+      const batches = known.get(key) ?? new Batches(rows.train, options.settings)
       known.set(key, batches)
-      const trainee = await Trainee.create(own, learner, layout)
-      const { template, verbalizer } = task
-      learner.setTask({ template, labels: verbalizer, objective, maxLength: limit })
-      members.push({ trainee, rows, limit, batches })
-    }
+      return { options, learner, layout, rows, limit, batches }
+    })
     const { labels } = encoded
     return new Training({
-      ...{ task, dev, signal, backbone, labels, members, settings, profiler },
+      ...{ task, dev, signal, backbone, labels, plans, settings, profiler },
       textStore: kept?.store,
       reuse: kept?.expected,
     })
   }
 
   get #open(): readonly Member[] {
-    return this.#parts.members.filter(({ trainee }) => trainee.isOpen)
+    return this.#members.filter(({ trainee }) => trainee.isOpen)
   }
 
   /** Whether there is a step left, and somebody to take it. */
@@ -126,14 +133,22 @@ export class Training {
 
   /** Takes the run folders, and puts back what they hold. */
   async *begin(): AsyncGenerator<TrainEvent> {
-    const { members } = this.#parts
-    for (const { trainee, limit } of members) await trainee.open(limit)
+    const { plans, task } = this.#parts
+    const members = this.#members
+    for (const plan of plans) {
+      const trainee = await Trainee.create(plan)
+      members.push({ ...plan, trainee }) // `close` knows it from here on
+      await trainee.open(plan.limit)
+    }
     const records = members.flatMap(({ trainee }) => trainee.record ?? [])
     const steps = commonSteps(records)
     for (const member of members) {
-      const { trainee } = member
+      const { trainee, limit } = member
       const at = trainee.record === undefined ? 0 : steps[records.indexOf(trainee.record)]
       const resumed = await trainee.begin(at as number)
+      const { template, verbalizer: labels } = task
+      const { objective } = trainee.settings
+      trainee.learner.setTask({ template, labels, objective, maxLength: limit })
       const start = this.#startOf(member)
       // The log of a run that goes on has it already, unless there is no checkpoint but the first.
       if (resumed === undefined || resumed.state.logBytes === 0) await trainee.log(start)
@@ -150,8 +165,9 @@ export class Training {
   }
 
   #startOf({ trainee, rows }: Member): TrainEvent {
-    const { task, reuse } = this.#parts
+    const { task } = this.#parts
     const { settings, learner, layout } = trainee
+    const reuse = this.#parts.reuse?.get(rows)
     return {
       type: 'start',
       steps: settings.steps,
@@ -178,22 +194,25 @@ export class Training {
         if (step < settings.steps) this.#ahead = this.#beginStep(step + 1)
       })
       const found = await begun.run()
-      const isGood = (i: number) =>
-        Number.isFinite(found[i]?.loss) && Number.isFinite(found[i]?.gradNorm)
+      const results = open.map(({ trainee }, i) => {
+        const result = found[i] as StepResult
+        return { trainee, ...result, broken: brokenOf(result) }
+      })
       await profiler.phase('optimizer', () =>
         Promise.all(
-          open.map(({ trainee }, i) => (isGood(i) ? trainee.update(step) : undefined)),
+          results.map(({ trainee, broken }) =>
+            broken ? undefined : trainee.update(step),
+          ),
         ),
       )
-      return found
+      return results
     })
-    for (const [i, { trainee }] of open.entries()) {
-      const { loss, gradNorm } = results[i] as (typeof results)[number]
-      if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
-        const what = Number.isFinite(loss) ? 'The gradient' : `The loss, ${loss},`
-        await this.#fail(trainee, step, what)
+    for (const { trainee, loss, gradNorm, broken } of results) {
+      if (broken !== undefined) {
+        await this.#fail(trainee, step, `${broken} of step ${step}`)
         continue
       }
+      trainee.passed(step)
       yield* trainee.report({
         type: 'step',
         step,
@@ -217,8 +236,10 @@ export class Training {
     return beginStep(trainees, this.#step)
   }
 
+  /** @throws the failure of one that is trained alone: nothing is saved of it, so that it goes on from before */
   async #fail(trainee: Trainee, step: number, what: string): Promise<void> {
     const error = await trainee.fail(step, what)
+    if (trainee.isAlone) throw error
     this.#failed.push({ trainee, error })
     // The step that is ahead has its rows.
     await this.#ahead?.cancel()
@@ -242,29 +263,26 @@ export class Training {
       throw signal?.aborted ? await this.#aborted(step) : error
     })
     for (const [i, { trainee, rows }] of open.entries()) {
-      try {
-        const found = evaluationOf(task, dev, rows.dev, scores[i] as number[][])
-        const best = await trainee.judge(found, step)
-        const figures = { ...figuresOf(found), loss: found.loss }
-        yield* trainee.report({ type: 'eval', step, split: 'dev', ...figures, best })
-      } catch (error) {
-        const isLost = error instanceof LoptError && error.code === 'ERR_NON_FINITE_LOSS'
-        if (!isLost) throw error
-        await this.#fail(trainee, step, `The loss, ${Number.NaN},`)
+      const own = scores[i] as number[][]
+      if (!own.flat().every(Number.isFinite)) {
+        await this.#fail(trainee, step, `A score on dev after step ${step}`)
+        continue
       }
+      const found = evaluationOf(task, dev, rows.dev, own)
+      const best = await trainee.judge(found, step)
+      const figures = { ...figuresOf(found), loss: found.loss }
+      yield* trainee.report({ type: 'eval', step, split: 'dev', ...figures, best })
     }
   }
 
-  /** Ends a step: takes checkpoints, where it is time or where somebody failed. */
-  async *checkpoint(): AsyncGenerator<TrainEvent> {
+  /** Takes checkpoints, where it is time or where somebody failed, and says who failed. */
+  async *endStep(): AsyncGenerator<TrainEvent> {
     const { checkpointEvery, steps } = this.#parts.settings
     const step = this.#done
-    const open = this.#open
-    for (const { trainee } of open) trainee.passed(step)
     const isTime = checkpointEvery > 0 && step % checkpointEvery === 0 && step < steps
     const failed = this.#failed.map(({ trainee }) => trainee)
     if (!isTime && failed.length === 0) return
-    const saved = open.map(({ trainee }) => trainee)
+    const saved = this.#open.map(({ trainee }) => trainee)
     // What failed counts as failed from the step on from which the others go on without it.
     await saveTogether([...saved, ...failed].flatMap((trainee) => trainee.saves))
     for (const trainee of saved) {
@@ -274,7 +292,7 @@ export class Training {
     yield* this.#tellFailures()
   }
 
-  /** @throws the last failure once nobody is left, where nobody was given beside it or all failed */
+  /** @throws the last failure once all have failed */
   async *#tellFailures(): AsyncGenerator<TrainEvent> {
     const failed = this.#failed
     this.#failed = []
@@ -283,9 +301,8 @@ export class Training {
       const named = trainee.named(event)
       if (named.prompt !== undefined) yield named
     }
-    const { members } = this.#parts
     const last = failed.at(-1)
-    if (last && members.every(({ trainee }) => trainee.failure)) throw last.error
+    if (last && this.#members.every(({ trainee }) => trainee.failure)) throw last.error
   }
 
   /** After the last step. */
@@ -301,8 +318,12 @@ export class Training {
     yield* events
   }
 
-  /** @throws LoptError `ERR_ABORTED` once the signal is aborted, when everything is saved. */
-  async checkAborted(): Promise<void> {
+  /**
+   * Once the signal is aborted: saves everything, and goes back to the best.
+   *
+   * @throws LoptError `ERR_ABORTED` then
+   */
+  async stopIfAborted(): Promise<void> {
     if (!this.#parts.signal?.aborted) return
     await saveTogether(this.#open.flatMap(({ trainee }) => trainee.saves))
     throw await this.#aborted(this.#done)
@@ -310,26 +331,42 @@ export class Training {
 
   async #aborted(step: number): Promise<LoptError> {
     const { settings, signal } = this.#parts
+    const open = this.#open
     const places: string[] = []
-    for (const { trainee } of this.#open) places.push(await trainee.stop())
+    for (const { trainee } of open) places.push(await trainee.stop())
+    const where =
+      open[0]?.trainee.path === undefined ? 'kept in memory' : 'in its run folder'
+    const all = `What each of ${open.length} prompts learned is ${where}`
     return new LoptError(
       'ERR_ABORTED',
-      `Stopped after step ${step} of ${settings.steps}. ${places.join('. ')}`,
+      `Stopped after step ${step} of ${settings.steps}. ${open.length > 1 ? all : places[0]}`,
       { cause: signal?.reason },
     )
   }
 
-  /** The consumer may have left the loop. */
-  async close(): Promise<void> {
-    const { members, textStore } = this.#parts
-    try {
-      await this.#ahead?.cancel()
-      for (const { trainee } of members) await trainee.close()
-    } finally {
-      textStore?.dispose()
-      releaseMemory()
-    }
+  /**
+   * The consumer may have left the loop, and may have disposed of a prompt: one that cannot be closed keeps no other
+   * from it.
+   *
+   * @param reason why the training ends, where it failed: whoever asked is told of that
+   * @throws the first failure of closing, where there is no such reason
+   */
+  async close(reason?: unknown): Promise<void> {
+    await this.#ahead?.cancel()
+    const closed = await Promise.allSettled(
+      this.#members.map(({ trainee }) => trainee.close()),
+    )
+    this.#parts.textStore?.dispose()
+    releaseMemory()
+    const failed = closed.find(({ status }) => status === 'rejected')
+    if (failed?.status === 'rejected' && reason === undefined) throw failed.reason
   }
+}
+
+/** What of a step's result is not finite; undefined where all is. */
+function brokenOf({ loss, gradNorm }: StepResult): string | undefined {
+  if (!Number.isFinite(loss)) return `The loss, ${loss},`
+  return Number.isFinite(gradNorm) ? undefined : 'The gradient'
 }
 
 function peakMemoryBytes(device: string): number {

@@ -1,6 +1,6 @@
 // Several prompts trained in one pass: each as it is alone.
 
-import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -195,8 +195,10 @@ describe('prompts that are trained together', () => {
           if (event.type === 'step' && event.step === stopAt) stop.abort()
         }
       } catch (error) {
-        expect(error).toMatchObject({ code: 'ERR_ABORTED' })
-        for (const out of outs(name)) expect((error as Error).message).toContain(out)
+        expect(error).toMatchObject({
+          code: 'ERR_ABORTED',
+          message: `Stopped after step ${stopAt} of 30. What each of 3 prompts learned is in its run folder`,
+        })
       }
       const bits = prompts.map(({ prompt }) => bytesOf(prompt))
       for (const { prompt } of prompts) prompt.dispose()
@@ -303,6 +305,32 @@ describe('prompts that are trained together', () => {
     for (const { prompt } of prompts) prompt.dispose()
   })
 
+  test('take what is given for all where their own is undefined', async () => {
+    const prompt = createPrompt(backbone, { length: 4, rank: 2 })
+    const prompts = [{ prompt, learningRate: undefined } as unknown as PromptTraining]
+    const options = { ...common, steps: 1, learningRate: 0.7, backbone, prompts }
+    expect((await collected(options))[0]).toMatchObject({ learningRate: 0.7 })
+    prompt.dispose()
+  })
+
+  test('say of the texts that are kept what each says alone', async () => {
+    // A suffix of 60 leaves room for a part of the longer texts only.
+    const make = () =>
+      [4, 60].map((length) => createPrompt(backbone, { length, placement: 'suffix' }))
+    const [together, alone] = [make(), make()]
+    const options = { ...common, backbone }
+    const all = await collected({ ...options, prompts: together })
+    const kept = (events: readonly TrainEvent[]) =>
+      events.flatMap((event) => (event.type === 'start' ? [event.reuse] : []))
+    const expected = []
+    for (const prompt of alone) {
+      expected.push(...kept(await collected({ ...options, prompt })))
+    }
+    expect(kept(all)).toEqual(expected)
+    expect(expected[0]?.bytes).toBeGreaterThan(expected[1]?.bytes as number)
+    for (const prompt of [...together, ...alone]) prompt.dispose()
+  })
+
   test('of one seed see the same rows, of others their own', async () => {
     const make = () => createPrompt(backbone, { length: 4, rank: 2 })
     const prompts = [make(), { prompt: make(), seed: 9 }, make()]
@@ -373,7 +401,38 @@ describe('what cannot be trained together is refused', () => {
       /give each of prompts its own/,
     )
     await refused({ prompts: [prompt, other], resume: true }).toThrow(/resume needs out/)
+    const [a, b] = [join(folder, 'twice'), `${folder}/there/../twice/`]
+    await refused({
+      prompts: [
+        { prompt, out: a },
+        { prompt: other, out: b },
+      ],
+    }).toThrow(
+      `prompts[1]: Expected a run folder (out) of its own but received that of prompts[0], ${a}`,
+    )
+    await refused({ prompts: [prompt, { prompt: other, out: a }] }).toThrow(
+      'prompts[1] has a run folder (out) and prompts[0] none',
+    )
+    expect(existsSync(a)).toBe(false)
     prompt.dispose()
+    other.dispose()
+  })
+
+  test('a learning rate of a tensor that one has not, before anything is made', async () => {
+    const dept = createPrompt(backbone, {
+      method: 'dept',
+      length: 3,
+      rank: 2,
+      textTokens: 6,
+    })
+    const other = createPrompt(backbone, { length: 4, rank: 2 })
+    const { tensors } = await settledMemory()
+    await refused({ prompts: [dept, other], learningRates: { A: 0.01 } }).toThrow(
+      /^prompts\[1\]: Expected learningRates to name trained tensors \(U, V\) but received A$/,
+    )
+    expect(memory().tensors).toBe(tensors)
+    expect(dept.task).toBeUndefined()
+    dept.dispose()
     other.dispose()
   })
 
