@@ -12,6 +12,8 @@ import { bundledPrograms } from '../programs.js'
 
 const KILLS = Number(process.env.LOPT_KILLS ?? 5)
 const STEPS = 40 * KILLS
+/** Of several prompts the one that fails on the way. */
+const FAILING = 2
 
 // A checkpoint a step: most kills fall into the writing of one.
 const { folder } = bundledPrograms({ lopt: 'index.ts', torch: 'torch/index.ts' }, '')
@@ -21,16 +23,25 @@ const program = `
   const row = (i) => ({ text: 'the '.repeat(i % 7) + 'dog', label: i % 2 ? 'good' : 'bad' })
   const task = createTask({ train: Array.from({ length: 20 }, (_, i) => row(i)) })
   const [out, count] = process.argv.slice(2)
-  const of = (i) => {
-    const placement = i === 1 ? 'suffix' : 'prefix'
-    const method = i === 2 ? 'full' : 'lopt-2'
-    const rank = method === 'full' ? {} : { rank: 2 }
-    return createPrompt(backbone, { method, ...rank, length: 6, placement, seed: 3 + i })
-  }
+  const kinds = [
+    { method: 'lopt-2', rank: 2 },
+    { method: 'lopt-1', rank: 2, placement: 'suffix' },
+    { method: 'full' },
+    { method: 'dept', rank: 2, textTokens: 6 },
+    { method: 'prefix' },
+    { method: 'ulpt', rank: 2 },
+  ]
+  const of = (i) => createPrompt(backbone, { ...kinds[i], length: 6, seed: 3 + i })
+  // The decay doubles the factors in each step, until the loss is not finite.
+  const hopeless = { optimizer: 'sgd', learningRate: 0.01, weightDecay: 300 }
   const what =
     count === '1'
       ? { prompt: of(0), out: out + '/0' }
-      : { prompts: Array.from({ length: Number(count) }, (_, i) => ({ prompt: of(i), out: out + '/' + i })) }
+      : {
+          prompts: Array.from({ length: Number(count) }, (_, i) => {
+            return { prompt: of(i), out: out + '/' + i, ...(i === ${FAILING} && hopeless) }
+          }),
+        }
   const options = { backbone, task, steps: ${STEPS}, batchSize: 4, seed: 5, evalEvery: 50 }
   for await (const event of train({ ...options, ...what, resume: true, checkpointEvery: 1 })) {
     if (event.type === 'step' && !event.prompt) console.log(event.step)
@@ -70,7 +81,7 @@ function left(out: string) {
   }
 }
 
-test.each([1, 3])(
+test.each([1, 6])(
   `killed ${KILLS} times, a run of %i prompts ends as one that was left alone`,
   {
     timeout: 600_000,
@@ -115,6 +126,9 @@ test.each([1, 3])(
     expect(kills).toBe(KILLS)
     expect(interrupted).toBeGreaterThan(0)
     for (const [i, out] of outs(killed).entries()) {
+      const { type, step } = left(out).events.at(-1)
+      expect(type).toBe(prompts > 1 && i === FAILING ? 'failed' : 'done')
+      if (type === 'failed') console.log(`one failed in step ${step}`)
       expect(left(out)).toEqual(left(outs(whole)[i] as string))
       expect(readdirSync(out).filter((name) => name.endsWith('.tmp'))).toEqual([])
       expect(readdirSync(join(out, 'checkpoint'))).toEqual(['state.safetensors'])
