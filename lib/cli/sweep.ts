@@ -44,8 +44,9 @@ const options = {
 
 const HELP = `
 Cells of one task with the same steps and batch sizes share a pass: each has the numbers that it has alone, but for
-rounding, and the time is shared. Finished cells are kept: the same command goes on where it was stopped, and several processes may work
-on one folder. A cell that fails is recorded and does not stop the others; the exit code is then 1.
+rounding, and the time is shared. Finished cells are kept: the same command goes on where it was stopped, and several
+processes may work on one folder (with --together or --shard, so that one does not take all cells of a pass). A cell
+that fails is recorded and does not stop the others; the exit code is then 1.
 
 Examples:
   npx lopt sweep --config recipes/ablation.yaml --out runs/ablation

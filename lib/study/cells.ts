@@ -14,7 +14,7 @@ export interface Cell {
   readonly settings: RunSettings
 }
 
-/** Cells that one process runs one after the other: the later ones need what the first ones showed. */
+/** Cells of one shard, some of which wait for others: the later ones need what the first ones showed. */
 export interface Group {
   readonly first: readonly Cell[]
   /** Those of the other seeds: only the ones with the chosen value are run. */

@@ -36,9 +36,9 @@ const resultSchema = z.object({
   test: figures.optional(),
   /** One character a test row: 1 where the prediction was right. What paired comparisons need. */
   right: z.string().optional(),
-  /** Cells that were run in one pass with it, itself among them: its seconds are those of all; absent: 1. */
+  /** Cells that were run in one pass with it, itself among them; absent: 1. */
   together: z.number().optional(),
-  /** Of training, and of the evaluation on test. */
+  /** Of training, and of the evaluation on test: of a pass's, this cell's equal share. */
   seconds: z.object({ train: z.number(), test: z.number() }),
   error: z.object({ code: z.string(), message: z.string() }).optional(),
   versions: z.object({ lopt: z.string(), torch: z.string(), node: z.string() }),

@@ -1,14 +1,18 @@
 // Runs one cell: trains, evaluates the best prompt on test, and gives its result. Knows no grid and no
 // other cell.
 
-import { mkdir, readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { type Backbone, loadBackbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
 import { encodeLabels, textLimit } from '../inference/index.js'
 import { native, packageVersion } from '../native.js'
 import { createPrompt, type Prompt } from '../prompt/index.js'
-import { selectWeights, type TrainEvent, trainFields } from '../run/index.js'
+import {
+  type Figures,
+  figuresOf,
+  selectWeights,
+  type TrainEvent,
+  trainFields,
+} from '../run/index.js'
 import { bundledTaskNames, loadTask, type Task } from '../task/index.js'
 import {
   type EvaluateOptions,
@@ -18,7 +22,14 @@ import {
   type TrainOptions,
   train,
 } from '../train/index.js'
-import { type CellResult, RESULT_FILE } from './result-file.js'
+import {
+  beginShare,
+  clearFolder,
+  maySpeakOfFolder,
+  shareOf,
+  takeFolder,
+} from './cell-folder.js'
+import type { CellResult } from './result-file.js'
 import type { RunSettings } from './settings.js'
 
 /** What a run works on, open already. */
@@ -27,7 +38,7 @@ export interface Opened {
   readonly task: Task
 }
 
-type Figures = Pick<
+type Outcome = Pick<
   CellResult,
   | 'dev'
   | 'test'
@@ -106,21 +117,18 @@ export async function* runCell(
   opened: Opened,
   { out, hash, signal }: { out: string; hash: string; signal?: AbortSignal | undefined },
 ): AsyncGenerator<TrainEvent, CellResult> {
-  await mkdir(out, { recursive: true })
-  await rm(join(out, RESULT_FILE), { force: true }) // of a run that failed
-  let isLeft = (await readdir(out)).length > 0
+  let isLeft = await takeFolder(out)
   for (;;) {
     const where = { out, signal, begun: false }
     try {
-      const found = yield* figuresOf(settings, opened, where)
+      const found = yield* outcomeOf(settings, opened, where)
       return { ...aboutCell(settings, opened, hash), status: 'done', ...found }
     } catch (error) {
       const code = error instanceof LoptError ? error.code : 'ERR_UNEXPECTED'
       if (code === 'ERR_ABORTED' || code === 'ERR_LOCKED') throw error
-      if (isLeft && !where.begun) {
+      if (isLeft && !where.begun && maySpeakOfFolder(error)) {
         // It is not this run that was interrupted: its settings, rows or versions were others.
-        await rm(out, { recursive: true, force: true })
-        await mkdir(out)
+        await clearFolder(out)
         isLeft = false
         continue
       }
@@ -183,11 +191,11 @@ interface Where {
   begun: boolean
 }
 
-async function* figuresOf(
+async function* outcomeOf(
   settings: RunSettings,
   opened: Opened,
   where: Where,
-): AsyncGenerator<TrainEvent, Figures> {
+): AsyncGenerator<TrainEvent, Outcome> {
   const { task } = opened
   switch (settings.method) {
     case 'majority': {
@@ -249,7 +257,7 @@ async function* trained(
   what: Pick<TrainOptions, 'backbone' | 'task' | 'prompt' | 'weights'>,
   evaluated: Opened & { prompt: Prompt | null },
   where: Where,
-): AsyncGenerator<TrainEvent, Figures> {
+): AsyncGenerator<TrainEvent, Outcome> {
   const { out, signal } = where
   let trainableParameters = 0
   let learningRate: number | undefined
@@ -258,27 +266,33 @@ async function* trained(
   for await (const event of train(options as TrainOptions)) {
     where.begun = true
     yield event
-    if (event.type === 'start') ({ trainableParameters, learningRate } = event)
+    if (event.type === 'start') {
+      ;({ trainableParameters, learningRate } = event)
+      await beginShare(out, 1)
+    }
     if (event.type === 'done') done = event
   }
   const test = await splitFigures('test', settings, evaluated, { signal })
   const rate = learningRate === undefined ? {} : { learningRate }
-  return { trainableParameters, ...rate, ...trainedFigures(done, test) }
+  const seconds = await shareOf(out, done?.seconds ?? 0)
+  return { trainableParameters, ...rate, ...trainedFigures(done, seconds, test) }
 }
 
-type Done = Extract<TrainEvent, { type: 'done' }>
+export type Done = Extract<TrainEvent, { type: 'done' }>
 
-/** What training ended with, and the evaluation on test behind it. */
+/**
+ * What training ended with, and the evaluation on test behind it.
+ *
+ * @param seconds the cell's share of what training took
+ */
 export function trainedFigures(
   done: Done | undefined,
+  seconds: number,
   test: SplitFigures,
 ): Pick<CellResult, 'bestStep' | 'dev' | 'test' | 'right' | 'seconds'> {
-  const { bestStep = 0, seconds = 0, ...rest } = done ?? {}
-  const dev = numbersOf(rest)
-  delete dev.steps
-  delete dev.prompt
+  const dev = { ...(done && figuresOf(done as Figures)) }
   return {
-    bestStep,
+    bestStep: done?.bestStep ?? 0,
     ...(Object.keys(dev).length > 0 ? { dev } : {}),
     ...(test.figures ? { test: test.figures, right: test.right } : {}),
     seconds: { train: seconds, test: test.seconds },
@@ -286,7 +300,7 @@ export function trainedFigures(
 }
 
 /** Of the rows of a split; no figures where there are none. */
-interface SplitFigures {
+export interface SplitFigures {
   readonly figures?: Record<string, number> | undefined
   readonly right?: string | undefined
   readonly seconds: number

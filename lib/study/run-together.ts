@@ -1,30 +1,18 @@
-// Cells that are trained and evaluated in one pass: which may be, how many at most, and their results. Knows no grid.
+// Which cells share a pass, how many at most, and what becomes of each where one of them does not fit. Knows no grid, and
+// trains nothing itself.
 
-import { mkdir, rm } from 'node:fs/promises'
 import { freemem } from 'node:os'
-import { join } from 'node:path'
 import type { Backbone } from '../backbone/index.js'
-import type { LoptError } from '../errors.js'
+import { type ErrorCode, LoptError } from '../errors.js'
 import { METHOD_NAMES, type Prompt } from '../prompt/index.js'
 import { promptFields } from '../prompt/prompt.js'
-import type { TrainEvent } from '../run/index.js'
-import {
-  type EvaluateManyOptions,
-  evaluate,
-  type TrainOptions,
-  train,
-} from '../train/index.js'
-import { OWN_OPTIONS } from '../train/options.js'
-import { type CellResult, RESULT_FILE } from './result-file.js'
-import {
-  aboutCell,
-  failedCell,
-  figuresOn,
-  type Opened,
-  promptOf,
-  trainedFigures,
-  trainingOf,
-} from './run-cell.js'
+import { runConfig, type TrainEvent } from '../run/index.js'
+import { OWN_OPTIONS, traineeOptions } from '../train/options.js'
+import { encodeRows } from '../train/rows.js'
+import { stepsLeft, takeFolder } from './cell-folder.js'
+import { optionsOf, type PassCell, resultsOf, type TogetherCell } from './pass.js'
+import type { CellResult } from './result-file.js'
+import { failedCell, type Opened, promptOf } from './run-cell.js'
 import type { RunSettings } from './settings.js'
 
 /** What cells of one pass may differ in: what a prompt is, and what it has of its own beside others. */
@@ -35,9 +23,9 @@ const FREE: ReadonlySet<string> = new Set([
 
 /** Cells with the same key may share a pass; undefined: the cell is run alone. */
 export function passKey(settings: RunSettings): string | undefined {
-  const { method = 'lopt-1', profile } = settings
-  // What trains no prompt has no pass to share; a trace shows one run.
-  if (!METHOD_NAMES.some((name) => name === method) || profile) return undefined
+  const { method = 'lopt-1' } = settings
+  // What trains no prompt has no pass to share.
+  if (!METHOD_NAMES.some((name) => name === method)) return undefined
   const shared = Object.entries(settings).filter(([name]) => !FREE.has(name))
   return JSON.stringify(shared.sort(([a], [b]) => (a < b ? -1 : 1)))
 }
@@ -67,110 +55,155 @@ export function mostTogether(
   return Math.min(MOST_TOGETHER, Math.max(1, most))
 }
 
-/** A cell of a pass. */
-export interface TogetherCell {
-  readonly settings: RunSettings
-  /** Its run folder; a run that was interrupted there goes on with the others. */
-  readonly out: string
-  readonly hash: string
-}
+/** What happens to cells of a pass, by their places. */
+export type PassEvent =
+  | { readonly cell: number; readonly event: TrainEvent }
+  | { readonly cell: number; readonly result: CellResult }
+  /** Cells that are to be run alone; why, where more than one of them was to be trained in the pass. */
+  | { readonly alone: readonly number[]; readonly reason?: string }
 
-type Done = Extract<TrainEvent, { type: 'done' }>
+/** A cell that has a prompt, and its place among those of the pass. */
+interface Member extends PassCell {
+  readonly cell: number
+  /** Whether its folder holds something of a run. */
+  readonly isLeft: boolean
+}
 
 /**
  * Trains cells that share a pass, and evaluates the best prompts on test, with the numbers and the files that each has
- * alone.
+ * alone. Runs that were interrupted at different steps go on in a pass for each step.
  *
- * @returns a result a cell
- * @throws whatever keeps one of them from it: each is then better run alone
+ * Yields for each cell a result in the end, or that it is to be run alone.
+ *
+ * @throws LoptError `ERR_ABORTED`; `ERR_IO` for a folder that cannot be made.
  */
 export async function* runTogether(
   cells: readonly TogetherCell[],
   opened: Opened,
   signal: AbortSignal | undefined,
-): AsyncGenerator<{ cell: number; event: TrainEvent }, CellResult[]> {
-  const prompts: Prompt[] = []
+): AsyncGenerator<PassEvent> {
+  const members: Member[] = []
   try {
-    for (const { settings, out } of cells) {
-      await mkdir(out, { recursive: true })
-      await rm(join(out, RESULT_FILE), { force: true }) // of a run that failed
-      prompts.push(promptOf(settings, opened))
+    for (const [i, cell] of cells.entries()) {
+      const isLeft = await takeFolder(cell.out)
+      const prompt = promptOrNone(cell.settings, opened)
+      if (prompt === undefined) yield { alone: [i] }
+      else members.push({ ...cell, cell: i, prompt, isLeft })
     }
-    const done = new Map<number, Done>()
-    const failed = new Map<number, LoptError>()
-    const rates = new Map<number, number>()
-    for await (const event of trainAll(cells, prompts, opened, signal)) {
-      const { prompt, ...own } = event
-      const cell = prompt as number
-      if (own.type === 'failed') failed.set(cell, own.error)
-      if (own.type === 'done') done.set(cell, own)
-      if (own.type === 'start') rates.set(cell, own.learningRate)
-      if (own.type !== 'failed') yield { cell, event: own }
+    let groups: Member[][]
+    try {
+      groups = await byStep(members, opened)
+    } catch (error) {
+      yield* afterFailure(error, members, opened)
+      return
     }
-    const tests = await evaluateAll(cells, prompts, [...done.keys()], opened, signal)
-    return cells.map(({ settings, hash }, cell): CellResult => {
-      const error = failed.get(cell)
-      if (error !== undefined) return failedCell(settings, opened, hash, error)
-      return {
-        ...aboutCell(settings, opened, hash),
-        status: 'done',
-        trainableParameters: prompts[cell]?.trainableParameters as number,
-        learningRate: rates.get(cell),
-        together: cells.length,
-        ...trainedFigures(done.get(cell), tests.get(cell) ?? { seconds: 0 }),
-      }
-    })
+    for (const group of groups) {
+      if (group.length > 1) yield* runGroup(group, opened, signal)
+      else yield { alone: group.map(({ cell }) => cell) }
+    }
   } finally {
-    for (const prompt of prompts) prompt.dispose()
+    for (const { prompt } of members) prompt.dispose()
   }
 }
 
-/** Events of `train`; ends without an error where all have failed, which was said of each. */
-async function* trainAll(
-  cells: readonly TogetherCell[],
-  prompts: readonly Prompt[],
-  { backbone, task }: Opened,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<TrainEvent> {
-  const names: readonly string[] = OWN_OPTIONS
-  const pick = (settings: object, isOwn: boolean) =>
-    Object.fromEntries(
-      Object.entries(settings).filter(([name]) => names.includes(name) === isOwn),
-    )
-  const all = cells.map(({ settings }) => trainingOf(settings))
-  const given = cells.map(({ out }, i) => {
-    return { prompt: prompts[i] as Prompt, ...pick(all[i] ?? {}, true), out }
-  })
-  const shared = pick(all[0] ?? {}, false)
-  const options = { ...shared, backbone, task, prompts: given, resume: true, signal }
-  let failed = 0
+/** Undefined where it cannot be made, such as from a damaged file: alone, the cell fails and says why. */
+function promptOrNone(settings: RunSettings, opened: Opened): Prompt | undefined {
   try {
-    for await (const event of train(options as TrainOptions)) {
-      if (event.type === 'failed') failed += 1
-      yield event
-    }
-  } catch (error) {
-    if (failed < cells.length) throw error
+    return promptOf(settings, opened)
+  } catch {
+    return undefined
   }
 }
 
-/** Of the cells that are there, in one pass. */
-async function evaluateAll(
-  cells: readonly TogetherCell[],
-  prompts: readonly Prompt[],
-  chosen: readonly number[],
-  { backbone, task }: Opened,
+/** Cells that can go on from one step, new ones from 0; one whose folder another process writes is alone. */
+async function byStep(members: readonly Member[], opened: Opened): Promise<Member[][]> {
+  const left = members.filter(({ isLeft }) => isLeft)
+  const known = await stepsOf(left, opened)
+  const groups: { members: Member[]; steps: readonly number[] }[] = []
+  for (const member of members) {
+    const own = known.get(member) ?? [0]
+    const group = groups.find(({ steps }) => steps.some((step) => own.includes(step)))
+    if (group === undefined) {
+      groups.push({ members: [member], steps: own })
+      continue
+    }
+    group.members.push(member)
+    group.steps = group.steps.filter((step) => own.includes(step))
+  }
+  return groups.map(({ members }) => members)
+}
+
+/** Steps that runs which were begun can go on from; `train` will look for the same configurations in their folders. */
+async function stepsOf(
+  members: readonly Member[],
+  opened: Opened,
+): Promise<Map<Member, readonly number[]>> {
+  if (members.length === 0) return new Map()
+  const { backbone, task } = opened
+  const all = traineeOptions(optionsOf(members, opened))
+  const { evalLimit, maxLength } = all[0]?.settings ?? {}
+  const dev = task.dev.slice(0, evalLimit)
+  const prompts = members.map(({ prompt }) => prompt)
+  const { of } = await encodeRows(backbone, prompts, { task, dev, maxLength })
+  const found = new Map<Member, readonly number[]>()
+  for (const [i, { subjects, settings }] of all.entries()) {
+    const member = members[i] as Member
+    const config = runConfig(subjects, { ...settings, maxLength: of[i]?.limit })
+    found.set(member, await stepsLeft(member.out, config))
+  }
+  return found
+}
+
+/** Trains and evaluates cells that begin, or go on, from one step. */
+async function* runGroup(
+  members: readonly Member[],
+  opened: Opened,
   signal: AbortSignal | undefined,
-): Promise<Map<number, ReturnType<typeof figuresOn>>> {
-  if (task.test.length === 0 || chosen.length === 0) return new Map()
-  const started = performance.now()
-  const { maxLength, batchSize, fastPaths } = cells[0]?.settings ?? {}
-  const found = await evaluate({
-    ...{ backbone, task, split: 'test', maxLength, batchSize, fastPaths, signal },
-    prompts: chosen.map((cell) => prompts[cell] as Prompt),
-  } as EvaluateManyOptions)
-  const seconds = (performance.now() - started) / 1000
-  return new Map(
-    found.map((one, i) => [chosen[i] as number, figuresOn(one, task.test, seconds)]),
-  )
+): AsyncGenerator<PassEvent> {
+  const running = resultsOf(members, opened, signal)
+  let results: CellResult[]
+  try {
+    let next = await running.next()
+    while (!next.done) {
+      const { prompt, event } = next.value
+      yield { cell: members[prompt]?.cell as number, event }
+      next = await running.next()
+    }
+    results = next.value
+  } catch (error) {
+    yield* afterFailure(error, members, opened)
+    return
+  } finally {
+    await running.return(undefined as never)
+  }
+  for (const [i, result] of results.entries()) {
+    yield { cell: members[i]?.cell as number, result }
+  }
+}
+
+// What one of several cells can be the reason of, or that they are too many: alone, each shows how it is with it.
+const OF_SOME: readonly ErrorCode[] = [
+  'ERR_OUT_OF_MEMORY',
+  'ERR_IO',
+  'ERR_LOCKED',
+  'ERR_PROMPT_FILE',
+  'ERR_UNSUPPORTED',
+]
+
+/** @throws the error, where it is no failure of the cells */
+function* afterFailure(
+  error: unknown,
+  members: readonly Member[],
+  opened: Opened,
+): Generator<PassEvent> {
+  const code = error instanceof LoptError ? error.code : undefined
+  if (code === 'ERR_ABORTED') throw error
+  if (error instanceof RangeError || (code !== undefined && OF_SOME.includes(code))) {
+    yield { alone: members.map(({ cell }) => cell), reason: (error as Error).message }
+    return
+  }
+  // As of one cell: recorded, and tried again by the next call. One by one it would only be hidden.
+  for (const { cell, settings, hash } of members) {
+    yield { cell, result: failedCell(settings, opened, hash, error) }
+  }
 }

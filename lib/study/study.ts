@@ -1,4 +1,5 @@
-// A sweep's folder, and what its cells share: the model, the tasks, the passes. Knows no order of cells.
+// A sweep's folder, and what its cells share: the model, the tasks, the passes. Knows no groups of cells, and not when they
+// are run.
 
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -91,20 +92,22 @@ export class Study {
   }
 
   /**
-   * Runs cells, in one pass those that may share it, but none that has a result and none that another process is at: then nothing
-   * is yielded.
+   * Runs cells, in one pass those that may share it, but none that has a result or cannot be, and none that another process
+   * is at: then nothing is yielded.
    */
   async *run(cells: readonly Cell[]): AsyncGenerator<SweepEvent> {
-    for (const pass of this.#passes(cells)) {
+    const left: Cell[] = []
+    for (const cell of cells) {
+      checkAborted(this.#signal)
+      const kept = await this.#kept(cell)
+      if (kept) yield kept
+      else left.push(cell)
+    }
+    for (const pass of this.#passes(left)) {
       const taken: { cell: Cell; release: () => Promise<void> }[] = []
       try {
         for (const cell of pass) {
           checkAborted(this.#signal)
-          const kept = await this.#kept(cell)
-          if (kept) {
-            yield kept
-            continue
-          }
           const release = await this.#take(cell)
           if (release !== undefined) taken.push({ cell, release })
         }
@@ -115,14 +118,13 @@ export class Study {
     }
   }
 
-  /** Cells that may share a pass, as many as may, in the order of the first of each; behind those that cannot be. */
+  /** Cells that may share a pass, as many as may, in the order of the first of each. */
   #passes(cells: readonly Cell[]): Cell[][] {
-    const possible = cells.filter(({ name }) => !this.impossible.has(name))
-    const passes = cells.filter((cell) => !possible.includes(cell)).map((cell) => [cell])
-    const settings = possible.map(({ settings }) => settings)
+    const settings = cells.map(({ settings }) => settings)
     const most = this.#together ?? mostTogether(settings, this.#backbone)
+    const passes: Cell[][] = []
     const open = new Map<string, Cell[]>()
-    for (const cell of possible) {
+    for (const cell of cells) {
       const key = passKey(cell.settings)
       const last = key === undefined ? undefined : open.get(key)
       if (last !== undefined && last.length < most) {
@@ -154,42 +156,35 @@ export class Study {
     for (const { name, settings } of cells) {
       yield { type: 'cell-start', cell: name, settings }
     }
-    if (cells.length > 1) {
-      const reason = yield* this.#runTogether(cells)
-      if (reason === undefined) return
-      yield { type: 'apart', cells: cells.map(({ name }) => name), reason }
-    }
-    for (const cell of cells) yield* this.#runAlone(cell)
+    if (cells.length > 1) yield* this.#runTogether(cells)
+    else for (const cell of cells) yield* this.#runAlone(cell)
   }
 
-  /** @returns why they cannot share a pass; undefined where they did */
-  async *#runTogether(
-    cells: readonly Cell[],
-  ): AsyncGenerator<SweepEvent, string | undefined> {
+  async *#runTogether(cells: readonly Cell[]): AsyncGenerator<SweepEvent> {
     const whole = cells.map(({ name, settings }) => ({
       settings: this.#whole(settings),
       out: join(this.#out, name),
       hash: this.#hash(settings),
     }))
-    const task = await this.#task(whole[0]?.settings as RunSettings)
-    const running = runTogether(whole, { backbone: this.#backbone, task }, this.#signal)
-    try {
-      let next = await running.next()
-      while (!next.done) {
-        const { cell, event } = next.value
-        yield { type: 'train', cell: cells[cell]?.name as string, event }
-        next = await running.next()
-      }
-      for (const [i, result] of next.value.entries()) {
-        yield await this.#settled(cells[i] as Cell, result)
-      }
-      return undefined
-    } catch (error) {
-      if (error instanceof LoptError && error.code === 'ERR_ABORTED') throw error
-      return error instanceof Error ? error.message : String(error)
-    } finally {
-      await running.return(undefined as never)
+    const opened = {
+      backbone: this.#backbone,
+      task: await this.#task(whole[0]?.settings as RunSettings),
     }
+    const at = (place: number) => cells[place] as Cell
+    const alone: Cell[] = []
+    for await (const one of runTogether(whole, opened, this.#signal)) {
+      if ('event' in one) {
+        yield { type: 'train', cell: at(one.cell).name, event: one.event }
+      } else if ('result' in one) {
+        yield await this.#settled(at(one.cell), one.result)
+      } else {
+        const apart = one.alone.map(at)
+        const names = apart.map(({ name }) => name)
+        alone.push(...apart)
+        if (one.reason) yield { type: 'apart', cells: names, reason: one.reason }
+      }
+    }
+    for (const cell of alone) yield* this.#runAlone(cell)
   }
 
   async *#runAlone(cell: Cell): AsyncGenerator<SweepEvent> {

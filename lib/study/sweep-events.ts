@@ -36,7 +36,7 @@ export type SweepEvent =
       /** The cells that were compared, with their figure on dev. */
       readonly compared: readonly { readonly cell: string; readonly figure: number }[]
     }
-  /** These cells could not share a pass, and are run one by one. */
+  /** These cells could not share a pass after all, for want of memory or what one of them met, and are run one by one. */
   | { readonly type: 'apart'; readonly cells: readonly string[]; readonly reason: string }
   /** Other processes run these cells of the folder: the sweep waits for them. */
   | { readonly type: 'waiting'; readonly cells: readonly string[] }

@@ -34,7 +34,8 @@ const togetherSchema = z.int().min(1).optional()
 /**
  * Runs every cell of a grid, and yields what happens. Finished cells are kept: called again, a sweep goes
  * on where it was. A cell that fails is recorded and tried again by the next call; one whose loss
- * diverged is a result. Several processes may work on one folder.
+ * diverged is a result. Several processes may work on one folder: each takes all cells of a pass, so give `together` or `shard`
+ * there.
  *
  * @throws RangeError for a configuration that is wrong, with the path of the field; LoptError
  *   `ERR_ABORTED`, `ERR_IO` for the sweep's folder, and what opening the backbone or a task throws.

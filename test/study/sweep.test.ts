@@ -42,9 +42,9 @@ test('finished cells are kept, byte for byte, and one without a result is finish
   // what a killed process leaves: a run folder without a result
   rmSync(join(out, 'rows/lopt-1/P4-R2-seed0/result.json'))
   expect(outcomes(await run({ config, out }))).toEqual([
-    'rows/lopt-1/P4-R5-seed0: impossible',
     'rows/majority/once: done (kept)',
     'rows/hard/once: done (kept)',
+    'rows/lopt-1/P4-R5-seed0: impossible',
     'rows/full/P4-seed0: done (kept)',
     'rows/lopt-1/P4-R2-seed0: done',
   ])
@@ -68,9 +68,9 @@ test('an aborted sweep stops at once and goes on in the next call', async () => 
   expect(events).toEqual([impossible, 'rows/majority/once: done', 'rows/hard/once: done'])
   const again = await run({ config, out })
   expect(outcomes(again).slice(0, 4)).toEqual([
-    impossible,
     'rows/majority/once: done (kept)',
     'rows/hard/once: done (kept)',
+    impossible,
     'rows/lopt-1/P4-R2-seed0: done',
   ])
   const start = again.find((event) => event.type === 'train')
