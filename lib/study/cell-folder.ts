@@ -4,7 +4,7 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { writeFileAtomic } from '../atomic-file.js'
+import { makeFolder, writeFileAtomic } from '../atomic-file.js'
 import { LoptError } from '../errors.js'
 import { readState } from '../run/checkpoint.js'
 import { checkpointPathOf } from '../run/folder.js'
@@ -17,7 +17,7 @@ import { RESULT_FILE } from './result-file.js'
  * @returns whether an earlier call left something of a run there
  */
 export async function takeFolder(folder: string): Promise<boolean> {
-  await mkdir(folder, { recursive: true })
+  await makeFolder(folder)
   await rm(join(folder, RESULT_FILE), { force: true }) // of a run that failed
   return (await readdir(folder)).length > 0
 }

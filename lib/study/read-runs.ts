@@ -76,8 +76,9 @@ async function runsBelow(root: string, several: boolean): Promise<Map<string, Ru
       const name = inside === '' ? basename(root) : nested
       const run = await readRun(folder, name, files)
       const { settings } = planned.get(folder) ?? run
-      // A run that was not ended knows less of its settings than the plan does.
-      runs.set(folder, run.status === 'unfinished' ? { ...run, settings } : run)
+      // A run without a result knows less of its settings than the plan does.
+      const isEnded = files.includes(RESULT_FILE) || run.status === 'done'
+      runs.set(folder, isEnded ? run : { ...run, settings })
       return
     }
     if (files.includes(SWEEP_FILE)) {
@@ -209,7 +210,7 @@ async function readRun(
   return unevaluatedRun(name, read.data, config, events)
 }
 
-/** A run of `lopt train`, which knows dev alone; or one that was not ended. */
+/** A run of `lopt train` or `train`, which knows dev alone; or one that was not ended. */
 function unevaluatedRun(
   name: string,
   { prompt, weights, task, training }: z.infer<typeof runConfig>,
@@ -232,7 +233,7 @@ function unevaluatedRun(
   return {
     ...NOTHING_YET,
     name,
-    status: done ? 'done' : 'unfinished',
+    ...(done ? { status: 'done', reason: undefined } : endOf(events, steps)),
     task: basename(task.name),
     metric,
     method: settings.method as string,
@@ -240,7 +241,6 @@ function unevaluatedRun(
     parameters: prompt?.trainableParameters ?? weights?.trainableParameters,
     dev: typeof figure === 'number' ? { [metric]: figure } : undefined,
     seconds: typeof done?.seconds === 'number' ? done.seconds : undefined,
-    reason: done ? undefined : `It was not ended: ${stepsOf(events)} of ${steps} steps`,
     ...curves(events, metric),
     configuration: config,
   }
@@ -248,8 +248,20 @@ function unevaluatedRun(
 
 type Event = Readonly<Record<string, unknown>>
 
-function stepsOf(events: readonly Event[]): number {
-  return events.filter(({ type }) => type === 'step').length
+/** Why a run that is not done has no figures. */
+function endOf(
+  events: readonly Event[],
+  steps: unknown,
+): { status: RunStatus; reason: string } {
+  const failed = events.find(({ type }) => type === 'failed')
+  if (failed !== undefined) {
+    return { status: 'diverged', reason: `${failed.code}: ${failed.message}` }
+  }
+  const taken = events.filter(({ type }) => type === 'step').length
+  return {
+    status: 'unfinished',
+    reason: `It was not ended: ${taken} of ${steps} steps`,
+  }
 }
 
 function curves(

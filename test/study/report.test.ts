@@ -1,4 +1,11 @@
-import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { report } from '../../lib/study/index.js'
@@ -130,6 +137,18 @@ test('runs that differ in their seed alone are one configuration', async () => {
     'lopt-1 P 4, R 3: 2',
     'full P 2: 2',
     'full P 4: 2',
+  ])
+})
+
+test('a run whose log ends with a failure diverged, with its reason', async () => {
+  const failed = join(folder, 'failed-run')
+  cpSync(join(out, 'rows/full/P4-seed1'), failed, { recursive: true })
+  const log = join(failed, 'metrics.jsonl')
+  const event = { type: 'failed', step: 2, code: 'ERR_NON_FINITE_LOSS', message: 'Lost' }
+  const whole = readFileSync(log, 'utf8').split('\n').slice(0, 2)
+  writeFileSync(log, `${[...whole, JSON.stringify(event)].join('\n')}\n`)
+  expect(await readRuns([failed])).toMatchObject([
+    { status: 'diverged', reason: 'ERR_NON_FINITE_LOSS: Lost' },
   ])
 })
 
