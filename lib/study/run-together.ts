@@ -1,7 +1,7 @@
 // Which cells share a pass, how many at most, and what becomes of each where one of them does not fit. Knows no grid, and
 // trains nothing itself.
 
-import { freemem } from 'node:os'
+import { availableMemory } from 'node:process'
 import type { Backbone } from '../backbone/index.js'
 import { type ErrorCode, LoptError } from '../errors.js'
 import { METHOD_NAMES, type Prompt } from '../prompt/index.js'
@@ -49,9 +49,10 @@ export function mostTogether(
     const vectors = (method === 'prefix' ? 2 * layers : 1) * length * H
     const network =
       method === 'p-tuning' ? 3 * H * H : method === 'residual' ? 2 * H * bottleneck : 0
-    return 6 * 4 * (vectors + network + 4 * H * H ** 0.5)
+    const factors = length * (length + H) // a rank is no larger than the length
+    return 6 * 4 * (vectors + network + factors)
   })
-  const most = Math.floor((MEMORY_SHARE * freemem()) / Math.max(1, ...bytes))
+  const most = Math.floor((MEMORY_SHARE * availableMemory()) / Math.max(1, ...bytes))
   return Math.min(MOST_TOGETHER, Math.max(1, most))
 }
 
