@@ -5,7 +5,7 @@ import type { Backbone, Tokenizer } from '../backbone/index.js'
 import { checkRows } from '../backbone/vocabulary.js'
 import { checkAborted, checkMade } from '../errors.js'
 import { checkOptions } from '../fields.js'
-import type { Prompt } from '../prompt/index.js'
+import { checkPrompt, type Prompt } from '../prompt/index.js'
 import { Generator, noGrad, tidy } from '../torch/index.js'
 import { type BeamSearchOptions, beamSearch } from './beam-search.js'
 import { startDecoding } from './decoding.js'
@@ -87,11 +87,13 @@ const numbers = z.strictObject({
  *
  * @throws TypeError for options of another type, RangeError for options out of range and for a text without
  *   room to continue it;
- *   LoptError `ERR_ABORTED` between two tokens once the signal is aborted.
+ *   LoptError `ERR_PROMPT_FILE` for a prompt of another backbone, `ERR_ABORTED` between two tokens once the signal
+ *   is aborted.
  */
 export async function* generate(options: GenerateOptions): AsyncGenerator<GenerateEvent> {
   const { backbone, prompt = null, signal: _, ...rest } = options
-  checkMade({ backbone, ...(prompt && { prompt }) })
+  checkMade({ backbone })
+  if (prompt !== null) checkPrompt(prompt, backbone)
   const checked = checkOptions(numbers, rest)
   if (checked.numBeams > 1 && checked.temperature > 0) {
     throw new RangeError(

@@ -16,51 +16,83 @@ export function checkFit(
   backbone: Backbone,
   allowOtherBackbone: boolean,
 ): void {
-  const refuse = (why: string): never => {
-    throw new LoptError('ERR_PROMPT_FILE', `${what} ${why}`)
-  }
-  const { source, maxPositions, fingerprint } = backbone
+  const { source } = backbone
   const { hiddenSize } = backbone.config
   if (config.hiddenSize !== hiddenSize) {
     refuse(
+      what,
       `is for a backbone of hidden size ${config.hiddenSize}; ${source} has ${hiddenSize}`,
     )
   }
-  if (config.length > maxPositions - 2) {
-    refuse(
-      `holds ${config.length} virtual tokens; ${source} has only ${maxPositions} positions`,
-    )
-  }
-  if (config.method === 'prefix') {
-    const { layers, heads, headSize } = config
-    const wanted = keyValueShape(backbone)
-    const isSame =
-      layers === wanted.layers && heads === wanted.heads && headSize === wanted.headSize
-    if (!isSame) {
-      refuse(
-        `has keys and values for ${layers} layers of ${heads} heads of ${headSize}; ` +
-          `${source} has ${wanted.layers} layers of ${wanted.heads} heads of ${wanted.headSize}`,
-      )
-    }
-  }
-  const isOther = config.backbone !== undefined && config.backbone !== fingerprint
-  if (isOther && !allowOtherBackbone) {
-    refuse(
-      `was trained on the backbone ${config.backbone}, but ${source} is ` +
-        `${fingerprint}: give allowOtherBackbone if that is wanted`,
-    )
-  }
+  checkLength(what, config.length, backbone)
+  if (config.method === 'prefix') checkKeyValues(what, config, backbone)
+  checkTrainedOn(what, config.backbone, backbone, allowOtherBackbone)
+}
+
+/** @throws LoptError `ERR_PROMPT_FILE` for a prompt beside which no text and label would have a position. */
+export function checkLength(what: string, length: number, backbone: Backbone): void {
+  const { source, maxPositions } = backbone
+  if (length <= maxPositions - 2) return
+  refuse(
+    what,
+    `holds ${length} virtual tokens; ${source} has only ${maxPositions} positions`,
+  )
+}
+
+function checkKeyValues(
+  what: string,
+  { layers, heads, headSize }: PromptConfig,
+  backbone: Backbone,
+): void {
+  const wanted = keyValueShape(backbone)
+  const isSame =
+    layers === wanted.layers && heads === wanted.heads && headSize === wanted.headSize
+  if (isSame) return
+  refuse(
+    what,
+    `has keys and values for ${layers} layers of ${heads} heads of ${headSize}; ` +
+      `${backbone.source} has ${wanted.layers} layers of ${wanted.heads} heads of ${wanted.headSize}`,
+  )
+}
+
+/**
+ * @param found the fingerprint of the backbone that the prompt was made for, where that is known
+ * @throws LoptError `ERR_PROMPT_FILE` for another backbone's, unless `allowOtherBackbone`.
+ */
+export function checkTrainedOn(
+  what: string,
+  found: string | undefined,
+  { source, fingerprint }: Backbone,
+  allowOtherBackbone: boolean,
+): void {
+  if (found === undefined || found === fingerprint || allowOtherBackbone) return
+  refuse(
+    what,
+    `was trained on the backbone ${found}, but ${source} is ${fingerprint}: ` +
+      'load it with allowOtherBackbone if that is wanted',
+  )
+}
+
+function refuse(what: string, why: string): never {
+  throw new LoptError('ERR_PROMPT_FILE', `${what} ${why}`)
 }
 
 /**
  * Checks a prompt that is to be run with a backbone.
  *
  * @param what names it in messages
- * @throws TypeError for anything but a prompt; LoptError `ERR_PROMPT_FILE` as `checkFit`.
+ * @throws TypeError for anything but a prompt; RangeError for one on another device; LoptError `ERR_PROMPT_FILE` as
+ *   `checkFit`.
  */
 export function checkPrompt(prompt: Prompt, backbone: Backbone, what?: string): void {
   checkMade({ prompt }, what)
   checkFit(what ?? 'The prompt', prompt.config, backbone, prompt.allowsOtherBackbone)
+  for (const { device } of Object.values({ ...prompt.parameters, ...prompt.buffers })) {
+    if (device === backbone.device) continue
+    throw new RangeError(
+      `Expected ${what ?? 'prompt'} on ${backbone.device}, where the backbone is, but received ${device}`,
+    )
+  }
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
-import { keyValueShape } from './fit.js'
+import { checkLength, keyValueShape } from './fit.js'
 import { type AdapterConfig, TASK_TYPES } from './peft-config.js'
 import { pairsFor } from './peft-weights.js'
 
@@ -19,13 +19,7 @@ export function checkAdapter(
 ): void {
   checkKind(path, config, backbone)
   const { num_virtual_tokens: length, peft_type: type } = config
-  const { source, maxPositions } = backbone
-  if (length > maxPositions - 2) {
-    throw new LoptError(
-      'ERR_PROMPT_FILE',
-      `${path}: ${length} virtual tokens; ${source} has only ${maxPositions} positions`,
-    )
-  }
+  checkLength(path, length, backbone)
   const check = type === 'PREFIX_TUNING' ? checkPrefix : checkVectors
   check(path, config, backbone, allowOtherBackbone)
 }

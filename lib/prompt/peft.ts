@@ -8,7 +8,7 @@ import { checkMade, LoptError } from '../errors.js'
 import { packageVersion } from '../native.js'
 import { type Tensor, tidy, writeSafetensors } from '../torch/index.js'
 import type { PromptTask } from './config.js'
-import { keyValueShape } from './fit.js'
+import { checkFit, checkTrainedOn, keyValueShape } from './fit.js'
 import type { LoadPromptOptions } from './load-prompt.js'
 import {
   CONFIG_FILE,
@@ -49,7 +49,7 @@ export interface ExportPeftOptions {
  *
  * @param folder made if it is not there
  * @throws LoptError `ERR_UNSUPPORTED` for a prompt that does not stand before the text, or is more than
- *   vectors among the tokens or a prefix; `ERR_PROMPT_FILE` for a backbone of other sizes; `ERR_IO`.
+ *   vectors among the tokens or a prefix; `ERR_PROMPT_FILE` for a backbone that the prompt was not made for; `ERR_IO`.
  */
 export async function exportPeft(
   folder: string,
@@ -67,7 +67,7 @@ export async function exportPeft(
         'be exported',
     )
   }
-  checkSizes(prompt, backbone)
+  checkFit('The prompt', prompt.config, backbone, prompt.allowsOtherBackbone)
   const config = adapterOf(prompt, backbone, baseModel)
   await tidy(async () => {
     const embeddings = embeddingsOf(prompt, backbone)
@@ -80,32 +80,6 @@ export async function exportPeft(
   const known = `${JSON.stringify(loptJson(prompt), null, 2)}\n`
   await writeFileAtomic(join(folder, LOPT_FILE), Buffer.from(known))
   await writeFileAtomic(join(folder, CONFIG_FILE), Buffer.from(sortedJson(config)))
-}
-
-/** @throws LoptError `ERR_PROMPT_FILE` where the backbone cannot have the prompt. */
-function checkSizes({ config }: Prompt, backbone: Backbone): void {
-  const { hiddenSize, method } = config
-  const { source } = backbone
-  if (hiddenSize !== backbone.config.hiddenSize) {
-    throw new LoptError(
-      'ERR_PROMPT_FILE',
-      `The prompt is for a backbone of hidden size ${hiddenSize}; ${source} has ` +
-        `${backbone.config.hiddenSize}`,
-    )
-  }
-  if (method !== 'prefix') return
-  const { layers, heads, headSize } = keyValueShape(backbone)
-  if (
-    config.layers !== layers ||
-    config.heads !== heads ||
-    config.headSize !== headSize
-  ) {
-    throw new LoptError(
-      'ERR_PROMPT_FILE',
-      `The prompt has keys and values for ${config.layers} layers of ${config.heads} heads of ` +
-        `${config.headSize}; ${source} has ${layers} layers of ${heads} heads of ${headSize}`,
-    )
-  }
 }
 
 /** adapter_config.json of a prompt: every field that PEFT itself writes. */
@@ -239,13 +213,8 @@ export async function importPeft(
         `it is taken for a prompt of ${backbone.source}`,
       'LoptWarning',
     )
-  } else if (print !== backbone.fingerprint && !allowOtherBackbone) {
-    throw new LoptError(
-      'ERR_PROMPT_FILE',
-      `${folder} was trained on the backbone ${print}, but ${backbone.source} is ` +
-        `${backbone.fingerprint}: give allowOtherBackbone if that is wanted`,
-    )
   }
+  checkTrainedOn(folder, print, backbone, allowOtherBackbone)
   return tidy(() => {
     const dtype = backbone.dtype === 'float64' ? 'float64' : 'float32'
     const placed = (tensor: Tensor) => tensor.to({ dtype, device: backbone.device })

@@ -253,7 +253,9 @@ test('takes a prompt of another backbone of the same size only when told to', as
   expect(refused.stderr).toMatch(
     /^lopt: ERR_PROMPT_FILE: .* was trained on the backbone [0-9a-f]{64}, but /,
   )
-  expect(refused.stderr).toContain(': give --allow-other-backbone if that is wanted\n')
+  expect(refused.stderr).toContain(
+    ': load it with --allow-other-backbone if that is wanted\n',
+  )
   const taken = await lopt([...args, '--allow-other-backbone'])
   expect(taken.code).toBe(0)
 })

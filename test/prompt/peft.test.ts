@@ -259,7 +259,10 @@ describe('an exported prompt', () => {
   })
 
   test('has no base model where transformers opens none', async () => {
-    const backbone = { ...on('gpt2-plain'), source: 'builtin:nano' } as Backbone
+    const own = on('gpt2-plain')
+    const { maxPositions, fingerprint } = own // getters, which a spread leaves out
+    const source = 'builtin:nano'
+    const backbone = { ...own, maxPositions, fingerprint, source } as Backbone
     const prompt = createPrompt(on('gpt2-plain'), { method: 'full', length: 3 })
     await exportPeft(join(folder, 'builtin'), prompt, backbone)
     const text = readFileSync(join(folder, 'builtin/adapter_config.json'), 'utf8')
@@ -291,6 +294,23 @@ describe('export refuses', () => {
       exportPeft(join(folder, 'refused'), prompt, on('t5-plain')),
     ).rejects.toThrow(/hidden size 32; .*t5-plain has 24/)
     prompt.dispose()
+  })
+
+  test('a backbone that it was not trained on, unless its loader allowed it', async () => {
+    const { config, parameters } = createPrompt(on('gpt2-plain'), { length: 4, rank: 2 })
+    const exported = (allowOtherBackbone: boolean) => {
+      const other = { ...config, backbone: 'abc123' }
+      const prompt = new Prompt(other, parameters, { allowOtherBackbone })
+      return exportPeft(join(folder, 'foreign'), prompt, on('gpt2-plain'))
+    }
+    await expect(exported(false)).rejects.toMatchObject({
+      code: 'ERR_PROMPT_FILE',
+      message: expect.stringMatching(
+        /^The prompt was trained on the backbone abc123, but/,
+      ),
+    })
+    await exported(true)
+    expect(readdirSync(join(folder, 'foreign'))).toHaveLength(3)
   })
 
   test('a prefix for other layers, with both named', async () => {
