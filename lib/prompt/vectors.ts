@@ -33,7 +33,8 @@ export interface CompressOptions {
 
 /**
  * The LoPT-1 prompt that is nearest to another prompt's X [P, H] in the Frobenius norm: its singular
- * value decomposition up to rank R (Eckart and Young 1936). Placement, task and backbone stay.
+ * value decomposition up to rank R (Eckart and Young 1936). Placement, task and backbone stay, and so does
+ * whether it may be run with another one.
  *
  * @throws RangeError for a rank out of range; LoptError `ERR_UNSUPPORTED` for a method that is more
  *   than vectors among the tokens.
@@ -42,7 +43,8 @@ export function compressPrompt(prompt: Prompt, { rank }: CompressOptions): Promp
   checkMade({ prompt })
   const X = vectorsOf(prompt, 'compressed')
   try {
-    return factorised(X, { ...prompt.config, rank }, { task: prompt.task })
+    const { task, allowsOtherBackbone: allowOtherBackbone } = prompt
+    return factorised(X, { ...prompt.config, rank }, { task, allowOtherBackbone })
   } finally {
     X.dispose()
   }

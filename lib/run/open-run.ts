@@ -22,6 +22,7 @@ import { selectWeights } from './weights.js'
 const stored = z.looseObject({
   backbone: z.object({
     source: z.string(),
+    fingerprint: z.string(),
     dtype: z.enum(['float64', 'float32', 'float16', 'bfloat16']),
     device: z.string(),
   }),
@@ -129,7 +130,8 @@ async function taskOf(folder: string, { task }: Stored): Promise<Task> {
 }
 
 /** With the factors of the checkpoint: how they were drawn at the start plays no part. */
-function promptOf(folder: string, { prompt }: Stored, backbone: Backbone): Prompt {
+function promptOf(folder: string, stored: Stored, backbone: Backbone): Prompt {
+  const { prompt } = stored
   if (prompt === null) {
     throw new LoptError('ERR_IO', `${folder}: config.json says not what is learned`)
   }
@@ -137,5 +139,8 @@ function promptOf(folder: string, { prompt }: Stored, backbone: Backbone): Promp
   const { tensors } = readCheckpoint(checkpointPathOf(folder))
   const factors = placed({ ...tensors.now, ...tensors.fixed }, backbone)
   const from = start === null ? {} : { start: start as NonNullable<Prompt['start']> }
-  return new Prompt(config as unknown as PromptConfig, factors, from)
+  // The run took a prompt of another backbone, so that it was allowed to.
+  const allowOtherBackbone = config.backbone !== stored.backbone.fingerprint
+  const about = { ...from, allowOtherBackbone }
+  return new Prompt(config as unknown as PromptConfig, factors, about)
 }

@@ -1,6 +1,7 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { openSafetensors, writeSafetensors } from '../../lib/torch/index.js'
 import { backbone, lopt, trainedPrompt } from './run-cli.js'
 
 const { folder, data, prompt } = trainedPrompt()
@@ -38,6 +39,25 @@ test('gives the accuracy that `eval` finds for the files, as JSON', async () => 
     const evaluated = await lopt(['eval', '--backbone', backbone, ...given])
     expect(evaluated.events.at(-1)?.accuracy).toBe(found?.accuracy.test)
   }
+})
+
+test('brings a prompt of another backbone to lower ranks only when told to', async () => {
+  const other = join(folder, 'other')
+  cpSync(backbone, other, { recursive: true })
+  const weights = openSafetensors(join(backbone, 'model.safetensors'))
+  const scaled = weights.names.map((name) => [name, weights.tensor(name).mul(1.5)])
+  await writeSafetensors(join(other, 'model.safetensors'), Object.fromEntries(scaled))
+  const out = join(folder, 'foreign')
+  const args = ['compress', prompt, '--backbone', other, '--data', data, '--out', out]
+  const refused = await lopt(args)
+  expect(refused.code).toBe(1)
+  expect(refused.stderr).toContain('load it with --allow-other-backbone')
+  const { code, events } = await lopt([
+    ...[...args, '--ranks', '1,2'],
+    ...['--allow-other-backbone', '--json'],
+  ])
+  expect(code).toBe(0)
+  expect(events.map(({ rank }) => rank)).toEqual([null, 1, 2])
 })
 
 test.each([

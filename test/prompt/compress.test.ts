@@ -7,6 +7,7 @@ import {
   compressPrompt,
   createPrompt,
   METHOD_NAMES,
+  Prompt,
 } from '../../lib/prompt/index.js'
 import { memory, svd, tidy } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
@@ -60,6 +61,18 @@ test('placement, task, backbone and dtype stay; the rest is a LoPT-1 prompt', ()
   expect(compressed.parameters.V?.requiresGrad).toBe(true)
   prompt.dispose()
   compressed.dispose()
+})
+
+test('a prompt that is allowed on another backbone stays allowed', () => {
+  const { config, parameters } = createPrompt(backbone, { method: 'full', length: 8 })
+  const other = { ...config, backbone: 'abc123' }
+  for (const allowOtherBackbone of [false, true]) {
+    const prompt = new Prompt(other, parameters, { allowOtherBackbone })
+    const compressed = compressPrompt(prompt, { rank: 3 })
+    expect(compressed.config.backbone).toBe('abc123')
+    expect(compressed.allowsOtherBackbone).toBe(allowOtherBackbone)
+    compressed.dispose()
+  }
 })
 
 test('a prompt is no way from itself', () => {

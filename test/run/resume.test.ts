@@ -15,7 +15,7 @@ import { hostname, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
-import { createPrompt, METHOD_NAMES } from '../../lib/prompt/index.js'
+import { createPrompt, METHOD_NAMES, Prompt } from '../../lib/prompt/index.js'
 import { openRun, selectWeights, type TrainEvent } from '../../lib/run/index.js'
 import { isLockFile } from '../../lib/run/lock.js'
 import { createTask, loadTask } from '../../lib/task/index.js'
@@ -228,6 +228,26 @@ describe('openRun', () => {
       ...{ task: 'rte', folder: resolve(original) },
       ...{ splits: 'official', templates: 'dept' },
     })
+    await events(opened)
+    expect(left(cut)).toEqual(left(whole))
+    opened.backbone.dispose()
+  })
+
+  test('takes a prompt of another backbone as the run did', async () => {
+    const data = join(folder, 'foreign.jsonl')
+    writeFileSync(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
+    const [whole, cut] = [join(folder, 'foreign whole'), join(folder, 'foreign cut')]
+    const options = async () => {
+      const { config, parameters } = small(backbone)
+      const other = { ...config, backbone: 'abc123' }
+      const prompt = new Prompt(other, parameters, { allowOtherBackbone: true })
+      return { ...SETTINGS, task: await loadTask(data), backbone, prompt }
+    }
+    await events({ ...(await options()), out: whole })
+    const first = { ...(await options()), out: cut }
+    await events(first, (event) => event.type === 'step' && event.step === 7)
+    const opened = await openRun(cut)
+    expect(opened.prompt?.allowsOtherBackbone).toBe(true)
     await events(opened)
     expect(left(cut)).toEqual(left(whole))
     opened.backbone.dispose()
