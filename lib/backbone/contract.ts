@@ -219,7 +219,7 @@ export interface CommonBackbone {
   readonly maxPositions: number
   /**
    * The tokens that end a generated text, each below N: those that generation_config.json or else
-   * config.json lists, or `tokenizer.eosTokenId`, which alone is written where a text is ended.
+   * config.json says, or `tokenizer.eosTokenId`, which alone is written where a text is ended.
    */
   readonly endTokenIds: readonly number[]
   /** [N, H]: the module's own parameter, not a copy. */

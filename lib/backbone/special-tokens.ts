@@ -6,12 +6,13 @@ import type { Backbone, Tokenizer } from './contract.js'
 type Content = Readonly<Record<string, unknown>> | undefined
 
 /**
- * The tokens that end a generated text: those that the first file with an `eos_token_id` lists, or the
- * tokenizer's own where it has no list. Ids that the model has no row for never come and are left out;
- * transformers keeps them, to the same effect.
+ * The tokens that end a generated text: those that the first file with an `eos_token_id` says, or the
+ * tokenizer's own where none does. Ids that the model has no row for never come and are left out; transformers
+ * keeps them, to the same effect. One id without a row is taken for transformers' default (50256 beside a small
+ * vocabulary) and says nothing.
  *
  * @param contents by name of file, that of generation_config.json before that of config.json
- * @param refuse throws for a list that holds something else than ids
+ * @param refuse throws for what is no id
  */
 export function endTokenIds(
   tokenizer: Tokenizer,
@@ -23,14 +24,16 @@ export function endTokenIds(
     Object.entries(contents)
       .map(([name, content]) => [name, content?.eos_token_id ?? null] as const)
       .find(([, ends]) => ends !== null) ?? []
-  if (!Array.isArray(stated)) return ownEnd(tokenizer, vocabSize)
-  const wrong = stated.findIndex((id) => !Number.isSafeInteger(id))
-  if (wrong !== -1) {
-    const received = JSON.stringify(stated[wrong])
-    refuse(`${name}: eos_token_id: expected token ids but received ${received}`)
-  }
-  const ids = new Set<number>(stated)
-  return [...ids].filter((id) => id >= 0 && id < vocabSize)
+  if (stated === undefined) return ownEnd(tokenizer, vocabSize)
+  const listed: readonly unknown[] = Array.isArray(stated) ? stated : [stated]
+  const ids = listed.map((id) => {
+    if (Number.isSafeInteger(id)) return id as number
+    const received = JSON.stringify(id)
+    return refuse(`${name}: eos_token_id: expected token ids but received ${received}`)
+  })
+  const ends = [...new Set(ids)].filter((id) => id >= 0 && id < vocabSize)
+  const isDefault = ends.length === 0 && !Array.isArray(stated)
+  return isDefault ? ownEnd(tokenizer, vocabSize) : ends
 }
 
 function ownEnd({ eosTokenId: end }: Tokenizer, vocabSize: number): readonly number[] {

@@ -1,4 +1,5 @@
-// Which tokens end a text, as the files of a checkpoint say it.
+// Which tokens end a text, as the files of a checkpoint say it. That `generate` of transformers 5.18 stops at one id
+// as at a list of it, generation_config.json's before config.json's, was tried on gpt2-plain.
 
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -35,17 +36,19 @@ test.each([
   ['is listed, each once', [9, 5, 9], 511, [9, 5]],
   ['is listed and has a row', [5, 512, -1, 2 ** 40], 511, [5]],
   ['is listed, nothing where none has a row', [600], 511, []],
+  ['generation_config.json says before config.json', 5, 511, [5]],
+  ['generation_config.json says before a list', 5, [6, 7], [5]],
+  ['config.json says where the other says nothing', undefined, 6, [6]],
 ])('what ends a text is what %s', async (_, generation, config, ends) => {
   expect(await endsOf(folderWith(generation, config))).toEqual(ends)
 })
 
 test.each([
   ['one id in each file', 511, 511],
-  ['one id in generation_config.json, before a list', 511, [6, 7]],
-  ['another id in generation_config.json', 5, 511],
+  ["transformers' default, which has no row", 50256, [6, 7]],
   ['nothing', undefined, undefined],
 ])(
-  "without a list that counts it is the tokenizer's token: %s",
+  "where no id counts it is the tokenizer's token: %s",
   async (_, generation, config) => {
     const folder = folderWith(generation, config)
     writeFileSync(join(folder, 'tokenizer_config.json'), '{"eos_token": "<|endoftext|>"}')
@@ -56,6 +59,16 @@ test.each([
   },
 )
 
+test('one id ends a text also where nothing names a token of the tokenizer', async () => {
+  const folder = copyOf('t5-plain')
+  editJson(folder, 'generation_config.json', { eos_token_id: 5 })
+  editJson(folder, 'config.json', { eos_token_id: undefined })
+  const backbone = await loadBackbone(folder)
+  expect(backbone.tokenizer.eosTokenId).toBeUndefined()
+  expect(backbone.endTokenIds).toEqual([5])
+  backbone.dispose()
+})
+
 test.each([
   [
     [5, '9'],
@@ -63,7 +76,8 @@ test.each([
     'generation_config.json: eos_token_id: expected token ids but received "9"',
   ],
   [undefined, [5.5], 'config.json: eos_token_id: expected token ids but received 5.5'],
-])('a list of something else is refused: %j, %j', async (generation, config, message) => {
+  ['5', 511, 'generation_config.json: eos_token_id: expected token ids but received "5"'],
+])('something else is refused: %j, %j', async (generation, config, message) => {
   const folder = folderWith(generation, config)
   expect(await refusal(folder)).toMatchObject({
     code: 'ERR_MODEL_FILE',
@@ -71,11 +85,12 @@ test.each([
   })
 })
 
-describe('a list is kept', () => {
+describe('what is said is kept', () => {
   test.each([
     ['gpt2-plain', [9, 511, 5]],
     ['gpt2-plain', [7]],
     ['gpt2-plain', [600]],
+    ['gpt2-plain', 5],
     ['t5-plain', [1, 9]],
     ['t5-plain', 1],
   ])('in a saved folder and a .pt of %s: %j', async (name, ends) => {
