@@ -9,6 +9,7 @@ export {
   generate,
   type ReuseOptions,
   type Score,
+  type ScoreManyOptions,
   type ScoreOptions,
   score,
   type TextFormat,

@@ -39,7 +39,8 @@ export async function encodeForPrompts<Lists extends readonly (readonly Unlabell
       maxLength: limits.maxLength,
       trained: limits.trained ? prompt?.task?.maxLength : undefined,
     }
-    try {
+    const name = prompts.length > 1 ? `prompts[${i}]` : undefined
+    await ofPrompt(name, async () => {
       const limit =
         labels &&
         textLimit(backbone, prompt, labels, {
@@ -52,7 +53,7 @@ export async function encodeForPrompts<Lists extends readonly (readonly Unlabell
       )
       if (known !== undefined) {
         of.push({ limit: limit as number, encoded: known.encoded })
-        continue
+        return
       }
       const found = await encodeExamples(backbone, prompt, format, lists, own)
       const texts = found.encoded.flat() as EncodedText[]
@@ -63,14 +64,24 @@ export async function encodeForPrompts<Lists extends readonly (readonly Unlabell
         isWhole: texts.every(({ truncated }) => truncated === 0),
       })
       of.push({ limit: found.limit, encoded: found.encoded })
-    } catch (error) {
-      if (prompts.length > 1 && error instanceof RangeError) {
-        error.message = `prompts[${i}]: ${error.message}`
-      }
-      throw error
-    }
+    })
   }
   return { labels: labels as LabelTokens, of }
+}
+
+/** What `encode` gives; where the prompt has a name, refusals of what does not fit it begin with that. */
+export async function ofPrompt<T>(
+  name: string | undefined,
+  encode: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await encode()
+  } catch (error) {
+    // An error of the data names its row.
+    const isUnfit = error instanceof RangeError || error instanceof TypeError
+    if (name !== undefined && isUnfit) error.message = `${name}: ${error.message}`
+    throw error
+  }
 }
 
 function longestCandidate(lists: readonly (readonly EncodedText[])[]): number {

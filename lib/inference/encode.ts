@@ -127,6 +127,8 @@ export interface Unlabelled {
   readonly fields: Example['fields']
   readonly candidates?: Example['candidates'] | undefined
   readonly source?: Example['source'] | undefined
+  /** Its place for messages, where the list is a part of what was given. */
+  readonly index?: number | undefined
 }
 
 /**
@@ -223,8 +225,9 @@ async function encodeCandidates(
   })
 }
 
-function placeOf({ source }: Unlabelled, i: number): string {
-  return source ? `${source.file}:${source.line}` : `example ${i}`
+/** An example in messages; `i` is its place in its list. */
+export function placeOf({ source, index }: Unlabelled, i?: number): string {
+  return source ? `${source.file}:${source.line}` : `example ${index ?? i}`
 }
 
 /** The token that the tokenizer puts before every text, if it is of those that do. */

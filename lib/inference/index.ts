@@ -42,6 +42,7 @@ export {
   candidateRow,
   checkFinite,
   type Score,
+  type ScoreManyOptions,
   type ScoreOptions,
   score,
   scoreRows,

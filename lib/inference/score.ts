@@ -10,20 +10,18 @@ import {
   checkCount,
   type EncodedText,
   encodeExamples,
+  placeOf,
   type TextFormat,
-  type Unlabelled,
 } from './encode.js'
+import { ofPrompt } from './encode-for-prompts.js'
 import { createPromptSet, type PromptSetOptions } from './prompt-set.js'
 
 export interface ScoreOptions {
   backbone: Backbone
   /** Of all texts; null: the texts alone, without a prompt. */
-  prompt?: Prompt | null
-  /**
-   * In place of `prompt`: the prompt of each text. Texts of different prompts share a batch, whatever their methods,
-   * placements, lengths and labels are.
-   */
-  prompts?: readonly (Prompt | null)[]
+  prompt: Prompt | null
+  /** In place of `prompt`: the prompt of each text. */
+  prompts?: undefined
   /** Template and labels; default: what each prompt was trained for. */
   task?: TextFormat
   /** Texts, for a template of one field, or rows of its fields. */
@@ -41,6 +39,18 @@ export interface ScoreOptions {
   signal?: AbortSignal
 }
 
+/** `score` of texts that have a prompt each. */
+export interface ScoreManyOptions extends Omit<ScoreOptions, 'prompt' | 'prompts'> {
+  prompt?: undefined
+  /**
+   * The prompt of each text; null: none. Texts of different prompts share a batch, whatever their methods,
+   * placements, lengths and labels are.
+   */
+  prompts: readonly (Prompt | null)[]
+}
+
+type AnyScoreOptions = ScoreOptions | ScoreManyOptions
+
 export interface Score {
   /** Label, or a candidate's words → sum of the log-probabilities (nats) of its tokens given everything before them. */
   readonly scores: Readonly<Record<string, number>>
@@ -57,21 +67,23 @@ export interface Score {
  * const [first] = await score({ backbone, prompts: [reviews, topics], texts: ['A delight.', 'Rain at noon.'] })
  *
  * @throws TypeError or RangeError for options that do not fit; LoptError `ERR_DATA` for a text
- *   without tokens, `ERR_PROMPT_FILE` for a prompt of another backbone, `ERR_ABORTED`.
+ *   without tokens, `ERR_PROMPT_FILE` for a prompt of another backbone, `ERR_NON_FINITE_LOSS` for a score that is
+ *   not finite, `ERR_ABORTED`.
  */
-export async function score(options: ScoreOptions): Promise<Score[]> {
+export async function score(options: ScoreOptions | ScoreManyOptions): Promise<Score[]> {
   const { backbone, texts, batchSize, fastPaths, signal } = options
-  const { prompts, chosen } = promptsOf(options)
+  const { prompts, names, chosen } = promptsOf(options)
   const result = new Array<Score>(texts.length)
   const rows: CandidateRow[] = []
   const finish: ((scores: number[]) => void)[] = []
   for (const [k, prompt] of prompts.entries()) {
     // Texts of one prompt have one template and one limit.
     const own = [...texts.keys()].filter((i) => chosen[i] === k)
-    for (const { i, row, named } of await encodedOf(options, prompt, own)) {
+    const encoded = await ofPrompt(names[k], () => encodedOf(options, prompt, own))
+    for (const { i, place, row, named } of encoded) {
       rows.push({ ...row, prompt: k })
       finish.push((scores) => {
-        checkFinite(scores)
+        checkFinite(scores, names[k] === undefined ? place : `${place}, ${names[k]}`)
         result[i] = named(scores)
       })
     }
@@ -83,44 +95,60 @@ export async function score(options: ScoreOptions): Promise<Score[]> {
   return result
 }
 
-/** The different prompts, and which of them each text has. */
-function promptsOf({ backbone, prompt, prompts, texts }: ScoreOptions): {
+/** The different prompts, their names in messages where each text has its own, and which of them each text has. */
+function promptsOf({ backbone, prompt, prompts, texts }: AnyScoreOptions): {
   prompts: readonly (Prompt | null)[]
+  names: readonly (string | undefined)[]
   chosen: readonly number[]
 } {
   checkMade({ backbone })
+  if ((prompt === undefined) === (prompts === undefined)) {
+    throw new TypeError(
+      'Give what the texts are scored with: either prompt (null: none) or prompts',
+    )
+  }
   if (prompts === undefined) {
     if (prompt) checkPrompt(prompt, backbone)
-    return { prompts: [prompt ?? null], chosen: texts.map(() => 0) }
+    return { prompts: [prompt ?? null], names: [undefined], chosen: texts.map(() => 0) }
   }
-  if (prompt !== undefined) throw new TypeError('Give either prompt or prompts, not both')
   if (!Array.isArray(prompts) || prompts.length !== texts.length) {
     throw new RangeError(
       `Expected prompts to be a list, the prompt of each of ${texts.length} texts, but received ` +
         (Array.isArray(prompts) ? `${prompts.length}` : typeof prompts),
     )
   }
-  const different = [...new Set(prompts)]
-  for (const one of different) {
-    if (one !== null) checkPrompt(one, backbone, `prompts[${prompts.indexOf(one)}]`)
-  }
-  return { prompts: different, chosen: prompts.map((one) => different.indexOf(one)) }
+  const different: (Prompt | null)[] = [...new Set(prompts)]
+  const names = different.map((one) => `prompts[${prompts.indexOf(one)}]`)
+  different.forEach((one, k) => {
+    if (one !== null) checkPrompt(one, backbone, names[k])
+  })
+  const chosen = prompts.map((one) => different.indexOf(one))
+  return { prompts: different, names, chosen }
+}
+
+interface Encoded {
+  /** The text's place among all. */
+  readonly i: number
+  /** The same in messages. */
+  readonly place: string
+  readonly row: Omit<CandidateRow, 'prompt'>
+  /** What its scores say. */
+  readonly named: (scores: number[]) => Score
 }
 
 /** A prompt's own texts as rows, each with what its scores are told by. */
 async function encodedOf(
-  options: ScoreOptions,
+  options: AnyScoreOptions,
   prompt: Prompt | null,
   own: readonly number[],
-): Promise<
-  { i: number; row: Omit<CandidateRow, 'prompt'>; named: (scores: number[]) => Score }[]
-> {
+): Promise<Encoded[]> {
   const { backbone, texts, sources, candidates, maxLength } = options
   const format = options.task ?? storedFormat(prompt)
-  const examples = own.map((i) => ({
-    fields: fieldsOf(texts[i] as (typeof texts)[number], format.template),
-    source: sources?.[i],
-    candidates: candidates?.[i],
+  const examples = own.map((index) => ({
+    fields: fieldsOf(texts[index] as (typeof texts)[number], format.template),
+    source: sources?.[index],
+    candidates: candidates?.[index],
+    index,
   }))
   const limits = { maxLength, trained: prompt?.task?.maxLength }
   const { labels, encoded } = await encodeExamples(
@@ -131,8 +159,8 @@ async function encodedOf(
     limits,
   )
   const [rows] = encoded
-  return own.map((i, n) => {
-    const { candidates: means } = examples[n] as Unlabelled
+  return examples.map((example, n) => {
+    const { candidates: means, index: i } = example
     const text = rows[n] as EncodedText
     if (labels.ids.length === 0 && text.candidates === undefined) {
       throw new TypeError('The task has no labels of its own: give `candidates`')
@@ -146,7 +174,7 @@ async function encodedOf(
         truncated: text.truncated,
       }
     }
-    return { i, row: candidateRow(text, labels.ids), named }
+    return { i, place: placeOf(example), row: candidateRow(text, labels.ids), named }
   })
 }
 
@@ -163,7 +191,10 @@ export function candidateRow(
 }
 
 function storedFormat(prompt: Prompt | null): TextFormat {
-  if (prompt?.task === undefined) {
+  if (prompt === null) {
+    throw new TypeError('Without a prompt nothing says template and labels: give `task`')
+  }
+  if (prompt.task === undefined) {
     throw new TypeError('The prompt says no template and labels of its own: give `task`')
   }
   const { template, labels } = prompt.task
@@ -186,12 +217,16 @@ export function argmax(values: readonly number[]): number {
   return values.indexOf(Math.max(...values))
 }
 
-/** @throws LoptError `ERR_NON_FINITE_LOSS` unless every score is finite. */
-export function checkFinite(scores: readonly number[]): void {
+/**
+ * @param where names the row in the message
+ * @throws LoptError `ERR_NON_FINITE_LOSS` unless every score is finite.
+ */
+export function checkFinite(scores: readonly number[], where?: string): void {
   if (scores.every(Number.isFinite)) return
   throw new LoptError(
     'ERR_NON_FINITE_LOSS',
-    'A score is not finite: the prompt holds values too large for the backbone',
+    `${where === undefined ? '' : `${where}: `}A score is not finite: the prompt holds values too large for ` +
+      'the backbone',
   )
 }
 

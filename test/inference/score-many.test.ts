@@ -2,9 +2,13 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
-import { type ScoreOptions, score } from '../../lib/inference/index.js'
+import {
+  type ScoreManyOptions,
+  type ScoreOptions,
+  score,
+} from '../../lib/inference/index.js'
 import { createPrompt, type Placement, type Prompt } from '../../lib/prompt/index.js'
-import { memory } from '../../lib/torch/index.js'
+import { memory, noGrad, type Tensor } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 import { settledMemory } from '../live.js'
 import { loadSmallT5 } from '../train/small-runs.js'
@@ -132,16 +136,30 @@ describe('score of prompts refuses', () => {
   })
   afterAll(() => prompt.dispose())
 
-  const refused = (options: Partial<ScoreOptions>) =>
-    expect(score({ backbone, task, texts: ['A dog', 'A cat'], ...options })).rejects
+  const refused = (options: Partial<ScoreManyOptions> | Partial<ScoreOptions>) => {
+    const given = { backbone, task, texts: ['A dog', 'A cat'], ...options }
+    return expect(score(given as ScoreManyOptions)).rejects
+  }
 
   test('more or fewer than texts, and what is no list', async () => {
     await refused({ prompts: [prompt] }).toThrow(/each of 2 texts, but received 1/)
     await refused({ prompts: [] }).toThrow(/each of 2 texts, but received 0/)
     await refused({ prompts: prompt as never }).toThrow(/prompts to be a list/)
-    await refused({ prompts: [prompt, prompt], prompt }).toThrow(
-      /either prompt or prompts/,
-    )
+  })
+
+  test('prompt beside prompts, and neither: a prompt that was not found is not none', async () => {
+    const found = new Map<string, Prompt>()
+    for (const wrong of [
+      { prompts: [prompt, prompt], prompt: null },
+      { prompt: found.get('typo') as never },
+      {},
+    ]) {
+      await refused(wrong as Partial<ScoreOptions>).toThrow(
+        new TypeError(
+          'Give what the texts are scored with: either prompt (null: none) or prompts',
+        ),
+      )
+    }
   })
 
   test('what is no prompt, and one that is disposed', async () => {
@@ -162,17 +180,68 @@ describe('score of prompts refuses', () => {
     t5.dispose()
   })
 
+  const three = ['A dog', 'A cat', 'A film']
+  const own = (change: object): Prompt => {
+    const made = createPrompt(backbone, { length: 4, rank: 2 })
+    made.task = { ...trainedFor, template: '{text}', ...change }
+    return made
+  }
+
   test('a prompt that leaves no room for its text', async () => {
     const long = createPrompt(backbone, { length: 62, rank: 2 })
-    await refused({ prompts: [prompt, long] }).toThrow(
-      /62 virtual tokens and a label of 2 tokens leave no room.*64 positions/,
+    await refused({ prompts: [prompt, prompt, long], texts: three }).toThrow(
+      /^prompts\[2\]: A prompt of 62 virtual tokens and a label of 2 tokens leave no room.*64 positions/,
     )
     long.dispose()
   })
 
-  test('prompts without a task where none is given', async () => {
-    await refused({ prompts: [prompt, prompt], task: undefined as never }).toThrow(
-      /give `task`/,
+  test('a prompt whose labels or template cannot be used, by its name', async () => {
+    const same = own({ labels: { a: 'good', b: 'good' } })
+    const two = own({ template: '{a} {b}' })
+    const good = own({})
+    const given = { task: undefined as never, texts: three }
+    await refused({ ...given, prompts: [good, good, same] }).toThrow(
+      /^prompts\[2\]: Labels "a" and "b" have the same words/,
     )
+    await refused({ ...given, prompts: [good, two, two] }).toThrow(
+      /^prompts\[1\]: The template has the fields a, b/,
+    )
+    for (const one of [same, two, good]) one.dispose()
+  })
+
+  test('a text by its place among all, or by its source', async () => {
+    const other = createPrompt(backbone, { length: 3, rank: 2 })
+    const given = { prompts: [prompt, prompt, other], texts: ['A dog', 'A cat', ''] }
+    await refused(given).toThrow(/^example 2: the text has no tokens/)
+    const sources = [1, 3, 5].map((line) => ({ file: 'rows.jsonl', line }))
+    await refused({ ...given, sources }).toThrow(/^rows\.jsonl:5: the text has no tokens/)
+    other.dispose()
+  })
+
+  test('a score that is not finite, by its text and its prompt', async () => {
+    const broken = createPrompt(backbone, { method: 'full', length: 3 })
+    await noGrad(() => (broken.parameters.X as Tensor).fill_(Number.NaN))
+    const why =
+      'A score is not finite: the prompt holds values too large for the backbone'
+    const code = 'ERR_NON_FINITE_LOSS'
+    await refused({ prompts: [prompt, prompt, broken], texts: three }).toMatchObject({
+      ...{ code, message: `example 2, prompts[2]: ${why}` },
+    })
+    await refused({ prompt: broken }).toMatchObject({
+      ...{ code, message: `example 0: ${why}` },
+    })
+    broken.dispose()
+  })
+
+  test('prompts without a task where none is given', async () => {
+    const given = { task: undefined as never, texts: three }
+    const good = own({})
+    await refused({ ...given, prompts: [good, prompt, prompt] }).toThrow(
+      /^prompts\[1\]: The prompt says no template and labels of its own: give `task`$/,
+    )
+    await refused({ ...given, prompts: [good, good, null] }).toThrow(
+      /^prompts\[2\]: Without a prompt nothing says template and labels: give `task`$/,
+    )
+    good.dispose()
   })
 })
