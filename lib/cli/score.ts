@@ -110,6 +110,7 @@ async function run(
   const { batchSize, fastPaths } = values
   const { source, named } = taskSource(values)
   checkFormatOption(values.format, values.data)
+  await asked(() => checkTexts(values))
   if (!named && values.split !== undefined) {
     const given = values.text === undefined ? '--data' : '--text'
     throw new UsageError(`--split has no meaning with ${given}: all rows count`)
@@ -122,7 +123,7 @@ async function run(
     const rows = task
       ? rowsOf(task, values.split ?? 'test')
       : values.text
-        ? rowsOfTexts(values.text, format, context)
+        ? rowsOfTexts(values.text, fieldOfTexts(format.template), context)
         : rowsOfData(source, format, values.format, context)
     const report = createReport(output, task ? ownLabels(task) : format.labels)
     for await (const some of chunks(rows)) {
@@ -166,21 +167,29 @@ async function* rowsOfData(
   }
 }
 
-async function* rowsOfTexts(
-  texts: readonly string[],
-  { template }: TextFormat,
-  context: Context,
-): AsyncGenerator<ScoredRow> {
-  const [field = '', ...others] = parseTemplate(template).fields
-  if (others.length > 0) {
-    throw new UsageError(
-      `--text is for a template of one field, but "${template}" has ${others.length + 1}; ` +
-        'use --data',
-    )
-  }
+/** What is wrong with texts before a model is opened. */
+function checkTexts({ text: texts, template }: OptionValues<typeof options>): void {
+  if (texts === undefined) return
   if (texts.indexOf(STDIN) !== texts.lastIndexOf(STDIN)) {
     throw new UsageError(`--text ${STDIN} reads all of standard input: give it once`)
   }
+  if (template !== undefined) fieldOfTexts(template)
+}
+
+function fieldOfTexts(template: string): string {
+  const [field = '', ...others] = parseTemplate(template).fields
+  if (others.length === 0) return field
+  throw new UsageError(
+    `--text is for a template of one field, but "${template}" has ${others.length + 1}; ` +
+      'use --data',
+  )
+}
+
+async function* rowsOfTexts(
+  texts: readonly string[],
+  field: string,
+  context: Context,
+): AsyncGenerator<ScoredRow> {
   for (const [i, given] of texts.entries()) {
     const text = given === STDIN ? await readText(context) : given
     yield {

@@ -1,9 +1,10 @@
 // Standard input as a text or as rows, where `-` stands in the place of either. Knows no command.
 
+import { fstatSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { addAbortSignal } from 'node:stream'
 import { text as readAll } from 'node:stream/consumers'
-import { checkAborted } from '../errors.js'
+import { cannotRead, checkAborted, LoptError } from '../errors.js'
 import {
   type Example,
   type Row,
@@ -35,20 +36,22 @@ export function checkFormatOption(
   data: string | undefined,
 ): void {
   if (format === undefined || data === STDIN) return
-  throw new UsageError(`--format is for --data ${STDIN}: a file's name says its format`)
+  const why = data === undefined ? '' : ": a file's name says its format"
+  throw new UsageError(`--format is for --data ${STDIN}${why}`)
 }
 
 /**
  * All of it, without a line break at the end.
  *
- * @throws LoptError `ERR_ABORTED` once the signal is aborted, not when the input ends.
+ * @throws LoptError `ERR_ABORTED` once the signal is aborted, not when the input ends; `ERR_IO` for what cannot be
+ *   read.
  */
 export async function readText(context: Context): Promise<string> {
   try {
     return (await readAll(opened(context, 'text'))).replace(/\r?\n$/, '')
   } catch (error) {
     checkAborted(context.signal)
-    throw error
+    throw error instanceof LoptError ? error : cannotRead(STDIN_NAME, error)
   }
 }
 
@@ -82,6 +85,10 @@ export async function readInputExamples(
 }
 
 function opened({ output, signal }: Context, what: 'text' | 'rows'): Readable {
+  // Some versions of Node take a folder for an empty input.
+  if (fstatSync(0).isDirectory()) {
+    throw new LoptError('ERR_IO', `Cannot read ${STDIN_NAME}: it is a folder`)
+  }
   if (process.stdin.isTTY)
     output.note(`Reading the ${what} from the terminal; Ctrl-D ends it.`)
   // Who reads learns of an error; nobody listens yet if it was aborted while the model was opened.

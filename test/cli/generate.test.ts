@@ -35,6 +35,17 @@ test('reads the text from standard input where --text says so', async () => {
   expect(piped.stdout).toBe(given.stdout)
 })
 
+test.each([
+  ['a folder', '<.', 'it is a folder'],
+  ['open for writing only', '>/dev/null', 'EBADF'],
+])('says why standard input cannot be read: %s', async (_, opened, why) => {
+  const launcher = ['sh', '-c', `exec "$@" 0${opened}`, 'sh']
+  const args = ['generate', '--backbone', backbone]
+  const { code, stdout, stderr } = await lopt(args, { launcher, stdin: null })
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+  expect(stderr).toContain(`lopt: ERR_IO: Cannot read standard input: ${why}`)
+})
+
 test('samples by seed', async () => {
   const args = ['--text', 'The film', '--max-new-tokens', '12', '--json']
   const sampling = ['--temperature', '1.5', '--top-k', '50', '--top-p', '0.95']

@@ -209,12 +209,32 @@ test.each([
   [['--text', 'a', '--splits', 'official'], '--splits has no meaning with --text'],
   [['--text', '-', '--text', '-'], 'give it once'],
   [['--text', 'a', '--template', '{a} {b}'], 'for a template of one field'],
-  [['--data', 'b.csv', '--format', 'csv'], '--format is for --data -'],
+  [['--data', 'b.csv', '--format', 'csv'], "--format is for --data -: a file's name"],
+  [['--text', 'a', '--format', 'csv'], '--format is for --data -\n'],
   [['--data', '-', '--format', 'parquet'], 'Allowed choices are jsonl, csv, tsv'],
 ])('exits 2 for %j', async (args, message) => {
   const { code, stderr } = await score('--prompt', prompt, ...args)
   expect(code).toBe(2)
   expect(stderr).toContain(message)
+})
+
+test.each([
+  ['--text', '-', '--text', '-'],
+  ['--text', 'a', '--template', '{a} {b}'],
+])('says what is wrong with texts before it opens a model: %j', async (...args) => {
+  const { code, stdout } = await lopt(['score', '--backbone', 'nowhere', ...args])
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+})
+
+test("says before the table that a prompt file's template has two fields", async () => {
+  const file = openSafetensors(prompt)
+  const two = join(folder, 'two-fields.lopt.safetensors')
+  const tensors = Object.fromEntries(file.names.map((name) => [name, file.tensor(name)]))
+  const metadata = { ...file.metadata, template: '{a} {b}' }
+  await writeSafetensors(two, tensors, { metadata })
+  const { code, stdout, stderr } = await score('--prompt', two, '--text', 'a')
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+  expect(stderr).toContain('--text is for a template of one field')
 })
 
 test('gives the same scores with --no-fast-paths', async () => {
