@@ -65,14 +65,21 @@ export class ScriptedCausalBackbone
     mask,
     queries,
   }: RunWithPrefixesOptions): void {
-    const { layers, hiddenSize } = this.config
+    const { layers, hiddenSize, positions: limit } = this.config
     this.check('prefixes', prefixes, this.dtype, ['K', 'P', hiddenSize])
     this.#checkRun({ x, positions, queries }, 0, layers)
     const [K, P] = prefixes.shape as [number, number, number]
     const [B, Q] = x.shape as [number, number, number]
+    if (P > limit) {
+      throw new RangeError(
+        `Expected prefixes of 1..${limit} vectors, the positions that this model has, but received ${P}`,
+      )
+    }
     if (mask !== undefined) this.check('mask', mask, 'bool', [B, P + Q])
-    if (owners !== undefined) this.check('owners', owners, 'int64', [B])
-    else if (B % K !== 0) {
+    if (owners !== undefined) {
+      this.check('owners', owners, 'int64', [B])
+      this.#checkBelow('owners', owners, K, 'the prefixes that are given')
+    } else if (B % K !== 0) {
       throw new RangeError(
         `Expected as many rows behind each of ${K} prefixes, or owners, but received ${B} rows`,
       )
@@ -86,7 +93,8 @@ export class ScriptedCausalBackbone
     this.check('x', x, this.dtype, ['B', 'Q', hiddenSize])
     const [B, Q] = x.shape as [number, number, number]
     this.check('positions', positions, 'int64', [B, Q])
-    if (first === 0) this.#checkPositions(positions, limit)
+    if (first === 0)
+      this.#checkBelow('positions', positions, limit, 'which is what this model has')
 
     const none = Array.isArray(past) && past.length === 0
     const headSize = hiddenSize / heads
@@ -107,15 +115,14 @@ export class ScriptedCausalBackbone
   }
 
   /** libtorch refuses these too, without saying which argument it is. */
-  #checkPositions(positions: Tensor, limit: number): void {
+  #checkBelow(name: string, values: Tensor, limit: number, why: string): void {
     if (this.device !== 'cpu') return
     const [least, most] = tidy(
-      () => [positions.amin().item(), positions.amax().item()] as const,
+      () => [values.amin().item(), values.amax().item()] as const,
     )
     if (least >= 0 && most < limit) return
     throw new RangeError(
-      `Expected positions in 0..${limit - 1}, which is what this model has, but received ` +
-        `${least < 0 ? least : most}`,
+      `Expected ${name} in 0..${limit - 1}, ${why}, but received ${least < 0 ? least : most}`,
     )
   }
 }

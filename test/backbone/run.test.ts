@@ -358,6 +358,18 @@ describe('prefixes that run with their rows', () => {
     await refused({ prefixes: zeroTensor([1, P, H]) }).toThrow(/prefixes to be float64/)
     await refused({ prefixes: float64([3, P, H]) }).toThrow(/3 prefixes.* 2 rows/)
     await refused({ owners: int64([[0]]) }).toThrow(/owners of shape \[2\]/)
+    for (const wrong of [-1, 1]) {
+      await refused({ owners: tensor([0, wrong], { dtype: 'int64' }) }).toThrow(
+        new RangeError(
+          `Expected owners in 0..0, the prefixes that are given, but received ${wrong}`,
+        ),
+      )
+    }
+    await refused({ prefixes: float64([1, 65, H]) }).toThrow(
+      new RangeError(
+        'Expected prefixes of 1..64 vectors, the positions that this model has, but received 65',
+      ),
+    )
     await refused({ mask: zeroTensor([2, 4], { dtype: 'bool' }) }).toThrow(
       /mask of shape/,
     )

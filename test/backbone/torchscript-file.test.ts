@@ -13,9 +13,24 @@ import {
 } from '../../lib/backbone/index.js'
 import { createPrompt } from '../../lib/prompt/index.js'
 import { createTask } from '../../lib/task/index.js'
-import { ScriptModule, type Tensor, tensor, tidy } from '../../lib/torch/index.js'
+import {
+  Generator,
+  randn,
+  ScriptModule,
+  type Tensor,
+  tensor,
+  tidy,
+} from '../../lib/torch/index.js'
 import { train } from '../../lib/train/index.js'
-import { distance, fixture, golden, loadCausal, logitsOf } from './golden.js'
+import {
+  counted,
+  distance,
+  fixture,
+  golden,
+  int64,
+  loadCausal,
+  logitsOf,
+} from './golden.js'
 import { batchLogits, goldenT5 } from './golden-t5.js'
 import { temporaryFolder } from './temporary.js'
 
@@ -155,6 +170,58 @@ describe('a file made elsewhere', () => {
       file.forEach((loss, i) => {
         expect(loss / (folder[i] as number)).toBeCloseTo(1, 8)
       })
+    },
+  )
+
+  // It has no `run_with_prefixes`: two runs take its place.
+  test.each([
+    ['as many behind each', undefined, [0, 0, 1, 1], [3, 3]],
+    ['as they come', [1, 0, 1, 1], [1, 0, 1, 1], [3, 3]],
+    ['prefixes of several lengths', undefined, [0, 0, 1, 1], [3, 1]],
+    ['several lengths, as they come', [1, 0, 1, 1], [1, 0, 1, 1], [1, 3]],
+  ])(
+    'runs rows behind prefixes as the folder does: %s',
+    async (_, owners, of, lengths) => {
+      const [P, T] = [3, 4]
+      const length = (row: number) => lengths[of[row] as number] as number
+      const positions = int64(
+        of.map((_, row) => counted(1, T, length(row))[0] as number[]),
+      )
+      const visible = of.map((_, row) =>
+        Array.from({ length: P + T }, (_, j) => Number(j < length(row) || j >= P)),
+      )
+      const isPadded = new Set(lengths).size > 1
+      const found: Tensor[][] = []
+      for (const source of [fixture('gpt2-plain'), elsewhere('gpt2-plain')]) {
+        const backbone = await loadCausal(source, { dtype: 'float64' })
+        const { module } = backbone as unknown as { module: ScriptModule }
+        const has = module.methods().some(({ name }) => name === 'run_with_prefixes')
+        expect(has).toBe(source === fixture('gpt2-plain'))
+        const generator = new Generator({ seed: 3 })
+        const random = (shape: number[]) =>
+          randn(shape, { generator, dtype: 'float64' }).requiresGrad_()
+        const prefixes = await random([2, P, backbone.config.hiddenSize])
+        const x = await random([4, T, backbone.config.hiddenSize])
+        const hidden = await backbone.runWithPrefixes({
+          ...{ prefixes, x, positions },
+          owners: owners && int64(owners),
+          mask: isPadded ? tensor(visible, { dtype: 'bool' }) : undefined,
+          queries: int64([[3], [0], [1], [2]]),
+        })
+        const weight = randn(hidden.shape, { generator, dtype: 'float64' })
+        await hidden.mul(weight).sum().backward()
+        found.push([
+          hidden,
+          (await prefixes.grad()) as Tensor,
+          (await x.grad()) as Tensor,
+        ])
+        backbone.dispose()
+      }
+      const [folder, file] = found as [Tensor[], Tensor[]]
+      for (const [i, expected] of folder.entries()) {
+        expect(expected.abs().amax().item()).toBeGreaterThan(0.1)
+        expect(distance(file[i] as Tensor, expected)).toBeLessThan(1e-10)
+      }
     },
   )
 
