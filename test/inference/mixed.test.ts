@@ -1,7 +1,12 @@
 // Rows of different prompts in one batch give what each row gives with its prompt alone.
 
 import { describe, expect, test } from 'vitest'
-import type { Backbone } from '../../lib/backbone/index.js'
+import {
+  type Backbone,
+  type BackboneDType,
+  loadBackbone,
+} from '../../lib/backbone/index.js'
+import type { CandidateRow } from '../../lib/inference/candidates.js'
 import {
   backward,
   candidateScores,
@@ -13,6 +18,7 @@ import { createPrompt, type MethodName, Prompt } from '../../lib/prompt/index.js
 import type { LabelTokens } from '../../lib/task/index.js'
 import { memory, noGrad, type Tensor, tidy } from '../../lib/torch/index.js'
 import { type TrainingRow, trainingLosses } from '../../lib/train/loss.js'
+import { fixture } from '../backbone/golden.js'
 import { settledMemory } from '../live.js'
 import {
   difference,
@@ -119,6 +125,22 @@ async function alone(backbone: Backbone, all: MixedCase): Promise<LossAndGradien
   return found
 }
 
+/** Of each candidate of each row, in one batch. */
+function scoresOf(
+  backbone: Backbone,
+  prompts: readonly Prompt[],
+  rows: readonly CandidateRow[],
+  fastPaths: boolean,
+): Promise<number[][]> {
+  return noGrad(() =>
+    tidy(async () => {
+      const set = createPromptSet(backbone, prompts, { fastPaths })
+      const scores = await candidateScores(backbone, set, rows)
+      return scores.toArray() as number[][]
+    }),
+  )
+}
+
 const MODELS = [
   ['GPT-2', loadSmall],
   ['T5', loadSmallT5],
@@ -170,19 +192,12 @@ describe.each(MODELS)('rows of different prompts on %s', (_, load) => {
         (a, b) => ((a * 7) % 5) - ((b * 7) % 5) || a - b,
       )
       const shuffled = order.map((i) => rows[i] as (typeof rows)[number])
-      const scoresOf = (given: typeof rows, of: (Prompt | null)[], fastPaths: boolean) =>
-        noGrad(() =>
-          tidy(async () => {
-            const set = createPromptSet(backbone, of, { fastPaths })
-            const scores = await candidateScores(backbone, set, given)
-            return scores.toArray() as number[][]
-          }),
-        )
       for (const fastPaths of [true, false]) {
-        const found = await scoresOf(shuffled, prompts, fastPaths)
+        const found = await scoresOf(backbone, prompts, shuffled, fastPaths)
         for (const [i, row] of shuffled.entries()) {
           const own = [{ ...row, prompt: 0 }]
-          const [expected] = await scoresOf(own, [prompts[row.prompt] as Prompt], false)
+          const prompt = prompts[row.prompt] as Prompt
+          const [expected] = await scoresOf(backbone, [prompt], own, false)
           expected?.forEach((score, c) => {
             expect(Math.abs((found[i]?.[c] as number) - score)).toBeLessThan(1e-10)
           })
@@ -192,4 +207,57 @@ describe.each(MODELS)('rows of different prompts on %s', (_, load) => {
     }
     backbone.dispose()
   })
+})
+
+const HALF = [
+  ['GPT-2', loadSmall],
+  [
+    'GPT-2 with upcast attention',
+    (dtype) => loadBackbone(fixture('gpt2-upcast'), { dtype }),
+  ],
+  ['T5', loadSmallT5],
+] as const satisfies [string, (dtype: BackboneDType) => Promise<Backbone>][]
+
+/** All gradients as one: of a tensor that hardly matters the rounding is all there is. */
+function joined({ loss, gradients }: LossAndGradients): LossAndGradients {
+  return { loss, gradients: [Float64Array.from(gradients.flatMap((one) => [...one]))] }
+}
+
+describe.each(HALF)('in half precision rows of different prompts on %s', (_, load) => {
+  // What is summed in another order is rounded otherwise, in each layer: a few steps of 2^-8 and of 2^-11.
+  test.each([
+    ['bfloat16', 0.1],
+    ['float16', 0.015],
+  ] as const)(
+    'have in %s what each has alone, over 10 random batches',
+    async (dtype, close) => {
+      const backbone = await load(dtype)
+      for (let seed = 1; seed <= 10; seed += 1) {
+        const one = mixedCase(backbone, seed)
+        const { prompts, batches, labels } = one
+        const expected = await alone(backbone, one)
+        for (const way of [{}, { once: true }]) {
+          const found = await lossesAndGradients(backbone, one, way)
+          found.forEach((own, i) => {
+            const gap = difference(joined(own), joined(expected[i] as LossAndGradients))
+            expect(gap, `seed ${seed}, ${JSON.stringify(way)}`).toBeLessThan(close)
+          })
+        }
+        const rows = batches.flatMap((batch, prompt) =>
+          batch.map(({ text }) => ({ text, candidates: labels.ids, prompt })),
+        )
+        const found = await scoresOf(backbone, prompts, rows, true)
+        for (const [i, row] of rows.entries()) {
+          const prompt = prompts[row.prompt] as Prompt
+          const [own] = await scoresOf(backbone, [prompt], [{ ...row, prompt: 0 }], false)
+          own?.forEach((score, c) => {
+            const gap = Math.abs((found[i]?.[c] as number) - score)
+            expect(gap, `seed ${seed}, row ${i}`).toBeLessThan(close)
+          })
+        }
+        for (const prompt of prompts) prompt.dispose()
+      }
+      backbone.dispose()
+    },
+  )
 })

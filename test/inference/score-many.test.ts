@@ -96,6 +96,52 @@ describe('score of prompts', () => {
     prompt.dispose()
   })
 
+  test.each([
+    ['GPT-2', () => loadBackbone(fixture('gpt2-plain'), { dtype: 'float64' })],
+    ['T5', () => loadSmallT5('float64')],
+  ] as const)(
+    'gives each what it has alone on %s, null beside prefix tuning',
+    async (_, load) => {
+      const own = await load()
+      const made = [
+        createPrompt(own, { method: 'prefix', length: 3, init: 'random' }),
+        createPrompt(own, { method: 'prefix', length: 6, init: 'random', seed: 1 }),
+        createPrompt(own, { length: 4, rank: 2 }),
+        createPrompt(own, { length: 5, rank: 2, placement: 'suffix' }),
+        createPrompt(own, { method: 'dept', length: 3, rank: 2, textTokens: 4 }),
+      ]
+      const pairs = [...made, null].flatMap((prompt, k) =>
+        [0, 1].map((i) => ({
+          prompt,
+          text: texts[(k + 2 * i) % texts.length] as string,
+        })),
+      )
+      // Rows of a prompt need not lie next to each other, and one comes before all prefixes.
+      const all = [
+        ...pairs.filter((_, i) => i % 2 === 1),
+        ...pairs.filter((_, i) => i % 2 === 0),
+      ]
+      for (const batchSize of [3, 16]) {
+        const found = await score({
+          ...{ backbone: own, task, batchSize },
+          prompts: all.map(({ prompt }) => prompt),
+          texts: all.map(({ text }) => text),
+        })
+        for (const [i, { prompt, text }] of all.entries()) {
+          const given = { backbone: own, task, prompt, texts: [text], fastPaths: false }
+          const [alone] = await score(given)
+          expect(found[i]?.prediction).toBe(alone?.prediction)
+          for (const label of labels) {
+            const expected = alone?.scores[label] as number
+            expect(found[i]?.scores[label]).toBeCloseTo(expected, 9)
+          }
+        }
+      }
+      for (const prompt of made) prompt.dispose()
+      own.dispose()
+    },
+  )
+
   test('keeps tensors and their memory flat over 2,000 calls', async () => {
     const small = await loadBackbone(fixture('gpt2-plain'))
     const made = (['full', 'prefix', 'lopt-1'] as const).flatMap((method, i) =>
