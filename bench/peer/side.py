@@ -90,16 +90,14 @@ def t5_loss(own, ids, mask):
 
 @torch.no_grad()
 def score_batch():
-    # Only the last position's logits are asked for, as `generate` does.
     size = batch_size // len(adapters)
+    ids = torch.full((size, lengths[0]), FILLER)
+    mask = torch.ones_like(ids)
+    asked = {"logits_to_keep": 1} if job["lastLogits"] else {}
     scores = []
     for name in adapters:
         model.set_adapter(name)
-        ids = torch.full((size, lengths[0]), FILLER)
-        mask = torch.ones(size, P + lengths[0], dtype=torch.long)
-        embedded = model.get_input_embeddings()(ids)
-        x = torch.cat([model.get_prompt(size), embedded], 1)
-        logits = model.base_model(inputs_embeds=x, attention_mask=mask, logits_to_keep=1).logits
+        logits = model(input_ids=ids, attention_mask=mask, **asked).logits
         scores.append(logits[:, -1].log_softmax(-1)[:, [LABEL, END]])
     return torch.cat(scores)
 
