@@ -91,15 +91,27 @@ export function checkObject(value: unknown, name: string): void {
   throw new TypeError(`Expected ${name} to be an object but received ${received(value)}`)
 }
 
-/** What `work` gives; an error of it says which of several prompts it is about. */
-export function aboutPrompt<T>(index: number, work: () => T): T {
-  try {
-    return work()
-  } catch (error) {
-    if (error instanceof Error) error.message = `prompts[${index}]: ${error.message}`
+/**
+ * What `work` gives, now or later; an error of it begins with what it is about, if that is told. One of the data names its
+ * row already.
+ */
+export function about<T>(what: string | undefined, work: () => T): T {
+  const rethrow = (error: unknown): never => {
+    const isNamed = error instanceof LoptError && NAMED.includes(error.code)
+    if (what !== undefined && error instanceof Error && !isNamed) {
+      error.message = `${what}: ${error.message}`
+    }
     throw error
   }
+  try {
+    const result = work()
+    return result instanceof Promise ? (result.catch(rethrow) as T) : result
+  } catch (error) {
+    return rethrow(error)
+  }
 }
+
+const NAMED: readonly ErrorCode[] = ['ERR_DATA', 'ERR_ABORTED']
 
 function received(value: unknown): string {
   return value === null ? 'null' : typeof value

@@ -1,6 +1,7 @@
 // Examples as ids for several prompts at once: once for all that leave enough room. Knows no tensor.
 
 import type { Backbone } from '../backbone/index.js'
+import { about } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import type { LabelTokens } from '../task/index.js'
 import {
@@ -40,7 +41,7 @@ export async function encodeForPrompts<Lists extends readonly (readonly Unlabell
       trained: limits.trained ? prompt?.task?.maxLength : undefined,
     }
     const name = prompts.length > 1 ? `prompts[${i}]` : undefined
-    await ofPrompt(name, async () => {
+    await about(name, async () => {
       const limit =
         labels &&
         textLimit(backbone, prompt, labels, {
@@ -67,21 +68,6 @@ export async function encodeForPrompts<Lists extends readonly (readonly Unlabell
     })
   }
   return { labels: labels as LabelTokens, of }
-}
-
-/** What `encode` gives; where the prompt has a name, refusals of what does not fit it begin with that. */
-export async function ofPrompt<T>(
-  name: string | undefined,
-  encode: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await encode()
-  } catch (error) {
-    // An error of the data names its row.
-    const isUnfit = error instanceof RangeError || error instanceof TypeError
-    if (name !== undefined && isUnfit) error.message = `${name}: ${error.message}`
-    throw error
-  }
 }
 
 function longestCandidate(lists: readonly (readonly EncodedText[])[]): number {

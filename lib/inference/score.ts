@@ -1,7 +1,7 @@
 // Log-probabilities of candidate labels, and the prediction they make. Trains nothing.
 
 import type { Backbone } from '../backbone/index.js'
-import { checkAborted, checkMade, LoptError } from '../errors.js'
+import { about, checkAborted, checkMade, LoptError } from '../errors.js'
 import { checkPrompt, type Prompt } from '../prompt/index.js'
 import { type Example, parseTemplate } from '../task/index.js'
 import { noGrad, tidy } from '../torch/index.js'
@@ -13,7 +13,6 @@ import {
   placeOf,
   type TextFormat,
 } from './encode.js'
-import { ofPrompt } from './encode-for-prompts.js'
 import { createPromptSet, type PromptSetOptions } from './prompt-set.js'
 
 export interface ScoreOptions {
@@ -79,7 +78,7 @@ export async function score(options: ScoreOptions | ScoreManyOptions): Promise<S
   for (const [k, prompt] of prompts.entries()) {
     // Texts of one prompt have one template and one limit.
     const own = [...texts.keys()].filter((i) => chosen[i] === k)
-    const encoded = await ofPrompt(names[k], () => encodedOf(options, prompt, own))
+    const encoded = await about(names[k], () => encodedOf(options, prompt, own))
     for (const { i, place, row, named } of encoded) {
       rows.push({ ...row, prompt: k })
       finish.push((scores) => {

@@ -1,7 +1,7 @@
 // The figures of a prompt on a split. Trains nothing, writes nothing.
 
 import type { Backbone } from '../backbone/index.js'
-import { aboutPrompt, checkMade } from '../errors.js'
+import { about, checkMade } from '../errors.js'
 import {
   argmax,
   type CandidateRow,
@@ -88,7 +88,7 @@ export async function evaluate(
   const scores = await scoreExamples(prompts, lists, { ...options, labels })
   const evaluations = scores.map((own, k) => {
     const of = () => evaluationOf(task, examples, lists[k] as EncodedText[], own)
-    return prompt === undefined ? aboutPrompt(k, of) : of()
+    return about(prompt === undefined ? `prompts[${k}]` : undefined, of)
   })
   return prompt === undefined ? evaluations : (evaluations[0] as Evaluation)
 }

@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path'
 import type { Backbone } from '../backbone/index.js'
-import { aboutPrompt, checkMade } from '../errors.js'
+import { about, checkMade } from '../errors.js'
 import { checkOptions } from '../fields.js'
 import type { ReuseOptions } from '../inference/index.js'
 import {
@@ -212,7 +212,7 @@ export function traineeOptions(options: TrainOptions): TraineeOptions[] {
     backbone,
   )
   const trainees = all.map(({ prompt, ...own }, index) => {
-    const settings = aboutPrompt(index, () => {
+    const settings = about(`prompts[${index}]`, () => {
       checkOwn(own)
       // What is undefined is not given: it stands in the way of no option for all.
       const given = Object.entries(own).filter(([, value]) => value !== undefined)
