@@ -1,15 +1,16 @@
 // A causal backbone over a compiled module: checks what a caller gives, calls the module. Knows no
 // architecture and no file.
 
-import { arange, type ScriptValue, type Tensor, tidy } from '../torch/index.js'
+import { arange, cat, type ScriptValue, type Tensor, tidy } from '../torch/index.js'
 import type {
   CausalBackbone,
+  DecodeStepOptions,
   Gpt2BackboneConfig,
   RunOptions,
   RunResult,
   RunWithPrefixesOptions,
 } from './contract.js'
-import { ScriptedBackbone } from './scripted.js'
+import { ScriptedBackbone, writeNewest } from './scripted.js'
 
 export class ScriptedCausalBackbone
   extends ScriptedBackbone<Gpt2BackboneConfig>
@@ -18,6 +19,7 @@ export class ScriptedCausalBackbone
   readonly kind = 'causal'
   /** Whether the module has the method that need not be there; one without takes a past of 1 or B rows. */
   readonly #joinsPrefixes = this.offers('run_with_prefixes')
+  readonly #decodes = this.offers('decode_step')
 
   get maxPositions(): number {
     return this.config.positions
@@ -55,6 +57,36 @@ export class ScriptedCausalBackbone
       owners === undefined ? ofRows(tensor, B / K) : tensor.indexSelect(0, owners),
     )
     return (await this.run({ x, positions, mask, past, queries, present: false })).hidden
+  }
+
+  async decodeStep(options: DecodeStepOptions): Promise<Tensor> {
+    const { x, cache, lengths, read } = options
+    const { layers, heads, hiddenSize, positions } = this.config
+    this.check('x', x, this.dtype, ['B', 1, hiddenSize])
+    const B = x.shape[0] as number
+    const names = { cache: 'cache', lengths: 'lengths', read: 'read' }
+    const most = Math.min(read, positions) - 1
+    this.checkSlots(names, options, { layers, B, headSize: hiddenSize / heads, most })
+    if (this.#decodes) {
+      const given = [x, cache as ScriptValue[], lengths, read]
+      return (await this.module.call('decode_step', ...given)) as Tensor
+    }
+    // A module of another's making may be without: its keys and values are joined, and copied back.
+    return await tidy(async () => {
+      const places = arange(0, read, { dtype: 'int64', device: this.device })
+      const before = places.unsqueeze(0).lt(lengths.unsqueeze(1)) // [B, read]
+      const own = places.slice(0, 0, 1).unsqueeze(0).expand([B, 1]).eq(0)
+      const { hidden, present } = await this.run({
+        x,
+        positions: lengths.unsqueeze(1),
+        mask: cat([before, own], 1),
+        past: cache.map((kept) => kept.slice(0, 0, B).slice(2, 0, read)),
+      })
+      const counts = Array.from((await lengths.read()) as BigInt64Array, Number)
+      const rows = counts.map((length, slot) => ({ slot, length }))
+      await writeNewest(cache, present, rows)
+      return hidden.select(1, 0)
+    })
   }
 
   #checkPrefixes({

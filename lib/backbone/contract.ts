@@ -198,6 +198,31 @@ export interface DecodeEncodedOptions {
   crossMask?: Tensor | undefined
 }
 
+/** A token more of each of B rows, each at a length of its own. Symbols: slots and capacity of the cache, D a head's size. */
+export interface DecodeStepOptions {
+  /** [B, 1, H]: embeddings of each row's newest token. */
+  x: Tensor
+  /**
+   * Keys and values of the rows' earlier positions, k, v of the first layer, k, v of the next…: each
+   * [slots, heads, capacity, D]. Row b's are the first `lengths[b]` of slot b; those of its newest token are written
+   * behind them, in place.
+   */
+  cache: readonly Tensor[]
+  /** int64 [B], each below `read`: how many a row has. A causal model's newest token stands at this position. */
+  lengths: Tensor
+  /** Keys that are read of a slot, at most its capacity. */
+  read: number
+}
+
+/** As `DecodeStepOptions`, of an encoder-decoder model's decoder. */
+export interface CrossDecodeStepOptions extends DecodeStepOptions {
+  /** `crossKeyValues` of the rows' texts, laid out as `cache`. */
+  cross: readonly Tensor[]
+  /** int64 [B], each at most `crossRead`: how many a row's text has. */
+  crossLengths: Tensor
+  crossRead: number
+}
+
 /** What every frozen language model offers. Methods that return promises are jobs. */
 export interface CommonBackbone {
   readonly tokenizer: Tokenizer
@@ -287,6 +312,14 @@ export interface CausalBackbone extends CommonBackbone {
    * @throws as `run`
    */
   runWithPrefixes(options: RunWithPrefixesOptions): Promise<Tensor>
+
+  /**
+   * Runs all layers of a token more of each row, and writes its keys and values into the cache. No gradient.
+   *
+   * @returns [B, H], after the final norm
+   * @throws as `run`; on a CPU RangeError for a length that does not fit too
+   */
+  decodeStep(options: DecodeStepOptions): Promise<Tensor>
 }
 
 /**
@@ -335,6 +368,14 @@ export interface EncoderDecoderBackbone extends CommonBackbone {
    * @throws as `decode`
    */
   decodeEncoded(options: DecodeEncodedOptions): Promise<Tensor>
+
+  /**
+   * Runs all decoder layers of a token more of each row, and writes its keys and values into the cache. No gradient.
+   *
+   * @returns [B, H], after the final norm
+   * @throws as `decode`; on a CPU RangeError for a length that does not fit too
+   */
+  decodeStep(options: CrossDecodeStepOptions): Promise<Tensor>
 }
 
 export type Backbone = CausalBackbone | EncoderDecoderBackbone

@@ -1,8 +1,17 @@
 // An encoder-decoder backbone over a compiled module: checks what a caller gives, calls the module.
 // Knows no architecture and no file.
 
-import type { DType, ScriptValue, Tensor } from '../torch/index.js'
+import {
+  arange,
+  cat,
+  type DType,
+  type ScriptValue,
+  type Tensor,
+  tensor,
+  tidy,
+} from '../torch/index.js'
 import type {
+  CrossDecodeStepOptions,
   DecodeEncodedOptions,
   DecodeOptions,
   EncodeOptions,
@@ -10,7 +19,7 @@ import type {
   RunResult,
   T5BackboneConfig,
 } from './contract.js'
-import { ScriptedBackbone } from './scripted.js'
+import { ScriptedBackbone, writeNewest } from './scripted.js'
 
 export class ScriptedEncoderDecoderBackbone
   extends ScriptedBackbone<T5BackboneConfig>
@@ -21,6 +30,7 @@ export class ScriptedEncoderDecoderBackbone
   // Scores would be rounded to half precision.
   readonly decodesEncoded =
     ['float32', 'float64'].includes(this.dtype) && this.offers('decode_encoded')
+  readonly #decodes = this.offers('decode_step')
 
   async encode({ x, mask, first = 0, last }: EncodeOptions): Promise<Tensor> {
     const { layers, hiddenSize } = this.config
@@ -71,6 +81,60 @@ export class ScriptedEncoderDecoderBackbone
     }
     const given = [x, past as ScriptValue[], encoded, crossMask ?? null]
     return (await this.module.call('decode_encoded', ...given)) as Tensor
+  }
+
+  async decodeStep(options: CrossDecodeStepOptions): Promise<Tensor> {
+    const { x, cache, lengths, read, cross, crossLengths, crossRead } = options
+    const { decoderLayers: layers, hiddenSize, headSize } = this.config
+    this.check('x', x, this.dtype, ['B', 1, hiddenSize])
+    const B = x.shape[0] as number
+    const own = { cache: 'cache', lengths: 'lengths', read: 'read' }
+    this.checkSlots(own, options, { layers, B, headSize, most: read - 1 })
+    const text = { cache: 'cross', lengths: 'crossLengths', read: 'crossRead' }
+    const given = { cache: cross, lengths: crossLengths, read: crossRead }
+    this.checkSlots(text, given, { layers, B, headSize, most: crossRead })
+    if (this.#decodes) {
+      const kept = [cache as ScriptValue[], lengths, read]
+      const encoded = [cross as ScriptValue[], crossLengths, crossRead]
+      return (await this.module.call('decode_step', x, ...kept, ...encoded)) as Tensor
+    }
+    return await tidy(() => this.#decodeByLength(options))
+  }
+
+  /** For a module of another's making, whose `decode` knows one length: the rows of each length by themselves. */
+  async #decodeByLength(options: CrossDecodeStepOptions): Promise<Tensor> {
+    const { x, cache, lengths, cross, crossLengths, crossRead } = options
+    const counts = Array.from((await lengths.read()) as BigInt64Array, Number)
+    const places = arange(0, crossRead, { dtype: 'int64', device: this.device })
+    const mask = places.unsqueeze(0).lt(crossLengths.unsqueeze(1)) // [B, crossRead]
+    const hidden: Tensor[] = []
+    const order: number[] = []
+    for (const length of new Set(counts)) {
+      const slots = [...counts.keys()].filter((b) => counts[b] === length)
+      const index = tensor(slots, { dtype: 'int64', device: this.device })
+      const own = (kept: Tensor, count: number) =>
+        kept.indexSelect(0, index).slice(2, 0, count)
+      const found = await this.decode({
+        x: x.indexSelect(0, index),
+        past: length === 0 ? [] : cache.map((kept) => own(kept, length)),
+        cross: cross.map((kept) => own(kept, crossRead)),
+        crossMask: mask.indexSelect(0, index),
+      })
+      await writeNewest(
+        cache,
+        found.present,
+        slots.map((slot) => ({ slot, length })),
+      )
+      hidden.push(found.hidden.select(1, 0))
+      order.push(...slots)
+    }
+    const back = [...order.keys()].sort(
+      (a, b) => (order[a] as number) - (order[b] as number),
+    )
+    return cat(hidden, 0).indexSelect(
+      0,
+      tensor(back, { dtype: 'int64', device: this.device }),
+    )
   }
 
   /** Between layers a float16 model's residual stream is float32: see t5/feed_forward.py. */

@@ -206,6 +206,45 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
     return length
   }
 
+  /**
+   * Checks keys and values in slots: k and v of each of `layers`, [slots, heads, capacity, size of a head], for B rows
+   * that have `lengths` of them, of which `read` are read.
+   *
+   * @param most how many a row may have
+   */
+  protected checkSlots(
+    names: { cache: string; lengths: string; read: string },
+    { cache, lengths, read }: { cache: readonly Tensor[]; lengths: Tensor; read: number },
+    {
+      layers,
+      B,
+      headSize,
+      most,
+    }: { layers: number; B: number; headSize: number; most: number },
+  ): void {
+    const slots = isTensor(cache?.[0]) ? (cache[0].shape[0] as number) : B
+    const capacity = this.checkKeyValues(names.cache, cache, {
+      ...{ layers, B: slots, headSize },
+      mayShare: () => false,
+    })
+    if (slots < B) {
+      throw new RangeError(
+        `Expected ${names.cache} of ${B} slots at least but received ${slots}`,
+      )
+    }
+    if (!Number.isInteger(read) || read < 1 || read > capacity) {
+      throw new RangeError(
+        `Expected ${names.read} in 1..${capacity} but received ${read}`,
+      )
+    }
+    this.check(names.lengths, lengths, 'int64', [B])
+    if (this.device !== 'cpu') return // reading them back would stall it
+    const values = lengths.data() as BigInt64Array
+    const wrong = values.find((length) => length < 0n || length > most)
+    if (wrong === undefined) return
+    throw new RangeError(`Expected ${names.lengths} in 0..${most} but received ${wrong}`)
+  }
+
   /** A named size accepts 1 or more; a number only itself. */
   protected check(
     name: string,
@@ -236,4 +275,20 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
       )
     }
   }
+}
+
+/** Puts the last of `present`'s keys and values, [B, heads, S, D], behind those that each row has in its slot. */
+export async function writeNewest(
+  cache: readonly Tensor[],
+  present: readonly Tensor[],
+  rows: readonly { slot: number; length: number }[],
+): Promise<void> {
+  const writes = present.flatMap((made, i) => {
+    const S = made.shape[2] as number
+    return rows.map(({ slot, length }, b) => {
+      const place = (cache[i] as Tensor).select(0, slot).slice(1, length, length + 1)
+      return place.copy_(made.select(0, b).slice(1, S - 1, S))
+    })
+  })
+  await Promise.all(writes)
 }

@@ -46,9 +46,11 @@ const METHODS: Readonly<Record<Backbone['kind'], Readonly<Record<string, string>
 const OPTIONAL_METHODS: typeof METHODS = {
   causal: {
     run_with_prefixes: '(Tensor, Tensor, Tensor, Tensor?, Tensor?, Tensor?) -> Tensor',
+    decode_step: '(Tensor, Tensor[], Tensor, int) -> Tensor',
   },
   'encoder-decoder': {
     decode_encoded: '(Tensor, Tensor[], Tensor, Tensor?) -> Tensor',
+    decode_step: '(Tensor, Tensor[], Tensor, int, Tensor[], Tensor, int) -> Tensor',
   },
 }
 

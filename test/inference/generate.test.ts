@@ -59,6 +59,7 @@ function withTokenizer(change: Partial<Tokenizer>): CausalBackbone {
     embed: (ids) => backbone.embed(ids),
     run: (options) => backbone.run(options),
     runWithPrefixes: (options) => backbone.runWithPrefixes(options),
+    decodeStep: (options) => backbone.decodeStep(options),
     head: (h, rows) => backbone.head(h, rows),
     parameters: () => backbone.parameters(),
     setTrainable: (pattern) => backbone.setTrainable(pattern),

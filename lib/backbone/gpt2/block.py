@@ -147,3 +147,34 @@ def forward_with_prefixes(
     )
     mixed = self.attend(self.split_heads(row_queries, batch), keys, values, bias, False)
     return self.finish(x, torch.cat([self.joined_heads(first), self.joined_heads(mixed)]))
+
+
+def written(
+    self, cache: Tensor, now: Tensor, rows: Tensor, lengths: Tensor, read: int
+) -> Tensor:
+    # Puts [B, H] behind what each row has in its slot of [slots, heads, capacity, H / heads], and gives the first
+    # `read` of the rows' slots, a view.
+    batch = now.size(0)
+    at: List[Optional[Tensor]] = [rows, lengths]
+    cache.transpose(1, 2).index_put_(at, now.view(batch, self.heads, self.head_size))
+    return cache[:batch, :, :read]
+
+
+def decode_step(
+    self,
+    x: Tensor,  # [B, H]
+    cache: List[Tensor],
+    at: int,  # where in `cache` this layer's keys lie; its values come next
+    rows: Tensor,  # int64 [B], 0..B - 1
+    lengths: Tensor,  # int64 [B]
+    read: int,
+    bias: Tensor,  # [B, 1, 1, read]
+) -> Tensor:
+    size = x.size(1)
+    normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
+    joined = torch.addmm(self.attn.c_attn.bias, normed, self.attn.c_attn.weight)
+    query, key, value = joined.split(size, 1)
+    keys = self.written(cache[at], key, rows, lengths, read)
+    values = self.written(cache[at + 1], value, rows, lengths, read)
+    mixed = self.attend(self.split_heads(query, x.size(0)), keys, values, bias, False)
+    return self.finish(x, self.joined_heads(mixed))

@@ -117,3 +117,27 @@ def run_with_prefixes(
         flat = flat[K * P :]
     flat = torch.layer_norm(flat, [size], self.ln_f.weight, self.ln_f.bias, self.eps)
     return flat.view(batch, -1, size)
+
+
+def decode_step(
+    self,
+    x: Tensor,  # [B, 1, H]: each row's newest token
+    cache: List[Tensor],  # k, v of each layer: [slots, heads, capacity, H / heads]; row b's slot is b
+    lengths: Tensor,  # int64 [B]: keys and values that a row has in its slot
+    read: int,  # keys that are read of a slot: more than any row has
+) -> Tensor:
+    # Puts each row's key and value behind those that it has: [B, H], after the final norm
+    size = x.size(2)
+    rows = torch.arange(x.size(0), device=x.device)
+    keys = torch.arange(read, device=x.device)
+    later = keys.unsqueeze(0) > lengths.unsqueeze(1)  # [B, read]
+    bias = torch.zeros_like(later, dtype=x.dtype).masked_fill_(later, float("-inf"))
+    bias = bias.unsqueeze(1).unsqueeze(1)
+    flat = x.squeeze(1) + torch.embedding(self.wpe.weight, lengths)
+    # repeat block
+    flat = getattr(self.h, "LAYER").decode_step(
+        flat, cache, 2 * LAYER, rows, lengths, read, bias
+    )
+    # end
+    flat = getattr(self.h, "LAST").decode_step(flat, cache, 2 * LAST, rows, lengths, read, bias)
+    return torch.layer_norm(flat, [size], self.ln_f.weight, self.ln_f.bias, self.eps)

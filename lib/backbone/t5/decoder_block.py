@@ -33,3 +33,20 @@ def forward_encoded(
     x, key, value = getattr(self.layer, "0").forward(x, bias, past, at)
     x = getattr(self.layer, "1").forward_encoded(x, encoded, cross_bias)
     return getattr(self.layer, "2").forward(x)
+
+
+def decode_step(
+    self,
+    x: Tensor,
+    bias: Tensor,
+    cache: List[Tensor],
+    at: int,
+    rows: Tensor,
+    lengths: Tensor,
+    cross_key: Tensor,
+    cross_value: Tensor,
+    cross_bias: Tensor,
+) -> Tensor:
+    x = getattr(self.layer, "0").decode_step(x, bias, cache, at, rows, lengths)
+    x = getattr(self.layer, "1").forward(x, cross_key, cross_value, cross_bias)
+    return getattr(self.layer, "2").forward(x)

@@ -19,15 +19,12 @@ def head(self, h: Tensor, rows: Optional[Tensor]) -> Tensor:
 
 
 def relative_bias(
-    self, weight: Tensor, past: int, length: int, two_sided: bool, log_span: float
+    self, weight: Tensor, distance: Tensor, two_sided: bool, log_span: float
 ) -> Tensor:
-    # [1, heads, Q, past + Q] of the distances from each query to each key: near ones have a bucket
-    # each, far ones share them logarithmically, all beyond max_distance one (Raffel et al. 2020,
-    # section 2.1; transformers' T5Attention._relative_position_bucket). The logarithm is float32 in
-    # every model, as there: the buckets' limits depend on its rounding. log_span is the logarithm of
-    # max_distance / exact.
-    keys = torch.arange(past + length, device=weight.device)
-    distance = keys.unsqueeze(0) - keys[past:].unsqueeze(1)  # [Q, S], key minus query
+    # [.., heads] of distances from a query to a key [..]: near ones have a bucket each, far ones share them
+    # logarithmically, all beyond max_distance one (Raffel et al. 2020, section 2.1; transformers'
+    # T5Attention._relative_position_bucket). The logarithm is float32 in every model, as there: the
+    # buckets' limits depend on its rounding. log_span is the logarithm of max_distance / exact.
     buckets = self.buckets
     bucket = torch.zeros_like(distance)
     if two_sided:
@@ -40,7 +37,13 @@ def relative_bias(
     far = torch.log(distance / exact) / log_span * (buckets - exact)
     far_bucket = torch.clamp(exact + far.to(distance.dtype), max=buckets - 1)
     bucket = bucket + torch.where(distance < exact, distance, far_bucket)
-    return torch.embedding(weight, bucket).permute(2, 0, 1).unsqueeze(0)
+    return torch.embedding(weight, bucket)
+
+
+def distances(self, past: int, length: int, like: Tensor) -> Tensor:
+    # int64 [Q, past + Q], key minus query
+    keys = torch.arange(past + length, device=like.device)
+    return keys.unsqueeze(0) - keys[past:].unsqueeze(1)
 
 
 def padding_bias(self, mask: Tensor, like: Tensor) -> Tensor:
@@ -59,7 +62,9 @@ def encode(
     # [B, S, H]
     first_layer = getattr(getattr(self.encoder.block, "0").layer, "0")
     weight = first_layer.SelfAttention.relative_attention_bias.weight
-    bias = self.relative_bias(weight, 0, x.size(1), True, self.encoder_log_span)
+    distance = self.distances(0, x.size(1), x)
+    bias = self.relative_bias(weight, distance, True, self.encoder_log_span)
+    bias = bias.permute(2, 0, 1).unsqueeze(0)  # [1, heads, S, S]
     if mask is not None:
         bias = bias + self.padding_bias(mask, bias)
     # repeat encoder
@@ -89,7 +94,9 @@ def decoder_bias(self, x: Tensor, past: List[Tensor]) -> Tensor:
         past_length = past[0].size(2)
     first_layer = getattr(getattr(self.decoder.block, "0").layer, "0")
     weight = first_layer.SelfAttention.relative_attention_bias.weight
-    bias = self.relative_bias(weight, past_length, x.size(1), False, self.decoder_log_span)
+    distance = self.distances(past_length, x.size(1), x)
+    bias = self.relative_bias(weight, distance, False, self.decoder_log_span)
+    bias = bias.permute(2, 0, 1).unsqueeze(0)
     if x.size(1) > 1:
         seen = torch.arange(past_length + x.size(1), device=x.device)
         later = seen.unsqueeze(0) > seen[past_length:].unsqueeze(1)
@@ -143,3 +150,40 @@ def decode_encoded(
     )
     # end
     return self.decoder.norm(x)
+
+
+def decode_step(
+    self,
+    x: Tensor,  # [B, 1, H]: each row's newest token
+    cache: List[Tensor],  # k, v of each block: [slots, heads, capacity, D]; row b's slot is b
+    lengths: Tensor,  # int64 [B]: keys and values that a row has in its slot
+    read: int,  # keys that are read of a slot: more than any row has
+    cross: List[Tensor],  # k, v of each block: [slots, heads, cross capacity, D]
+    cross_lengths: Tensor,  # int64 [B]: what a row's text gave of them
+    cross_read: int,  # of which so many are read: as many as any row has
+) -> Tensor:
+    # Puts each row's key and value behind those that it has: [B, H], after the final norm
+    batch = x.size(0)
+    rows = torch.arange(batch, device=x.device)
+    distance = torch.arange(read, device=x.device).unsqueeze(0) - lengths.unsqueeze(1)
+    first_layer = getattr(getattr(self.decoder.block, "0").layer, "0")
+    weight = first_layer.SelfAttention.relative_attention_bias.weight
+    bias = self.relative_bias(weight, distance, False, self.decoder_log_span)  # [B, read, heads]
+    bias = bias.masked_fill((distance > 0).unsqueeze(2), float("-inf"))
+    bias = bias.permute(0, 2, 1).unsqueeze(2)
+    places = torch.arange(cross_read, device=x.device).unsqueeze(0)
+    cross_bias = self.padding_bias(places < cross_lengths.unsqueeze(1), bias)
+    # repeat decoder
+    x = getattr(self.decoder.block, "LAYER").decode_step(
+        x,
+        bias,
+        cache,
+        2 * LAYER,
+        rows,
+        lengths,
+        cross[2 * LAYER][:batch, :, :cross_read],
+        cross[2 * LAYER + 1][:batch, :, :cross_read],
+        cross_bias,
+    )
+    # end
+    return self.decoder.norm(x).squeeze(1)

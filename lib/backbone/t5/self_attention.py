@@ -30,3 +30,34 @@ def forward(
     mixed = torch.scaled_dot_product_attention(query, key, value, bias, 0.0, False, scale=1.0)
     mixed = mixed.transpose(1, 2).flatten(2)
     return x + torch.linear(mixed, self.SelfAttention.o.weight), key, value
+
+
+def written(
+    self, cache: Tensor, now: Tensor, rows: Tensor, lengths: Tensor, read: int
+) -> Tensor:
+    # Puts [B, heads, 1, D] behind what each row has in its slot of [slots, heads, capacity, D], and gives the first
+    # `read` of the rows' slots, a view.
+    at: List[Optional[Tensor]] = [rows, lengths]
+    cache.transpose(1, 2).index_put_(at, now.squeeze(2))
+    return cache[: now.size(0), :, :read]
+
+
+def decode_step(
+    self,
+    x: Tensor,  # [B, 1, H]
+    bias: Tensor,  # [B, heads, 1, read]: of relative positions; -inf where a row has no key yet
+    cache: List[Tensor],
+    at: int,
+    rows: Tensor,  # int64 [B], 0..B - 1
+    lengths: Tensor,  # int64 [B]
+) -> Tensor:
+    read = bias.size(3)
+    normed = self.norm(x)
+    query = self.split_heads(torch.linear(normed, self.SelfAttention.q.weight))
+    key = self.split_heads(torch.linear(normed, self.SelfAttention.k.weight))
+    value = self.split_heads(torch.linear(normed, self.SelfAttention.v.weight))
+    keys = self.written(cache[at], key, rows, lengths, read)
+    values = self.written(cache[at + 1], value, rows, lengths, read)
+    mixed = torch.scaled_dot_product_attention(query, keys, values, bias, 0.0, False, scale=1.0)
+    mixed = mixed.transpose(1, 2).flatten(2)
+    return x + torch.linear(mixed, self.SelfAttention.o.weight)
