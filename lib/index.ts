@@ -3,9 +3,15 @@
 export * from './backbone/index.js'
 export { ERROR_CODES, type ErrorCode, LoptError } from './errors.js'
 export {
+  type DoneEvent,
+  type FailedEvent,
   type FinishReason,
   type GenerateEvent,
+  type GenerateManyEvent,
+  type GenerateManyOptions,
   type GenerateOptions,
+  type GenerateRow,
+  type GenerationOptions,
   generate,
   type ReuseOptions,
   type Score,
@@ -13,6 +19,8 @@ export {
   type ScoreOptions,
   score,
   type TextFormat,
+  type TokenEvent,
+  type TokenLogProbability,
 } from './inference/index.js'
 export {
   type ActivationName,

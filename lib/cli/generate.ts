@@ -16,6 +16,7 @@ import {
   optional,
   optionValues,
   positive,
+  repeated,
   withDefault,
 } from './options.js'
 import { readText, STDIN } from './standard-input.js'
@@ -72,6 +73,12 @@ const options = {
     number('a number', Number.isFinite),
     1,
   ),
+  stop: repeated('--stop <string>', 'ends the text before it; may be repeated', anyText),
+  logProbabilities: optional(
+    '--log-probabilities <n>',
+    "tells each token's log-probability, and those of the n likeliest; for --json",
+    integer(0),
+  ),
   seed: withDefault('--seed <n>', 'of the sampling', integer(0), 0),
   json: jsonOption,
 }
@@ -113,6 +120,10 @@ async function run(
       repetitionPenalty: values.repetitionPenalty,
       numBeams: values.numBeams,
       lengthPenalty: values.lengthPenalty,
+      ...(values.stop && { stop: values.stop }),
+      ...(values.logProbabilities !== undefined && {
+        logProbabilities: values.logProbabilities,
+      }),
       seed: values.seed,
       signal,
     })

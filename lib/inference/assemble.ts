@@ -83,7 +83,7 @@ export function pastOf(
   return layersOf(cat(parts, 1))
 }
 
-/** [2L, B, heads, P, D]: k and v of each layer. */
-function layersOf(all: Tensor): Tensor[] {
+/** [2L, ..]: k and v of each layer. */
+export function layersOf(all: Tensor): Tensor[] {
   return Array.from({ length: all.shape[0] as number }, (_, i) => all.select(0, i))
 }

@@ -57,6 +57,8 @@ export interface Inputs {
  * a prompt that its rows share, or the texts.
  */
 export interface CausalBatch extends Inputs {
+  /** Which of the labels that were given, row by row, each row has. */
+  readonly given: readonly number[]
   /** The text of each row. */
   readonly texts: readonly (readonly number[])[]
   /** int64 [B, Q] */
@@ -73,6 +75,8 @@ export interface CausalBatch extends Inputs {
 
 /** For an encoder-decoder model: the texts at the encoder, their labels at the decoder. */
 export interface EncoderDecoderBatch {
+  /** Which of the texts that were given each row has. */
+  readonly given: readonly number[]
   /** One row a text. */
   readonly encoder: Inputs & {
     /** bool [B, Q]: true at prompt and text; null where no row is padded. */
@@ -107,11 +111,15 @@ function byPrompt<R extends { readonly prompt: number }>(
     .sort((a, b) => a.row.prompt - b.row.prompt || a.given - b.given)
 }
 
-/** Of each row as it was given, where it is now. */
-function placesOf(placed: readonly Placed<unknown>[]): number[] {
+/**
+ * Of each row as it was given, where it is now.
+ *
+ * @param given of each row now, which of those given it is
+ */
+export function placesOf(given: readonly number[]): number[] {
   const at: number[] = []
-  placed.forEach(({ given }, i) => {
-    at[given] = i
+  given.forEach((place, i) => {
+    at[place] = i
   })
   return at
 }
@@ -227,7 +235,8 @@ export function makeCausalBatch(
     const last = (pairs[i]?.row.label.length as number) - 1
     return range(K, (j) => first + Math.min(j, last))
   })
-  const at = placesOf(pairs)
+  const order = pairs.map(({ given }) => given)
+  const at = placesOf(order)
   const given = rows.flatMap(({ labels }) => labels)
   const asked = given.flatMap((label, i) =>
     label.map((_, j) => (at[i] as number) * K + j),
@@ -236,6 +245,7 @@ export function makeCausalBatch(
     tensor(values, { dtype: 'int64', device })
   return {
     ...inputs,
+    given: order,
     texts: pairs.map(({ row }) => row.text),
     ...standing(
       tokens.map((row) => insideOf(row) + row.ids.length),
@@ -322,7 +332,8 @@ export function makeEncoderDecoderBatch(
     positions += rows.length * group.K
     return group
   })
-  const at = placesOf(placed)
+  const order = placed.map(({ given }) => given)
+  const at = placesOf(order)
   const asked = rows.flatMap(({ labels }, i) =>
     labels.flatMap((label, n) => {
       const { K, begin } = groups[n] as (typeof groups)[number]
@@ -330,6 +341,7 @@ export function makeEncoderDecoderBatch(
     }),
   )
   return {
+    given: order,
     encoder: { ...inputs, mask: lengths.some((length) => length < Q) ? mask() : null },
     decoder: groups.map(({ own, K }) =>
       int64(own.map((label) => padded([start, ...label.slice(0, -1)], K, start))),

@@ -4,8 +4,7 @@
 import { binding } from '../torch/context.js'
 import { cat, noGrad, type Tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
-import type { Decoding } from './decoding.js'
-import { processedLogits } from './sample.js'
+import { notFinite, processedLogits } from './sample.js'
 
 export interface BeamSearchOptions {
   readonly numBeams: number
@@ -35,9 +34,19 @@ interface Candidate extends Beam {
   readonly ends: boolean
 }
 
+/**
+ * Logits [K, N] of the token after each of K continuations of one text, in the caller's scope; the first call is for one, an
+ * empty one.
+ *
+ * @param running their tokens, and from which of the call before each grew
+ */
+export type NextLogits = (
+  running: readonly { readonly tokens: readonly number[]; readonly parent: number }[],
+) => Promise<Tensor>
+
 /** @returns the best continuation's tokens, the one that ended it included */
 export async function beamSearch(
-  decoding: Decoding,
+  next: NextLogits,
   options: BeamSearchOptions,
 ): Promise<readonly number[]> {
   const { numBeams, lengthPenalty, maxNewTokens } = options
@@ -45,7 +54,7 @@ export async function beamSearch(
   let finished: readonly Beam[] = []
   for (let length = 1; length <= maxNewTokens; length += 1) {
     options.check()
-    const found = await candidates(decoding, running, options)
+    const found = await candidates(next, running, options)
     const isLast = length === maxNewTokens
     const done = found
       .slice(0, numBeams) // the others are there to go on from only
@@ -67,7 +76,7 @@ export async function beamSearch(
  * may end, and K others are there to go on from. With no E, twice K as well.
  */
 async function candidates(
-  decoding: Decoding,
+  next: NextLogits,
   running: readonly Candidate[],
   options: BeamSearchOptions,
 ): Promise<Candidate[]> {
@@ -75,10 +84,7 @@ async function candidates(
   const count = Math.max(2, 1 + ends.length) * numBeams
   const [scores, indices, N] = await noGrad(() =>
     tidy(async () => {
-      const logits = await decoding.next(
-        running.map(({ tokens }) => tokens),
-        running.map(({ parent }) => parent),
-      )
+      const logits = await next(running)
       const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1))
       const made = running[0]?.tokens.length ?? 0
       const banned = made < minNewTokens ? ends : []
@@ -98,6 +104,7 @@ async function candidates(
       return [await top.values.read(), await top.indices.read(), N] as const
     }),
   )
+  if (Number.isNaN(Number(scores[0]))) throw notFinite()
   return Array.from(scores as ArrayLike<number>, Number).map((score, i) => {
     const index = Number(indices[i])
     const parent = Math.floor(index / N)

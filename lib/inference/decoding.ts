@@ -1,187 +1,166 @@
-// A text that is being continued: reads it once, then gives logits for what may follow, of several
-// continuations at once. Knows how models keep what they have read, no rule of choosing.
+// Rows that are being continued together: each text is read once, then a token more of every row at a time. Knows how
+// many keys and values each row has, no rule of choosing.
 
-import type {
-  Backbone,
-  CausalBackbone,
-  EncoderDecoderBackbone,
-} from '../backbone/index.js'
+import type { Backbone } from '../backbone/index.js'
 import type { Prompt } from '../prompt/index.js'
-import { keep, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
-import { assemble, pastOf } from './assemble.js'
-import { makeCausalBatch, makeEncoderDecoderBatch } from './batch.js'
-import { startAndEnd } from './encode.js'
-import { batchOptions } from './label-hidden.js'
+import { noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
+import { CausalReader } from './causal-reader.js'
+import { EncoderDecoderReader } from './encoder-decoder-reader.js'
 import { logitsOf } from './label-logits.js'
-import { createPromptSet } from './prompt-set.js'
+import type { PromptCache } from './prompt-cache.js'
+import { createPromptSet, type PromptSet } from './prompt-set.js'
 
-/** What one call computes: last hidden states [K, H], and the keys and values for the next. */
-interface Read {
-  hidden: Tensor
-  present: readonly Tensor[]
+/** A text that is continued. */
+export interface DecodingText {
+  /** Ids of the text, without what ends it. */
+  readonly ids: readonly number[]
+  readonly prompt: Prompt | null
+  /** Tokens that were made already. */
+  readonly made: readonly number[]
 }
 
-/** How a kind of model reads. */
-interface Reader {
-  /** Everything from the beginning, for continuations of one length. */
-  all(made: readonly (readonly number[])[]): Promise<Read>
-  /** The newest token of each, the rest being in `past`. */
-  newest(made: readonly (readonly number[])[], past: readonly Tensor[]): Promise<Read>
+/** What a row has in its slots. */
+export interface SlotLengths {
+  /** Keys and values before its next token's. */
+  readonly own: number
+  /** Of its text, in an encoder-decoder model; else 0. */
+  readonly cross: number
+}
+
+/** Prepares what prompts give. */
+export type PrepareSet = (
+  prompts: readonly (Prompt | null)[],
+) => PromptSet | Promise<PromptSet>
+
+/** How a kind of model reads. Slots are counted from 0, without gaps. */
+export interface Reader {
+  /**
+   * Reads texts into the slots from `first` on.
+   *
+   * @returns hidden states [n, H] where the next token is predicted
+   */
+  prefill(
+    texts: readonly DecodingText[],
+    first: number,
+  ): Promise<{ hidden: Tensor; lengths: SlotLengths[] }>
+  /** A token more of the first rows, int64 [B, 1]: [B, H]. */
+  step(ids: Tensor, lengths: readonly SlotLengths[]): Promise<Tensor>
+  /** A row leaves: the last one takes its slot. */
+  remove(slot: number, lengths: readonly SlotLengths[]): Promise<void>
+  /** Row i goes on from row `parents[i]`; they are continuations of one text. */
+  branch(parents: readonly number[], lengths: readonly SlotLengths[]): Promise<void>
   dispose(): void
+}
+
+export interface DecodingSize {
+  /** Rows at most. */
+  readonly slots: number
+  /** Keys and values that a row has at most: prompt, text and all tokens but the last. */
+  readonly capacity: number
+  /** Of its text at most, with the prompt, in an encoder-decoder model. */
+  readonly textCapacity: number
 }
 
 export class Decoding {
   readonly #backbone: Backbone
   readonly #reader: Reader
-  readonly #cache: boolean
-  #past: readonly Tensor[] = []
+  readonly #size: DecodingSize
+  #lengths: readonly SlotLengths[] = []
 
-  constructor(backbone: Backbone, reader: Reader, cache: boolean) {
+  private constructor(backbone: Backbone, reader: Reader, size: DecodingSize) {
     this.#backbone = backbone
     this.#reader = reader
-    this.#cache = cache
+    this.#size = size
   }
 
   /**
-   * Logits [K, N] of the token after each of K continuations of one length.
+   * Makes the cache of keys and values.
    *
-   * @param parents which continuation of the call before each one grew from; the first call has one,
-   *   empty continuation
+   * @param kept prompts that are prepared once for all texts; without, once a call. The caller's
    */
-  async next(
-    made: readonly (readonly number[])[],
-    parents: readonly number[],
-  ): Promise<Tensor> {
-    const { logits, present } = await noGrad(() =>
+  static async create(
+    backbone: Backbone,
+    size: DecodingSize,
+    kept?: PromptCache,
+  ): Promise<Decoding> {
+    const prompts: PrepareSet = (given) =>
+      kept ? kept.set(given) : createPromptSet(backbone, given)
+    const reader =
+      backbone.kind === 'causal'
+        ? await CausalReader.create(backbone, size, prompts)
+        : await EncoderDecoderReader.create(backbone, size, prompts)
+    return new Decoding(backbone, reader, size)
+  }
+
+  /** Rows that have a slot: row i's is slot i. */
+  get rows(): number {
+    return this.#lengths.length
+  }
+
+  /**
+   * Takes a slot for each of some texts, behind the rows that are there.
+   *
+   * @returns logits [n, N] of the token after each
+   * @throws RangeError where there are fewer slots free, or a text does not fit one
+   */
+  async prefill(texts: readonly DecodingText[]): Promise<Tensor> {
+    const free = this.#size.slots - this.rows
+    if (texts.length > free) {
+      throw new RangeError(
+        `Expected ${free} texts at most, for which there are slots, but received ${texts.length}`,
+      )
+    }
+    return await noGrad(() =>
       tidy(async () => {
-        const read =
-          this.#past.length > 0
-            ? await this.#reader.newest(made, this.#grownFrom(parents))
-            : await this.#reader.all(made)
-        const logits = await logitsOf(this.#backbone, read.hidden)
-        return { logits, present: this.#cache ? read.present : [] }
+        const { hidden, lengths } = await this.#reader.prefill(texts, this.rows)
+        this.#lengths = [...this.#lengths, ...lengths]
+        return await logitsOf(this.#backbone, hidden)
       }),
     )
-    this.#forget()
-    this.#past = present.map(keep)
-    return logits
   }
 
-  #grownFrom(parents: readonly number[]): readonly Tensor[] {
-    const before = this.#past[0]?.shape[0]
-    const same = parents.length === before && parents.every((parent, i) => parent === i)
-    if (same) return this.#past
-    const index = tensor([...parents], { dtype: 'int64', device: this.#backbone.device })
-    return this.#past.map((kept) => kept.indexSelect(0, index))
+  /**
+   * Reads a token of each row.
+   *
+   * @returns logits [rows, N] of the token after each
+   */
+  async step(tokens: readonly number[]): Promise<Tensor> {
+    const full = this.#lengths.findIndex(({ own }) => own >= this.#size.capacity)
+    if (full !== -1) {
+      throw new RangeError(
+        `Expected row ${full} to have fewer than ${this.#size.capacity} keys and values, which its slot has room for`,
+      )
+    }
+    const { device } = this.#backbone
+    return await noGrad(() =>
+      tidy(async () => {
+        const ids = tensor(
+          tokens.map((token) => [token]),
+          { dtype: 'int64', device },
+        )
+        const hidden = await this.#reader.step(ids, this.#lengths)
+        this.#lengths = this.#lengths.map(({ own, cross }) => ({ own: own + 1, cross }))
+        return await logitsOf(this.#backbone, hidden)
+      }),
+    )
   }
 
-  #forget(): void {
-    for (const tensor of this.#past) tensor.dispose()
+  /** Frees a row's slot, which the last row takes. */
+  async remove(row: number): Promise<void> {
+    const last = this.rows - 1
+    await this.#reader.remove(row, this.#lengths)
+    const moved = [...this.#lengths]
+    moved[row] = moved[last] as SlotLengths
+    this.#lengths = moved.slice(0, last)
+  }
+
+  /** Row i goes on from row `parents[i]`, all of them continuations of one text. */
+  async branch(parents: readonly number[]): Promise<void> {
+    await this.#reader.branch(parents, this.#lengths)
+    this.#lengths = parents.map((parent) => this.#lengths[parent] as SlotLengths)
   }
 
   dispose(): void {
-    this.#forget()
     this.#reader.dispose()
-  }
-}
-
-/**
- * @param given ids of the text, without what ends it
- * @param cache keep keys and values; without, everything is read again for each token
- */
-export async function startDecoding(
-  backbone: Backbone,
-  prompt: Prompt | null,
-  given: readonly number[],
-  cache: boolean,
-): Promise<Decoding> {
-  const reader =
-    backbone.kind === 'causal'
-      ? causalReader(backbone, prompt, given)
-      : await encoderDecoderReader(backbone, prompt, given)
-  return new Decoding(backbone, reader, cache)
-}
-
-function causalReader(
-  backbone: CausalBackbone,
-  prompt: Prompt | null,
-  given: readonly number[],
-): Reader {
-  const { device } = backbone
-  const int64 = (values: number[][]) => tensor(values, { dtype: 'int64', device })
-  return {
-    async all(made) {
-      // What was made stands where a label does: behind a suffix.
-      const rows = made.map((ids) => ({ text: given, labels: [[...ids, 0]], prompt: 0 }))
-      const set = createPromptSet(backbone, [prompt], { fastPaths: false })
-      const batch = makeCausalBatch(rows, batchOptions(backbone, set))
-      const prepared = await set.prepared
-      const x = await assemble(backbone, prepared, batch)
-      const last = (x.shape[1] as number) - 1
-      const { hidden, present } = await backbone.run({
-        x,
-        positions: batch.positions,
-        past: pastOf(prepared, batch.groups),
-        queries: int64(rows.map(() => [last])),
-      })
-      return { hidden: hidden.select(1, 0), present }
-    },
-    async newest(made, past) {
-      const at = (past[0] as Tensor).shape[2] as number
-      const { hidden, present } = await backbone.run({
-        x: await backbone.embed(int64(made.map((ids) => [ids.at(-1) as number]))),
-        positions: int64(made.map(() => [at])),
-        past,
-      })
-      return { hidden: hidden.select(1, 0), present }
-    },
-    dispose() {},
-  }
-}
-
-/** The text is encoded here, once. */
-async function encoderDecoderReader(
-  backbone: EncoderDecoderBackbone,
-  prompt: Prompt | null,
-  given: readonly number[],
-): Promise<Reader> {
-  const ends = startAndEnd(backbone)
-  const { cross, before } = await noGrad(() =>
-    tidy(async () => {
-      const set = createPromptSet(backbone, [prompt])
-      const rows = [{ text: given, labels: [[ends.end]], prompt: 0 }]
-      const { encoder } = makeEncoderDecoderBatch(rows, batchOptions(backbone, set), ends)
-      const prepared = await set.prepared
-      const x = await assemble(backbone, prepared, encoder)
-      const encoded = await backbone.encode({ x })
-      return {
-        cross: await backbone.crossKeyValues(encoded),
-        before: pastOf(prepared, encoder.groups),
-      }
-    }),
-  )
-  const kept = cross.map(keep)
-  const first = before.map(keep)
-  const decode = async (ids: number[][], past: readonly Tensor[]): Promise<Read> => {
-    const x = await backbone.embed(
-      tensor(ids, { dtype: 'int64', device: backbone.device }),
-    )
-    const { hidden, present } = await backbone.decode({ x, cross: kept, past })
-    return { hidden: hidden.select(1, (ids[0] as number[]).length - 1), present }
-  }
-  return {
-    all: (made) =>
-      decode(
-        made.map((ids) => [ends.start, ...ids]),
-        first,
-      ),
-    newest: (made, past) =>
-      decode(
-        made.map((ids) => [ids.at(-1) as number]),
-        past,
-      ),
-    dispose() {
-      for (const tensor of [...kept, ...first]) tensor.dispose()
-    },
   }
 }

@@ -1,23 +1,29 @@
-// Continues a text: greedily, by sampling or by beam search. Knows no label.
+// Continues texts: greedily, by sampling or by beam search. Knows no label.
 
 import { z } from 'zod'
-import type { Backbone, Tokenizer } from '../backbone/index.js'
+import type { Backbone } from '../backbone/index.js'
 import { checkRows } from '../backbone/vocabulary.js'
-import { checkAborted, checkMade } from '../errors.js'
+import { about, checkAborted, checkMade, checkObject, type LoptError } from '../errors.js'
 import { checkOptions } from '../fields.js'
 import { checkPrompt, type Prompt } from '../prompt/index.js'
-import { Generator, noGrad, tidy } from '../torch/index.js'
-import { type BeamSearchOptions, beamSearch } from './beam-search.js'
-import { startDecoding } from './decoding.js'
+import { tidy } from '../torch/index.js'
+import { type BeamSearchOptions, beamSearch, type NextLogits } from './beam-search.js'
+import {
+  type Choice,
+  Continuation,
+  type ContinuationOptions,
+  type DoneEvent,
+  type TokenEvent,
+} from './continuation.js'
+import { ContinuousBatch, chooseAll } from './continuous-batch.js'
+import { Decoding, type DecodingSize } from './decoding.js'
 import { firstToken } from './encode.js'
-import { chooseToken, processedLogits, type SamplingOptions } from './sample.js'
+import { notFinite } from './sample.js'
 
-export interface GenerateOptions {
-  backbone: Backbone
+/** How a text is continued. */
+export interface GenerationOptions {
   /** null or absent: the text alone. */
   prompt?: Prompt | null
-  /** What is continued. Too long a text is refused. */
-  text: string
   /** Default 64. */
   maxNewTokens?: number
   /** No token that ends a text may come before this many, default 0. */
@@ -30,6 +36,19 @@ export interface GenerateOptions {
   topP?: number
   /** Default 1: none. */
   repetitionPenalty?: number
+  /** Strings that end a text, up to 16: it ends before the first one. */
+  stop?: readonly string[]
+  /** Default 0. The same seed gives the same text, whatever others are continued beside it. */
+  seed?: number
+  /** Tells each token's log-probability, and those of so many likeliest ones, 0..20. */
+  logProbabilities?: number
+}
+
+export interface GenerateOptions extends GenerationOptions {
+  backbone: Backbone
+  /** What is continued. Too long a text is refused. */
+  text: string
+  rows?: undefined
   /** Beams of a beam search, default 1: none. Its tokens come all at the end. */
   numBeams?: number
   /**
@@ -37,38 +56,44 @@ export interface GenerateOptions {
    * 0 longer texts are preferred.
    */
   lengthPenalty?: number
-  /** Default 0. */
-  seed?: number
   /** Keep keys and values (default). Without, everything is read again for each token. */
   cache?: boolean
   signal?: AbortSignal
 }
 
-/** `stop` a token came that ends a text; `length` maxNewTokens; `positions` the model has no more. */
-export type FinishReason = 'stop' | 'length' | 'positions'
+/** A text, and what is its own of the options. */
+export interface GenerateRow extends GenerationOptions {
+  text: string
+}
 
-export type GenerateEvent =
-  | {
-      readonly type: 'token'
-      readonly token: number
-      /**
-       * What the text grew by; empty while a character is incomplete. The last token brings what is
-       * left, even if its character never gets complete.
-       */
-      readonly text: string
-    }
-  | {
-      readonly type: 'done'
-      /** Everything that was generated: the tokens' texts together. */
-      readonly text: string
-      readonly tokens: readonly number[]
-      readonly finishReason: FinishReason
-    }
+/** `generate` of several texts. */
+export interface GenerateManyOptions extends GenerationOptions {
+  backbone: Backbone
+  text?: undefined
+  /** What is continued together: each with its own prompt and options, where it has some. */
+  rows: readonly GenerateRow[]
+  /** Texts that are continued at once, default 16; another begins when one ends. */
+  batchSize?: number
+  signal?: AbortSignal
+}
 
-// Each beam is a row of every step: a bound against a slip.
-const MAX_BEAMS = 1024
+export type GenerateEvent = TokenEvent | DoneEvent
 
-const numbers = z.strictObject({
+/** Of one of several texts: it ends here, and the others go on. */
+export interface FailedEvent {
+  readonly type: 'failed'
+  /** `ERR_NON_FINITE_LOSS` */
+  readonly error: LoptError
+}
+
+/** An event of one of several texts, `row` of `rows`. */
+export type GenerateManyEvent = (GenerateEvent | FailedEvent) & { readonly row: number }
+
+// Each beam, and each text, is a row of every step: a bound against a slip.
+const MAX_ROWS = 1024
+const MAX_STOPS = 16
+
+const generation = {
   text: z.string(),
   maxNewTokens: z.int().min(1).default(64),
   minNewTokens: z.int().min(0).default(0),
@@ -76,101 +101,131 @@ const numbers = z.strictObject({
   topK: z.int().min(0).default(0),
   topP: z.number().gt(0).max(1).default(1),
   repetitionPenalty: z.number().gt(0).default(1),
-  numBeams: z.int().min(1).max(MAX_BEAMS).default(1),
-  lengthPenalty: z.number().default(1),
+  stop: z.array(z.string().min(1)).max(MAX_STOPS).default([]),
   seed: z.int().min(0).default(0),
+  logProbabilities: z.int().min(0).max(20).optional(),
+}
+const rowFields = z.strictObject(generation)
+const oneFields = z.strictObject({
+  ...generation,
+  numBeams: z.int().min(1).max(MAX_ROWS).default(1),
+  lengthPenalty: z.number().default(1),
   cache: z.boolean().default(true),
+})
+const manyFields = z.strictObject({
+  batchSize: z.int().min(1).max(MAX_ROWS).default(16),
 })
 
 /**
- * Continues a text. Yields an event a token, then one with the whole.
+ * Continues a text, or several together. Yields an event a token, then one with the whole; of several, each event says
+ * which row it is of.
+ *
+ * @example
+ * const rows = [{ text: 'Rain at', prompt: weather }, { text: 'Once', temperature: 0.8, stop: ['.'] }]
+ * for await (const event of generate({ backbone, rows })) {
+ *   if (event.type === 'done') console.log(rows[event.row].text + event.text)
+ * }
  *
  * @throws TypeError for options of another type, RangeError for options out of range and for a text without
  *   room to continue it;
- *   LoptError `ERR_PROMPT_FILE` for a prompt of another backbone, `ERR_ABORTED` between two tokens once the signal
- *   is aborted.
+ *   LoptError `ERR_PROMPT_FILE` for a prompt of another backbone, `ERR_NON_FINITE_LOSS` for logits that are not finite
+ *   (of several texts an event `failed`), `ERR_ABORTED` between two tokens once the signal is aborted.
  */
-export async function* generate(options: GenerateOptions): AsyncGenerator<GenerateEvent> {
-  const { backbone, prompt = null, signal: _, ...rest } = options
-  checkMade({ backbone })
-  if (prompt !== null) checkPrompt(prompt, backbone)
-  const checked = checkOptions(numbers, rest)
-  if (checked.numBeams > 1 && checked.temperature > 0) {
+export function generate(options: GenerateOptions): AsyncGenerator<GenerateEvent>
+export function generate(options: GenerateManyOptions): AsyncGenerator<GenerateManyEvent>
+export async function* generate(
+  options: GenerateOptions | GenerateManyOptions,
+): AsyncGenerator<GenerateEvent | GenerateManyEvent> {
+  checkMade({ backbone: options.backbone })
+  if (options.rows !== undefined) yield* generateMany(options)
+  else yield* generateOne(options)
+}
+
+async function* generateOne(options: GenerateOptions): AsyncGenerator<GenerateEvent> {
+  const { backbone, prompt = null, signal, rows: _, ...rest } = options
+  const { numBeams, lengthPenalty, cache, ...own } = checkOptions(oneFields, rest)
+  if (numBeams > 1 && own.temperature > 0) {
     throw new RangeError(
       'Beam search looks for the likeliest text and does not sample: give numBeams or temperature',
     )
   }
-  const { tokenizer, endTokenIds: ends } = backbone
-  const given = givenIds(backbone, prompt, checked.text)
+  if (numBeams > 1 && own.logProbabilities !== undefined) {
+    throw new RangeError(
+      'Beam search tells no log-probabilities: give numBeams or logProbabilities',
+    )
+  }
+  const continuation = continuationOf(backbone, prompt, own)
+  if (numBeams > 1) {
+    const beams = { ...continuation.options, numBeams, lengthPenalty }
+    const how = { cache, signal }
+    yield* told(continuation, beamTokens(backbone, continuation, beams, how))
+  } else if (cache) {
+    for await (const event of decoded(backbone, [continuation], 1, signal)) {
+      const { row: _, ...own } = event
+      if (own.type === 'failed') throw own.error
+      yield own
+    }
+  } else {
+    yield* told(continuation, readAgain(backbone, continuation, signal))
+  }
+}
+
+async function* generateMany(
+  options: GenerateManyOptions,
+): AsyncGenerator<GenerateManyEvent> {
+  const { backbone, rows, batchSize, signal, text: _, ...shared } = options
+  const checked = checkOptions(manyFields, { batchSize })
+  const continuations = continuationsOf(backbone, rows, shared)
+  yield* decoded(backbone, continuations, checked.batchSize, signal)
+}
+
+/**
+ * Texts that are to be continued.
+ *
+ * @param shared what they have where it is not their own
+ * @throws as `generate`, naming the row
+ */
+export function continuationsOf(
+  backbone: Backbone,
+  rows: readonly GenerateRow[],
+  shared: GenerationOptions = {},
+): Continuation[] {
+  if (!Array.isArray(rows)) {
+    throw new TypeError(`Expected rows to be a list but received ${typeof rows}`)
+  }
+  return rows.map((row: GenerateRow, i) => {
+    checkObject(row, `rows[${i}]`)
+    const given = Object.entries(row).filter(([, value]) => value !== undefined)
+    const { prompt = null, ...own } = { ...shared, ...Object.fromEntries(given) }
+    return about(`rows[${i}]`, () =>
+      continuationOf(backbone, prompt, checkOptions(rowFields, own)),
+    )
+  })
+}
+
+type Checked = z.infer<typeof rowFields>
+
+function continuationOf(
+  backbone: Backbone,
+  prompt: Prompt | null,
+  { text, maxNewTokens, ...rest }: Checked,
+): Continuation {
+  if (prompt !== null) checkPrompt(prompt, backbone)
+  const given = givenIds(backbone, prompt, text)
   const P = prompt?.config.length ?? 0
   // What a causal model reads counts; an encoder-decoder's positions are relative.
   const left = backbone.maxPositions - P - given.length + 1
-  const maxNewTokens = Math.min(checked.maxNewTokens, left)
-  const atEnd = maxNewTokens < checked.maxNewTokens ? 'positions' : 'length'
-  const chosen = chosenTokens(options, {
-    ...checked,
+  return new Continuation({
+    ...rest,
+    tokenizer: backbone.tokenizer,
+    prompt,
     given,
-    maxNewTokens,
-    ends,
     before: backbone.kind === 'causal' ? given : [backbone.config.decoderStartTokenId],
+    ends: backbone.endTokenIds,
+    maxNewTokens: Math.min(maxNewTokens, left),
+    atEnd: left < maxNewTokens ? 'positions' : 'length',
+    logProbabilities: rest.logProbabilities,
   })
-  const pieces = new TextPieces(tokenizer)
-  const made: number[] = []
-  let stopped = false
-  // A token without a text waits for the next one: where none comes, it brings the rest.
-  let waiting: number | undefined
-  for await (const token of chosen) {
-    stopped = ends.includes(token)
-    if (stopped) break
-    if (waiting !== undefined) yield { type: 'token', token: waiting, text: '' }
-    made.push(token)
-    const piece = pieces.push(token)
-    waiting = piece === '' ? token : undefined
-    if (waiting === undefined) yield { type: 'token', token, text: piece }
-  }
-  if (waiting !== undefined) yield { type: 'token', token: waiting, text: pieces.rest() }
-  const finishReason = stopped ? 'stop' : atEnd
-  yield { type: 'done', text: pieces.text, tokens: made, finishReason }
-}
-
-type Continued = Omit<BeamSearchOptions, 'check'> &
-  SamplingOptions &
-  Pick<z.infer<typeof numbers>, 'seed' | 'cache'> & {
-    /** Ids of the text. */
-    given: readonly number[]
-  }
-
-/** Tokens one by one as they are chosen; one that ends the text is the last. */
-async function* chosenTokens(
-  { backbone, prompt = null, signal }: GenerateOptions,
-  options: Continued,
-): AsyncGenerator<number> {
-  const { given, cache, maxNewTokens, minNewTokens, ends, before } = options
-  const decoding = await startDecoding(backbone, prompt, given, cache)
-  try {
-    if (options.numBeams > 1) {
-      yield* await beamSearch(decoding, { ...options, check: () => checkAborted(signal) })
-      return
-    }
-    const generator = new Generator({ seed: options.seed })
-    const made: number[] = []
-    while (made.length < maxNewTokens) {
-      checkAborted(signal)
-      const banned = made.length < minNewTokens ? ends : []
-      const token = await noGrad(() =>
-        tidy(async () => {
-          const logits = await decoding.next([made], [0])
-          const processed = processedLogits(logits, options, [...before, ...made], banned)
-          return await chooseToken(processed, options, generator)
-        }),
-      )
-      yield token
-      if (ends.includes(token)) return
-      made.push(token)
-    }
-  } finally {
-    decoding.dispose()
-  }
 }
 
 /** Ids of the text. A causal model that was given nothing starts where its texts do. */
@@ -188,40 +243,131 @@ function givenIds(backbone: Backbone, prompt: Prompt | null, text: string): numb
   )
 }
 
-/** Text that grows by whole characters: a byte-level token may end inside one. */
-class TextPieces {
-  readonly #tokenizer: Tokenizer
-  readonly #ids: number[] = []
-  #text = ''
-
-  constructor(tokenizer: Tokenizer) {
-    this.#tokenizer = tokenizer
+/** Room for texts to their ends, `rows` of them at once. */
+function sizeFor(
+  { kind }: Backbone,
+  options: readonly ContinuationOptions[],
+  rows: number,
+): DecodingSize {
+  const longest = (lengthOf: (one: ContinuationOptions) => number) =>
+    Math.max(1, ...options.map(lengthOf))
+  const P = ({ prompt }: ContinuationOptions) => prompt?.config.length ?? 0
+  const textOf = (one: ContinuationOptions) => (kind === 'causal' ? one.given.length : 1) // a decoder begins with its start token
+  return {
+    slots: rows,
+    capacity: longest((one) => P(one) + textOf(one) + one.maxNewTokens - 1),
+    textCapacity: longest((one) => P(one) + one.given.length + 1),
   }
+}
 
-  /** All that was given. */
-  get text(): string {
-    return this.#text
+/** Texts that are continued together, in their order as long as there are slots. */
+async function* decoded(
+  backbone: Backbone,
+  continuations: readonly Continuation[],
+  batchSize: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<GenerateManyEvent> {
+  if (continuations.length === 0) return
+  checkAborted(signal)
+  const rows = Math.min(batchSize, continuations.length)
+  const size = sizeFor(
+    backbone,
+    continuations.map(({ options }) => options),
+    rows,
+  )
+  const batch = await ContinuousBatch.create(backbone, size)
+  const waiting = [...continuations]
+  try {
+    while (waiting.length > 0 || batch.running.length > 0) {
+      checkAborted(signal)
+      const joining = waiting.splice(0, batch.free)
+      const grown = joining.length > 0 ? await batch.prefill(joining) : await batch.step()
+      for (const { continuation, events, error } of grown) {
+        const row = continuations.indexOf(continuation)
+        for (const event of events) yield { row, ...event }
+        if (error !== undefined) yield { row, type: 'failed', error }
+      }
+    }
+  } finally {
+    batch.dispose()
   }
+}
 
-  /** What a token adds; nothing while the last character is incomplete. */
-  push(id: number): string {
-    this.#ids.push(id)
-    const whole = this.#tokenizer.decode(this.#ids)
-    return whole.endsWith('\uFFFD') ? '' : this.#grow(whole)
+/** What a continuation says of tokens that are chosen elsewhere. */
+async function* told(
+  continuation: Continuation,
+  choices: AsyncGenerator<Choice>,
+): AsyncGenerator<GenerateEvent> {
+  for await (const choice of choices) {
+    yield* continuation.take(choice)
+    if (continuation.isDone) return
   }
+}
 
-  /** What was held back, no token following. */
-  rest(): string {
-    return this.#grow(this.#tokenizer.decode(this.#ids))
+/** The likeliest token each time, or one that is drawn, everything being read again for it. */
+async function* readAgain(
+  backbone: Backbone,
+  continuation: Continuation,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Choice> {
+  const { made } = continuation
+  const next = nextReadAgain(backbone, continuation, 1)
+  for (;;) {
+    checkAborted(signal)
+    yield await tidy(async () => {
+      const logits = await next([{ tokens: made, parent: 0 }])
+      const [choice] = await chooseAll(logits, [continuation])
+      if (choice === undefined) throw notFinite()
+      return choice
+    })
   }
+}
 
-  /**
-   * What was given stays: a tokenizer with byte fallback turns bytes that it had shown as characters
-   * into U+FFFD when one behind them is wrong.
-   */
-  #grow(whole: string): string {
-    const piece = whole.slice(this.#text.length)
-    this.#text += piece
-    return piece
+/** The best beam's tokens, once it is known. */
+async function* beamTokens(
+  backbone: Backbone,
+  continuation: Continuation,
+  beams: Omit<BeamSearchOptions, 'check'>,
+  { cache, signal }: { cache: boolean; signal: AbortSignal | undefined },
+): AsyncGenerator<Choice> {
+  const options = { ...beams, check: () => checkAborted(signal) }
+  const { numBeams } = beams
+  if (!cache) {
+    const next = nextReadAgain(backbone, continuation, numBeams)
+    for (const token of await beamSearch(next, options)) yield { token }
+    return
+  }
+  const { given: ids, prompt } = continuation.options
+  const size = sizeFor(backbone, [continuation.options], numBeams)
+  const decoding = await Decoding.create(backbone, size)
+  try {
+    const next: NextLogits = async (running) => {
+      if (decoding.rows === 0) return await decoding.prefill([{ ids, prompt, made: [] }])
+      await decoding.branch(running.map(({ parent }) => parent))
+      return await decoding.step(running.map(({ tokens }) => tokens.at(-1) as number))
+    }
+    for (const token of await beamSearch(next, options)) yield { token }
+  } finally {
+    decoding.dispose()
+  }
+}
+
+/** Keys and values are kept of nothing. */
+function nextReadAgain(
+  backbone: Backbone,
+  { options }: Continuation,
+  rows: number,
+): NextLogits {
+  const { given: ids, prompt } = options
+  const size = sizeFor(backbone, [options], rows)
+  return async (running) => {
+    const decoding = await Decoding.create(backbone, size)
+    try {
+      return await decoding.prefill(
+        running.map(({ tokens: made }) => ({ ids, prompt, made })),
+      )
+    } finally {
+      decoding.dispose()
+    }
   }
 }

@@ -8,6 +8,16 @@ export {
 } from './batch.js'
 export { type CandidateRow, candidateLogits, candidateScores } from './candidates.js'
 export {
+  Continuation,
+  type ContinuationOptions,
+  type DoneEvent,
+  type FinishReason,
+  type TokenEvent,
+  type TokenLogProbability,
+} from './continuation.js'
+export { ContinuousBatch, type Grown } from './continuous-batch.js'
+export type { DecodingSize } from './decoding.js'
+export {
   checkCount,
   type EncodedText,
   encodeExamples,
@@ -18,13 +28,20 @@ export {
 } from './encode.js'
 export { type EncodedLists, encodeForPrompts } from './encode-for-prompts.js'
 export {
-  type FinishReason,
+  continuationsOf,
+  type FailedEvent,
   type GenerateEvent,
+  type GenerateManyEvent,
+  type GenerateManyOptions,
   type GenerateOptions,
+  type GenerateRow,
+  type GenerationOptions,
   generate,
 } from './generate.js'
+export { cacheBytes } from './key-value-cache.js'
 export { labelLogProbabilities } from './label-logits.js'
 export { passTokens, rowTokens } from './pass-size.js'
+export { PromptCache } from './prompt-cache.js'
 export {
   backward,
   createPromptSet,

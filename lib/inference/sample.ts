@@ -1,5 +1,6 @@
 // Which token comes next: from logits to a choice. Knows no model and no text.
 
+import { LoptError } from '../errors.js'
 import { binding } from '../torch/context.js'
 import {
   type Generator,
@@ -78,6 +79,14 @@ export async function chooseToken(
   // On the CPU: the generator's draws are the same for every device.
   const probabilities = logits.softmax(1).to('cpu')
   return Number((await multinomial(probabilities, 1, { generator }).read())[0])
+}
+
+/** Of logits that give no next token. */
+export function notFinite(): LoptError {
+  return new LoptError(
+    'ERR_NON_FINITE_LOSS',
+    'A logit is not finite: the prompt holds values too large for the backbone',
+  )
 }
 
 function idRow(ids: readonly number[], device: string): Tensor {

@@ -43,7 +43,8 @@ describe.each(BACKBONE_NAMES)('on meta, %s', (name) => {
         })
         expect(greedy.cpuInputs).toEqual([])
         expect(greedy.value).toHaveLength(STEPS)
-        expect(greedy.reads).toEqual(Array(STEPS).fill([1]))
+        // Whether the logits are finite, and the token.
+        expect(greedy.reads).toEqual(Array(2 * STEPS).fill([1]))
 
         const beams = await generated({
           backbone,

@@ -1,0 +1,152 @@
+// A text that is being continued, token by token: what may come next, and when it ends. Knows no model and no other text.
+
+import type { Tokenizer } from '../backbone/index.js'
+import type { Prompt } from '../prompt/index.js'
+import { Generator, type Tensor } from '../torch/index.js'
+import { chooseToken, processedLogits, type SamplingOptions } from './sample.js'
+import { StopStrings, TextPieces } from './text-pieces.js'
+
+/** `stop` a token or a string came that ends a text; `length` maxNewTokens; `positions` the model has no more. */
+export type FinishReason = 'stop' | 'length' | 'positions'
+
+/** A token, and its log-probability (nats) among all tokens, before temperature and the like. */
+export interface TokenLogProbability {
+  readonly token: number
+  readonly logProbability: number
+}
+
+export interface TokenEvent {
+  readonly type: 'token'
+  readonly token: number
+  /**
+   * What the text grew by; empty while a character is incomplete, or a stop string may have begun. The last token brings
+   * what is left, even if its character never gets complete.
+   */
+  readonly text: string
+  /** With `logProbabilities`: of the token, in nats. */
+  readonly logProbability?: number
+  /** With `logProbabilities` above 0: the likeliest tokens, the first one first. */
+  readonly likeliest?: readonly TokenLogProbability[]
+}
+
+export interface DoneEvent {
+  readonly type: 'done'
+  /** Everything that was generated: the tokens' texts together, without what ended it. */
+  readonly text: string
+  readonly tokens: readonly number[]
+  readonly finishReason: FinishReason
+}
+
+export interface ContinuationOptions extends SamplingOptions {
+  readonly tokenizer: Tokenizer
+  readonly prompt: Prompt | null
+  /** Ids of the text. */
+  readonly given: readonly number[]
+  /** Ids that stand before what is made, for the repetition penalty. */
+  readonly before: readonly number[]
+  /** The tokens that end a text. */
+  readonly ends: readonly number[]
+  readonly stop: readonly string[]
+  readonly maxNewTokens: number
+  readonly minNewTokens: number
+  /** Why a text of maxNewTokens ends. */
+  readonly atEnd: FinishReason
+  readonly seed: number
+  readonly logProbabilities: number | undefined
+}
+
+/** What was chosen, with what is told of it. */
+export type Choice = Pick<TokenEvent, 'token' | 'logProbability' | 'likeliest'>
+
+export class Continuation {
+  readonly options: ContinuationOptions
+  readonly made: number[] = []
+  readonly #pieces: TextPieces
+  readonly #stops: StopStrings
+  readonly #generator: Generator
+  #text = ''
+  /** Whether a character or a stop string may have begun: where no token follows, this one brings the rest. */
+  #waiting: TokenEvent | undefined
+  #isDone = false
+
+  constructor(options: ContinuationOptions) {
+    this.options = options
+    this.#pieces = new TextPieces(options.tokenizer)
+    this.#stops = new StopStrings(options.stop)
+    this.#generator = new Generator({ seed: options.seed })
+  }
+
+  get isDone(): boolean {
+    return this.#isDone
+  }
+
+  /** Whether the likeliest token comes next, whatever was made. */
+  get isPlain(): boolean {
+    const { temperature, repetitionPenalty, logProbabilities } = this.options
+    const isPlain = temperature === 0 && repetitionPenalty === 1
+    return isPlain && logProbabilities === undefined && this.#banned.length === 0
+  }
+
+  get #banned(): readonly number[] {
+    return this.made.length < this.options.minNewTokens ? this.options.ends : []
+  }
+
+  /** @param logits [1, N] of the next token */
+  async choose(logits: Tensor): Promise<Choice> {
+    const { before, logProbabilities } = this.options
+    const seen = [...before, ...this.made]
+    const processed = processedLogits(logits, this.options, seen, this.#banned)
+    const token = await chooseToken(processed, this.options, this.#generator)
+    if (logProbabilities === undefined) return { token }
+    const all = logits.logSoftmax(1)
+    const own = all.slice(1, token, token + 1).read()
+    const count = Math.min(logProbabilities, logits.shape[1] as number)
+    const top = count === 0 ? undefined : all.topk(count)
+    const likeliest = top && {
+      values: await top.values.read(),
+      ids: await top.indices.read(),
+    }
+    return {
+      token,
+      logProbability: Number((await own)[0]),
+      ...(likeliest && {
+        likeliest: Array.from(likeliest.ids, (id, i) => {
+          return { token: Number(id), logProbability: Number(likeliest.values[i]) }
+        }),
+      }),
+    }
+  }
+
+  /** Takes the next token, and tells what is certain now; an event `done` is the last. */
+  take(choice: Choice): (TokenEvent | DoneEvent)[] {
+    const { ends, maxNewTokens, atEnd } = this.options
+    if (ends.includes(choice.token)) return this.#end('stop')
+    const events = this.#waiting === undefined ? [] : [this.#waiting]
+    this.#waiting = undefined
+    this.made.push(choice.token)
+    const piece = this.#pieces.push(choice.token)
+    const { text, stopped } = this.#stops.push(piece)
+    this.#text += text
+    const event: TokenEvent = { type: 'token', ...choice, text }
+    if (stopped) return [...events, event, ...this.#end('stop')]
+    if (piece === '' || this.#stops.isHolding) this.#waiting = event
+    else events.push(event)
+    return this.made.length < maxNewTokens ? events : [...events, ...this.#end(atEnd)]
+  }
+
+  #end(reason: FinishReason): (TokenEvent | DoneEvent)[] {
+    this.#isDone = true
+    let finishReason = reason
+    const events: (TokenEvent | DoneEvent)[] = []
+    if (this.#waiting !== undefined) {
+      const { text, stopped } = this.#stops.push(this.#pieces.rest())
+      const rest = stopped ? text : text + this.#stops.rest()
+      if (stopped) finishReason = 'stop'
+      this.#text += rest
+      events.push({ ...this.#waiting, text: this.#waiting.text + rest })
+      this.#waiting = undefined
+    }
+    const tokens = [...this.made]
+    return [...events, { type: 'done', text: this.#text, tokens, finishReason }]
+  }
+}

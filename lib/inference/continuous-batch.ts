@@ -1,0 +1,141 @@
+// Texts that are continued together, and join and leave between two tokens (continuous batching: Yu et al. 2022, Orca). Knows
+// no queue: whoever drives it says which text comes next.
+
+import type { Backbone } from '../backbone/index.js'
+import type { LoptError } from '../errors.js'
+import { binding } from '../torch/context.js'
+import { type Tensor, tidy } from '../torch/index.js'
+import { handleOf, wrap } from '../torch/tensor.js'
+import type { Choice, Continuation, DoneEvent, TokenEvent } from './continuation.js'
+import { Decoding, type DecodingSize } from './decoding.js'
+import type { PromptCache } from './prompt-cache.js'
+import { notFinite } from './sample.js'
+
+/** What a token more of a text says. */
+export interface Grown<C extends Continuation = Continuation> {
+  readonly continuation: C
+  readonly events: readonly (TokenEvent | DoneEvent)[]
+  /** `ERR_NON_FINITE_LOSS`: the text has no next token, and has left. The others do not notice. */
+  readonly error?: LoptError
+}
+
+export class ContinuousBatch<C extends Continuation = Continuation> {
+  readonly #decoding: Decoding
+  readonly #slots: number
+  /** By slot. */
+  #running: C[] = []
+  /** By slot: what was chosen, and not read yet. */
+  #newest: number[] = []
+
+  private constructor(decoding: Decoding, slots: number) {
+    this.#decoding = decoding
+    this.#slots = slots
+  }
+
+  /** @param kept prompts that are prepared once for all texts; without, once a call. The caller's */
+  static async create<C extends Continuation>(
+    backbone: Backbone,
+    size: DecodingSize,
+    kept?: PromptCache,
+  ): Promise<ContinuousBatch<C>> {
+    const decoding = await Decoding.create(backbone, size, kept)
+    return new ContinuousBatch<C>(decoding, size.slots)
+  }
+
+  /** The texts that are being continued. */
+  get running(): readonly C[] {
+    return this.#running
+  }
+
+  /** Slots that no text has. */
+  get free(): number {
+    return this.#slots - this.#running.length
+  }
+
+  /**
+   * Reads texts, and chooses the first token of each.
+   *
+   * @throws RangeError where there are fewer slots free, or a text does not fit one: nothing has changed then
+   */
+  async prefill(continuations: readonly C[]): Promise<Grown<C>[]> {
+    return await tidy(async () => {
+      const texts = continuations.map(({ options: { given, prompt }, made }) => {
+        return { ids: given, prompt, made }
+      })
+      const logits = await this.#decoding.prefill(texts)
+      this.#running.push(...continuations)
+      return await this.#grow(logits, continuations)
+    })
+  }
+
+  /** A token more of each text. */
+  async step(): Promise<Grown<C>[]> {
+    if (this.#running.length === 0) return []
+    return await tidy(async () => {
+      const logits = await this.#decoding.step(this.#newest)
+      return await this.#grow(logits, [...this.#running])
+    })
+  }
+
+  /** Ends a text early. */
+  async drop(continuation: C): Promise<void> {
+    const slot = this.#running.indexOf(continuation)
+    if (slot !== -1) await this.#remove(slot)
+  }
+
+  dispose(): void {
+    this.#decoding.dispose()
+  }
+
+  /** @param grown the last of the running ones, by slot */
+  async #grow(logits: Tensor, grown: readonly C[]): Promise<Grown<C>[]> {
+    const first = this.#running.length - grown.length
+    const choices = await chooseAll(logits, grown)
+    const told = grown.map((continuation, i): Grown<C> => {
+      const choice = choices[i]
+      if (choice === undefined) return { continuation, events: [], error: notFinite() }
+      this.#newest[first + i] = choice.token
+      return { continuation, events: continuation.take(choice) }
+    })
+    for (const { continuation, error } of told) {
+      if (continuation.isDone || error) await this.drop(continuation)
+    }
+    return told
+  }
+
+  async #remove(slot: number): Promise<void> {
+    await this.#decoding.remove(slot)
+    const last = this.#running.length - 1
+    this.#running[slot] = this.#running[last] as C
+    this.#newest[slot] = this.#newest[last] as number
+    this.#running = this.#running.slice(0, last)
+    this.#newest = this.#newest.slice(0, last)
+  }
+}
+
+/**
+ * The likeliest tokens are found for all rows at once, and read together.
+ *
+ * @returns undefined for a row whose logits are not finite
+ */
+export async function chooseAll(
+  logits: Tensor,
+  continuations: readonly Continuation[],
+): Promise<(Choice | undefined)[]> {
+  const isPlain = continuations.some((one) => one.isPlain)
+  const likeliest = isPlain
+    ? wrap(await binding().jobs.argmax(handleOf(logits), 1, false))
+    : null
+  // A NaN is the largest of its row.
+  const [largest, tokens] = await Promise.all([
+    logits.amax([1]).read(),
+    likeliest?.read(),
+  ])
+  return await Promise.all(
+    continuations.map(async (one, i) => {
+      if (!Number.isFinite(largest[i])) return undefined
+      if (one.isPlain && tokens !== undefined) return { token: Number(tokens[i]) }
+      return await one.choose(logits.slice(0, i, i + 1))
+    }),
+  )
+}

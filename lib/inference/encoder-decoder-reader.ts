@@ -1,0 +1,193 @@
+// How an encoder-decoder reads texts that are continued: the encoder reads prompt and text once, the decoder what was
+// made behind its start token. Knows no logit.
+
+import type { EncoderDecoderBackbone } from '../backbone/index.js'
+import { cat, type Tensor, tensor } from '../torch/index.js'
+import { assemble, pastOf } from './assemble.js'
+import { makeEncoderDecoderBatch, placesOf } from './batch.js'
+import type {
+  DecodingSize,
+  DecodingText,
+  PrepareSet,
+  Reader,
+  SlotLengths,
+} from './decoding.js'
+import { startAndEnd } from './encode.js'
+import { bucketOf, checkRoom, KeyValueCache } from './key-value-cache.js'
+import { batchOptions } from './label-hidden.js'
+import type { PreparedPrompt } from './prompt-set.js'
+
+/** What the decoder reads of texts, row by row. */
+interface Encoded {
+  readonly cross: readonly Tensor[]
+  readonly mask: Tensor | null
+  readonly prepared: readonly PreparedPrompt[]
+  /** Of each row: what was made, and the place of its prompt. */
+  readonly rows: readonly { made: readonly number[]; prompt: number }[]
+}
+
+export class EncoderDecoderReader implements Reader {
+  readonly #backbone: EncoderDecoderBackbone
+  readonly #prompts: PrepareSet
+  /** Of the decoder's own positions. */
+  readonly #cache: KeyValueCache
+  /** Of the texts. */
+  readonly #cross: KeyValueCache
+
+  private constructor(
+    backbone: EncoderDecoderBackbone,
+    cache: KeyValueCache,
+    cross: KeyValueCache,
+    prompts: PrepareSet,
+  ) {
+    this.#backbone = backbone
+    this.#prompts = prompts
+    this.#cache = cache
+    this.#cross = cross
+  }
+
+  static async create(
+    backbone: EncoderDecoderBackbone,
+    { slots, capacity, textCapacity }: DecodingSize,
+    prompts: PrepareSet,
+  ): Promise<EncoderDecoderReader> {
+    const { decoderLayers: layers, heads, headSize } = backbone.config
+    const shape = { layers, heads, headSize, slots }
+    const cache = await KeyValueCache.create({ ...shape, capacity }, backbone)
+    const cross = await KeyValueCache.create(
+      { ...shape, capacity: textCapacity },
+      backbone,
+    )
+    return new EncoderDecoderReader(backbone, cache, cross, prompts)
+  }
+
+  async prefill(
+    texts: readonly DecodingText[],
+    first: number,
+  ): Promise<{ hidden: Tensor; lengths: SlotLengths[] }> {
+    const backbone = this.#backbone
+    const ends = startAndEnd(backbone)
+    const prompts = [...new Set(texts.map(({ prompt }) => prompt))]
+    const set = await this.#prompts(prompts)
+    const all = texts.map(({ ids, made, prompt }) => {
+      return { text: ids, labels: [[ends.end]], made, prompt: prompts.indexOf(prompt) }
+    })
+    const batch = makeEncoderDecoderBatch(all, batchOptions(backbone, set), ends)
+    const { encoder, given } = batch
+    const rows = given.map((i) => all[i] as (typeof all)[number])
+    const prepared = await set.prepared
+    const lengths = rows.map(({ text, made, prompt }): SlotLengths => {
+      const past = prepared[prompt]?.past?.shape[2] ?? 0
+      const P = set.layouts[prompt]?.place.P ?? 0
+      return { own: past + 1 + made.length, cross: P + text.length + 1 }
+    })
+    checkRoom(
+      lengths.map(({ own }) => own),
+      this.#cache.capacity,
+    )
+    checkRoom(
+      lengths.map(({ cross }) => cross),
+      this.#cross.capacity,
+    )
+    const mask = encoder.mask
+    const x = await assemble(backbone, prepared, encoder)
+    const encoded = await backbone.encode({ x, mask: mask ?? undefined })
+    const cross = await backbone.crossKeyValues(encoded)
+    for (const [b, i] of given.entries()) {
+      const S = lengths[b]?.cross as number
+      const own = cross.map((one) => one.select(0, b).slice(1, 0, S))
+      await this.#cross.write(first + i, 0, own)
+    }
+    const slots = given.map((i) => first + i)
+    const hidden = await this.#begin({ cross, mask, prepared, rows }, slots, ends.start)
+    const back = placesOf(given)
+    const index = tensor(back, { dtype: 'int64', device: backbone.device })
+    return {
+      hidden: hidden.indexSelect(0, index),
+      lengths: back.map((b) => lengths[b] as SlotLengths),
+    }
+  }
+
+  /** The decoder reads its start token and what was made, of rows that have as much before the next one together: [n, H]. */
+  async #begin(
+    { cross, mask, prepared, rows }: Encoded,
+    slots: readonly number[],
+    start: number,
+  ): Promise<Tensor> {
+    const backbone = this.#backbone
+    const { device } = backbone
+    const int64 = (values: number[] | number[][]) =>
+      tensor(values, { dtype: 'int64', device })
+    const pastOfRow = ({ prompt }: (typeof rows)[number]) =>
+      prepared[prompt]?.past?.shape[2] ?? 0
+    const keys = rows.map((row) => `${pastOfRow(row)} ${row.made.length}`)
+    const hidden: Tensor[] = []
+    const order: number[] = []
+    for (const key of new Set(keys)) {
+      const chosen = [...rows.keys()].filter((b) => keys[b] === key)
+      const index = int64(chosen)
+      const own = (one: Tensor) =>
+        chosen.length === rows.length ? one : one.indexSelect(0, index)
+      const some = chosen.map((b) => rows[b] as (typeof rows)[number])
+      const groups = some.map(({ prompt }, begin) => {
+        return { prompt, begin, size: 1, order: null, shifts: null }
+      })
+      const found = await backbone.decode({
+        x: await backbone.embed(int64(some.map(({ made }) => [start, ...made]))),
+        past: pastOf(prepared, groups),
+        cross: cross.map(own),
+        crossMask: mask ? own(mask) : undefined,
+      })
+      for (const [n, b] of chosen.entries()) {
+        const made = found.present.map((one) => one.select(0, n))
+        await this.#cache.write(slots[b] as number, 0, made)
+      }
+      const Q = found.hidden.shape[1] as number
+      hidden.push(found.hidden.select(1, Q - 1))
+      order.push(...chosen)
+    }
+    return cat(hidden, 0).indexSelect(0, int64(placesOf(order)))
+  }
+
+  async step(ids: Tensor, lengths: readonly SlotLengths[]): Promise<Tensor> {
+    const own = lengths.map((length) => length.own)
+    const text = lengths.map((length) => length.cross)
+    const int64 = (values: number[]) =>
+      tensor(values, { dtype: 'int64', device: this.#backbone.device })
+    return await this.#backbone.decodeStep({
+      x: await this.#backbone.embed(ids),
+      cache: this.#cache.tensors,
+      lengths: int64(own),
+      read: bucketOf(Math.max(...own) + 1, this.#cache.capacity),
+      cross: this.#cross.tensors,
+      crossLengths: int64(text),
+      crossRead: bucketOf(Math.max(...text), this.#cross.capacity),
+    })
+  }
+
+  async remove(slot: number, lengths: readonly SlotLengths[]): Promise<void> {
+    await this.#cache.remove(
+      slot,
+      lengths.map(({ own }) => own),
+    )
+    await this.#cross.remove(
+      slot,
+      lengths.map(({ cross }) => cross),
+    )
+  }
+
+  async branch(
+    parents: readonly number[],
+    lengths: readonly SlotLengths[],
+  ): Promise<void> {
+    await this.#cache.reorder(parents, Math.max(...lengths.map(({ own }) => own)))
+    // Rows that were there have the same text: only new ones need it.
+    if (parents.length <= lengths.length) return
+    await this.#cross.reorder(parents, Math.max(...lengths.map(({ cross }) => cross)))
+  }
+
+  dispose(): void {
+    this.#cache.dispose()
+    this.#cross.dispose()
+  }
+}
