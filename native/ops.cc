@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include "generator.h"
+#include "int8_linear.h"
 #include "op.h"
 
 namespace lopt {
@@ -124,6 +125,7 @@ void DefineReductions(OpTables& t) {
   t.Pure("norm", [](const Tensor& a, double p, const Dims& dims, bool keepdim) { return at::norm(a, Scalar(p), dims, keepdim); });
   t.Pure("argmax", [](const Tensor& a, const OptionalInt& dim, bool keepdim) { return at::argmax(a, dim, keepdim); });
   t.Pure("argmin", [](const Tensor& a, const OptionalInt& dim, bool keepdim) { return at::argmin(a, dim, keepdim); });
+  t.Pure("quantizeRows", [](const Tensor& rows) -> Two { return QuantizeRows(rows); });
   t.Pure("topk", [](const Tensor& a, int64_t k, int64_t dim, bool largest, bool sorted) -> Two { return at::topk(a, k, dim, largest, sorted); });
   t.Pure("sort", [](const Tensor& a, int64_t dim, bool descending, bool stable) -> Two { return at::sort(a, stable, dim, descending); });
 }

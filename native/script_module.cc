@@ -3,6 +3,8 @@
 #include "script_module.h"
 
 #include <caffe2/serialize/inline_container.h>
+#include <torch/csrc/jit/frontend/resolver.h>
+#include <torch/csrc/jit/frontend/sugared_value.h>
 #include <torch/csrc/jit/serialization/export.h>
 #include <torch/csrc/jit/serialization/import.h>
 
@@ -103,6 +105,16 @@ ModuleSpec SpecFrom(const Napi::Value& value, int depth) {
           ChildrenFrom(spec.Get("modules"), depth + 1)};
 }
 
+// `torch.addmm` is libtorch's, `lopt.int8_linear` this addon's.
+struct Names : torch::jit::NativeResolver {
+  std::shared_ptr<torch::jit::SugaredValue> resolveValue(
+      const std::string& name, torch::jit::GraphFunction& function,
+      const torch::jit::SourceRange& where) override {
+    if (name == "lopt") return std::make_shared<torch::jit::BuiltinModule>("lopt");
+    return NativeResolver::resolveValue(name, function, where);
+  }
+};
+
 // Children first: a parent's source may call their methods.
 Module Build(const ModuleSpec& spec) {
   Module module(spec.name);
@@ -112,7 +124,7 @@ Module Build(const ModuleSpec& spec) {
   for (const auto& [name, tensor] : spec.buffers) module.register_buffer(name, tensor);
   for (const auto& attribute : spec.attributes)
     module.register_attribute(attribute.name, attribute.type, attribute.value);
-  if (!spec.source.empty()) module.define(spec.source);
+  if (!spec.source.empty()) module.define(spec.source, std::make_shared<Names>());
   return module;
 }
 

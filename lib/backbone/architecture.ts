@@ -2,7 +2,7 @@
 // its module. Files, fresh models and saving are the same for all of them. Knows no model.
 
 import type { ModuleSpec, Tensor } from '../torch/index.js'
-import type { BackboneConfig, BackboneDType } from './contract.js'
+import type { BackboneConfig, BackboneDType, Quantization } from './contract.js'
 
 /** How a parameter starts in a fresh model. */
 export type InitialValue =
@@ -53,6 +53,19 @@ export interface Architecture<C extends BackboneConfig = BackboneConfig> {
   /** What a parameter is kept in when the model computes in `dtype`. */
   parameterDType(name: string, dtype: BackboneDType): BackboneDType
 
-  /** The module that meets docs/backbone-contract.md. */
-  module(config: C, tensor: (name: string) => Tensor): ModuleSpec
+  /** Whether a parameter is the weight of a layer's product, which may be kept in 8 bits. */
+  isProduct(name: string): boolean
+  /** How such a weight lies in the checkpoint. */
+  readonly weightsLie: 'in-out' | 'out-in'
+
+  /**
+   * The module that meets docs/backbone-contract.md.
+   *
+   * @param quantization the weights of products are of 8 bits, with a `scale` beside each `weight` (int8.ts)
+   */
+  module(
+    config: C,
+    tensor: (name: string) => Tensor,
+    quantization: Quantization | null,
+  ): ModuleSpec
 }

@@ -15,7 +15,11 @@ export async function compileBackbone(
   const architecture = architectureOf(config)
   const { tokenEmbedding } = architecture
   const module = await ScriptModule.compile(
-    architecture.module(config, (name) => parameters.get(name) as Tensor),
+    architecture.module(
+      config,
+      (name) => parameters.get(name) as Tensor,
+      parts.quantization,
+    ),
   )
   return backboneOf({ ...parts, module, tokenEmbedding })
 }

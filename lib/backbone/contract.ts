@@ -92,6 +92,9 @@ export interface T5BackboneConfig extends CommonConfig {
 
 export type BackboneConfig = Gpt2BackboneConfig | T5BackboneConfig
 
+/** What weights may be kept in besides. */
+export type Quantization = 'int8'
+
 /** Element types that a backbone can compute in. */
 export type BackboneDType = 'float64' | 'float32' | 'float16' | 'bfloat16'
 
@@ -230,6 +233,8 @@ export interface CommonBackbone {
   readonly device: string
   /** What it computes in. */
   readonly dtype: BackboneDType
+  /** What the weights of its products are kept in where that is not `dtype`; then it is for inference alone. */
+  readonly quantization: Quantization | null
   /**
    * SHA-256 (hex) of the architecture and 64 rows of the token embedding as stored in the file.
    * After the token embedding was trained and frozen again it is that of the weights in memory.
@@ -387,10 +392,17 @@ export const BACKBONE_DTYPES: readonly BackboneDType[] = [
   'bfloat16',
 ]
 
-/** @throws TypeError unless a backbone can compute in `dtype`. */
-export function checkBackboneDType(dtype: DType | string): BackboneDType {
+/**
+ * @param others what may be given besides
+ * @throws TypeError unless a backbone can compute in `dtype`.
+ */
+export function checkBackboneDType(
+  dtype: DType | string,
+  others: readonly string[] = [],
+): BackboneDType {
   if (BACKBONE_DTYPES.includes(dtype as BackboneDType)) return dtype as BackboneDType
+  const known = [...BACKBONE_DTYPES, ...others].join(', ')
   throw new TypeError(
-    `Expected dtype to be one of ${BACKBONE_DTYPES.join(', ')} but received ${String(dtype)}`,
+    `Expected dtype to be one of ${known} but received ${String(dtype)}`,
   )
 }

@@ -108,6 +108,7 @@ export async function createBackbone(
       parameters,
       device: place,
       dtype: kind,
+      quantization: null,
       fingerprint: print,
       source: 'created',
     })

@@ -27,9 +27,11 @@ export class ScriptedEncoderDecoderBackbone
 {
   readonly kind = 'encoder-decoder'
   readonly maxPositions = Number.POSITIVE_INFINITY
-  // Scores would be rounded to half precision.
+  // Scores would be rounded to half precision; weights of 8 bits know their product alone.
   readonly decodesEncoded =
-    ['float32', 'float64'].includes(this.dtype) && this.offers('decode_encoded')
+    this.quantization === null &&
+    ['float32', 'float64'].includes(this.dtype) &&
+    this.offers('decode_encoded')
   readonly #decodes = this.offers('decode_step')
 
   async encode({ x, mask, first = 0, last }: EncodeOptions): Promise<Tensor> {

@@ -6,12 +6,14 @@ import { LoptError } from '../errors.js'
 import { binding } from '../torch/context.js'
 import { type Tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
+import type { Architecture } from './architecture.js'
 import { architectureOf } from './architectures.js'
 import { type Checkpoint, openCheckpoint } from './checkpoint.js'
 import { compileBackbone } from './compile.js'
 import { parseConfig } from './config.js'
-import type { Backbone, BackboneConfig, BackboneDType } from './contract.js'
+import type { Backbone, BackboneConfig, BackboneDType, Quantization } from './contract.js'
 import { fingerprint } from './fingerprint.js'
+import { inInt8, isKeptInInt8 } from './int8.js'
 import { readJson } from './json-file.js'
 import { endTokenIds } from './special-tokens.js'
 import { matchNames } from './stored-names.js'
@@ -25,9 +27,14 @@ import { checkVocabulary } from './vocabulary.js'
  */
 export async function loadFolder(
   folder: string,
-  options: { source: string; device: string; dtype: BackboneDType | undefined },
+  options: {
+    source: string
+    device: string
+    dtype: BackboneDType | undefined
+    quantization: Quantization | null
+  },
 ): Promise<Backbone> {
-  const { source, device } = options
+  const { source, device, quantization } = options
   const stated = await readConfig(folder)
   const tokenizer = await loadTokenizer(folder, { config: stated.raw })
   checkVocabulary(tokenizer, stated, folder)
@@ -53,8 +60,14 @@ export async function loadFolder(
         checkpoint,
         new Map(names.map((name) => [name, stored.get(name) as string])),
         device,
-        (name) => architecture.parameterDType(name, dtype),
+        { architecture, dtype, quantization },
       )
+      if (quantization !== null && config.tiedHead) {
+        const { tokenEmbedding, outputMatrix } = architecture
+        const embedding = parameters.get(tokenEmbedding) as Tensor
+        const output = await inInt8(architecture, outputMatrix, embedding)
+        for (const entry of output) parameters.set(...entry)
+      }
       return await compileBackbone({
         config,
         tokenizer,
@@ -62,6 +75,7 @@ export async function loadFolder(
         parameters,
         device,
         dtype,
+        quantization,
         fingerprint: print,
         source,
       })
@@ -112,12 +126,23 @@ async function readParameters(
   checkpoint: Checkpoint,
   stored: ReadonlyMap<string, string>,
   device: string,
-  dtypeOf: (name: string) => BackboneDType,
+  kept: {
+    architecture: Architecture
+    dtype: BackboneDType
+    quantization: Quantization | null
+  },
 ): Promise<Map<string, Tensor>> {
+  const { architecture } = kept
   const parameters = new Map<string, Tensor>()
   for (const [name, found] of stored) {
     const mapped = checkpoint.tensor(found)
-    const dtype = dtypeOf(name)
+    if (kept.quantization !== null && isKeptInInt8(architecture, name)) {
+      const entries = await inInt8(architecture, name, mapped)
+      for (const entry of entries) parameters.set(...entry)
+      mapped.dispose()
+      continue
+    }
+    const dtype = architecture.parameterDType(name, kept.dtype)
     if (mapped.dtype === dtype && mapped.device === device) {
       parameters.set(name, mapped)
       continue

@@ -14,6 +14,7 @@ export type {
   EncodeOptions,
   EncoderDecoderBackbone,
   Gpt2BackboneConfig,
+  Quantization,
   RunOptions,
   RunResult,
   RunWithPrefixesOptions,

@@ -13,7 +13,12 @@ import { packageRoot } from '../native.js'
 import { kindOf } from '../torch/check.js'
 import { parseDevice } from '../torch/index.js'
 import { checkpointFiles } from './checkpoint.js'
-import { type Backbone, type BackboneDType, checkBackboneDType } from './contract.js'
+import {
+  type Backbone,
+  type BackboneDType,
+  checkBackboneDType,
+  type Quantization,
+} from './contract.js'
 import { loadFolder } from './folder.js'
 import { loadTorchScriptFile } from './torchscript-file.js'
 
@@ -22,8 +27,11 @@ const BUILTIN = 'builtin:'
 export interface LoadBackboneOptions {
   /** `cpu` (default), `cuda`, `cuda:N`, `mps`, or `meta`: shapes and no weights. */
   device?: string | undefined
-  /** What to compute in. Default: float32 on a CPU, the file's own elsewhere. */
-  dtype?: BackboneDType | undefined
+  /**
+   * What to compute in. Default: float32 on a CPU, the file's own elsewhere. `int8`, on a CPU and for inference alone:
+   * float32, with the weights of products in 8 bits (docs/performance.md).
+   */
+  dtype?: BackboneDType | Quantization | undefined
   /** Of a model id: branch, tag or commit, default `main`. */
   revision?: string | undefined
   /** What comes of a model id's download. */
@@ -58,7 +66,13 @@ export async function loadBackbone(
   const options = {
     source,
     device: parseDevice(device),
-    dtype: dtype === undefined ? undefined : checkBackboneDType(dtype),
+    ...keptIn(dtype),
+  }
+  if (options.quantization !== null && options.device !== 'cpu') {
+    throw new LoptError(
+      'ERR_UNSUPPORTED',
+      `dtype ${options.quantization} is for a CPU: ${options.device} computes in float32, float16 or bfloat16`,
+    )
   }
   const info = await stat(source).catch(() => undefined)
   if (info?.isFile()) {
@@ -67,6 +81,17 @@ export async function loadBackbone(
   }
   const hub = { revision, onEvent: onDownload, signal }
   return await loadFolder(await folderOf(source, hub), options)
+}
+
+function keptIn(dtype: BackboneDType | Quantization | undefined): {
+  dtype: BackboneDType | undefined
+  quantization: Quantization | null
+} {
+  if (dtype === 'int8') return { dtype: 'float32', quantization: dtype }
+  return {
+    dtype: dtype === undefined ? undefined : checkBackboneDType(dtype, ['int8']),
+    quantization: null,
+  }
 }
 
 /** The files of a checkpoint folder make a backbone together only. */

@@ -10,6 +10,7 @@ import { type Tensor, tidy, writeSafetensors } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
 import { architectureOf } from './architectures.js'
 import { type Backbone, type BackboneDType, checkBackboneDType } from './contract.js'
+import { refuseInt8 } from './int8.js'
 import { generationConfig, storedSpecialTokens } from './special-tokens.js'
 
 /**
@@ -30,6 +31,7 @@ export async function saveBackbone(
   checkString(folder, 'folder')
   checkMade({ backbone })
   const kind = checkBackboneDType(dtype)
+  refuseInt8(backbone, 'save it')
   await makeFolder(folder)
   const { config, tokenizer } = backbone
   const architecture = architectureOf(config)

@@ -1,6 +1,7 @@
 // What every backbone over a compiled module shares: embeddings, logits, parameters, and checks of
 // what a caller gives. Knows no architecture and no file.
 
+import { LoptError } from '../errors.js'
 import { native } from '../native.js'
 import { kindOf, shapeText } from '../torch/check.js'
 import {
@@ -14,7 +15,13 @@ import {
   tidy,
 } from '../torch/index.js'
 import { handleOf, isTensor } from '../torch/tensor.js'
-import type { BackboneConfig, BackboneDType, RunResult, Tokenizer } from './contract.js'
+import type {
+  BackboneConfig,
+  BackboneDType,
+  Quantization,
+  RunResult,
+  Tokenizer,
+} from './contract.js'
 import { fingerprint, fingerprintRows } from './fingerprint.js'
 
 export interface BackboneParts<C extends BackboneConfig = BackboneConfig> {
@@ -28,6 +35,7 @@ export interface BackboneParts<C extends BackboneConfig = BackboneConfig> {
   tokenEmbedding: string
   device: string
   dtype: BackboneDType
+  quantization: Quantization | null
   /** Of the stored weights, or as `fingerprintInMemory` gives it. */
   fingerprint: string
   source: string
@@ -60,6 +68,7 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
   readonly endTokenIds: readonly number[]
   readonly device: string
   readonly dtype: BackboneDType
+  readonly quantization: Quantization | null
   readonly source: string
   readonly tokenEmbedding: Tensor
   readonly module: ScriptModule
@@ -73,6 +82,7 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
     this.endTokenIds = parts.endTokenIds
     this.device = parts.device
     this.dtype = parts.dtype
+    this.quantization = parts.quantization
     this.source = parts.source
     this.tokenEmbedding = parts.parameters.get(parts.tokenEmbedding) as Tensor
     this.module = parts.module
@@ -128,6 +138,12 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
       )
     }
     const names = [...this.#parameters.keys()]
+    if (pattern !== false && this.quantization !== null) {
+      throw new LoptError(
+        'ERR_UNSUPPORTED',
+        `Weights of ${this.quantization} are for inference: open the model with dtype float32 to train them`,
+      )
+    }
     // `search` ignores the state that a global pattern keeps between calls of `test`.
     const wanted = new Set(names.filter((name) => pattern && name.search(pattern) !== -1))
     if (pattern && wanted.size === 0) {

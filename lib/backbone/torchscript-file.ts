@@ -12,7 +12,9 @@ import {
   type Backbone,
   type BackboneConfig,
   type BackboneDType,
+  type Quantization,
 } from './contract.js'
+import { refuseInt8 } from './int8.js'
 import { parseJson } from './json-file.js'
 import { fingerprintInMemory, ScriptedBackbone } from './scripted.js'
 import { endTokenIds, generationConfig, storedSpecialTokens } from './special-tokens.js'
@@ -58,12 +60,13 @@ const OPTIONAL_METHODS: typeof METHODS = {
  * Writes a backbone as one `.pt` file, which `loadBackbone` and Python's `torch.jit.load` open. The
  * weights are in the backbone's own dtype; prompts of this backbone fit the file's as well.
  *
- * @throws LoptError `ERR_IO` when the file cannot be written.
+ * @throws LoptError `ERR_IO` when the file cannot be written, `ERR_UNSUPPORTED` for weights of 8 bits.
  */
 export async function exportBackbone(path: string, backbone: Backbone): Promise<void> {
   if (!(backbone instanceof ScriptedBackbone)) {
     throw new TypeError('Expected a backbone of loadBackbone or createBackbone')
   }
+  refuseInt8(backbone, 'export it')
   const { config, tokenizer, fingerprint, dtype } = backbone
   const stored = architectureOf(config).storedConfig(config)
   const special = storedSpecialTokens(backbone)
@@ -84,9 +87,20 @@ export async function exportBackbone(path: string, backbone: Backbone): Promise<
  */
 export async function loadTorchScriptFile(
   path: string,
-  options: { source: string; device: string; dtype: BackboneDType | undefined },
+  options: {
+    source: string
+    device: string
+    dtype: BackboneDType | undefined
+    quantization: Quantization | null
+  },
 ): Promise<Backbone> {
-  const { source, device } = options
+  const { source, device, quantization } = options
+  if (quantization !== null) {
+    throw new LoptError(
+      'ERR_UNSUPPORTED',
+      `${path} holds its products as they are: open the folder that it was made from with dtype ${quantization}`,
+    )
+  }
   const { module, extraFiles } = await ScriptModule.load(path, { device })
   // On `meta` no weight can be read, and some are compared and hashed.
   const readable =
@@ -129,6 +143,7 @@ export async function loadTorchScriptFile(
       tokenEmbedding,
       device,
       dtype,
+      quantization: null,
       fingerprint,
       source,
     })

@@ -10,6 +10,7 @@ import {
   loadPrompt,
   loadTask,
   type Prompt,
+  type Quantization,
   type Task,
   taskNames,
 } from '../index.js'
@@ -58,6 +59,13 @@ export const dtypeOption = optional(
   "float32 on a CPU, else the file's own",
 )
 
+const inferenceDTypeOption = optional(
+  '--dtype <dtype>',
+  `what the model computes in: ${DTYPES.join(', ')}; int8: weights of 8 bits, on a CPU`,
+  choice([...DTYPES, 'int8'] as const),
+  "float32 on a CPU, else the file's own",
+)
+
 export const revisionOption = optional(
   '--revision <name>',
   'branch, tag or commit of a model id',
@@ -73,7 +81,7 @@ export const backboneOptions = {
   ),
   revision: revisionOption,
   device: deviceOption,
-  dtype: dtypeOption,
+  dtype: inferenceDTypeOption,
 }
 
 export const otherBackboneOption = flag(
@@ -143,7 +151,7 @@ interface BackboneValues {
   readonly backbone: string
   readonly revision: string | undefined
   readonly device: string
-  readonly dtype: BackboneDType | undefined
+  readonly dtype: BackboneDType | Quantization | undefined
 }
 
 /** Opens the backbone for as long as `use` takes. */

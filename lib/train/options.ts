@@ -2,6 +2,7 @@
 
 import { resolve } from 'node:path'
 import type { Backbone } from '../backbone/index.js'
+import { refuseInt8 } from '../backbone/int8.js'
 import { about, checkMade } from '../errors.js'
 import { checkOptions } from '../fields.js'
 import type { ReuseOptions } from '../inference/index.js'
@@ -191,6 +192,7 @@ export interface TraineeOptions {
 export function traineeOptions(options: TrainOptions): TraineeOptions[] {
   const { backbone, task, prompt, prompts, weights } = options
   checkMade({ backbone, task })
+  refuseInt8(backbone, 'train')
   const given = [prompt, prompts, weights].filter((one) => one !== undefined)
   if (given.length !== 1) {
     throw new TypeError('Give what is to be trained: either prompt, prompts or weights')

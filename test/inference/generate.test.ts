@@ -49,9 +49,10 @@ function withTokenizer(change: Partial<Tokenizer>): CausalBackbone {
     decode: (ids, options) => tokenizer.decode(ids, options),
     ...change,
   }
-  const { config, device, dtype, fingerprint, source, tokenEmbedding } = backbone
+  const { config, device, dtype, fingerprint, quantization } = backbone
+  const { source, tokenEmbedding } = backbone
   return {
-    ...{ config, device, dtype, fingerprint, source, tokenEmbedding },
+    ...{ config, device, dtype, fingerprint, quantization, source, tokenEmbedding },
     kind: 'causal',
     maxPositions: backbone.maxPositions,
     tokenizer: changed,

@@ -1,5 +1,5 @@
 # One block of GPT-2. Children are named as in the Hugging Face checkpoint: ln_1, attn.c_attn,
-# attn.c_proj, ln_2, mlp.c_fc, mlp.c_proj; weights are [in, out], so that x W + b is `addmm`.
+# attn.c_proj, ln_2, mlp.c_fc, mlp.c_proj; those with weights know their product (../products).
 # B batch, Q positions run now, K of them asked for, S = past + Q positions seen, H hidden size.
 # gpt2.ts puts the activation's expression in the place of ACTIVATION(hidden).
 
@@ -47,15 +47,11 @@ def joined_heads(self, mixed: Tensor) -> Tensor:
 
 def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
     # What follows attention, for each position by itself: x [.., H], mixed heads [M, H]
-    x = x + torch.addmm(self.attn.c_proj.bias, mixed, self.attn.c_proj.weight).view_as(x)
+    x = x + self.attn.c_proj.product(mixed).view_as(x)
     normed = torch.layer_norm(x, [x.size(-1)], self.ln_2.weight, self.ln_2.bias, self.eps)
-    hidden = torch.addmm(
-        self.mlp.c_fc.bias, normed.view(-1, x.size(-1)), self.mlp.c_fc.weight
-    )
+    hidden = self.mlp.c_fc.product(normed.view(-1, x.size(-1)))
     hidden = ACTIVATION(hidden)
-    return x + torch.addmm(
-        self.mlp.c_proj.bias, hidden, self.mlp.c_proj.weight
-    ).view_as(x)
+    return x + self.mlp.c_proj.product(hidden).view_as(x)
 
 
 def forward(
@@ -69,19 +65,16 @@ def forward(
 ) -> Tuple[Tensor, Tensor, Tensor]:
     batch = x.size(0)
     size = x.size(2)
-    weight = self.attn.c_attn.weight  # [H, 3H]: query, key, value
-    offset = self.attn.c_attn.bias
-
     normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
     flat = normed.view(-1, size)
     if queries is None:
-        query, key, value = torch.addmm(offset, flat, weight).split(size, 1)
+        query, key, value = self.attn.c_attn.product(flat).split(size, 1)
     else:
         # Keys and values of all positions, queries of the asked ones only.
-        key, value = torch.addmm(offset[size:], flat, weight[:, size:]).split(size, 1)
+        key, value = self.attn.c_attn.columns(flat, size, 3 * size).split(size, 1)
         index = queries.unsqueeze(2).expand(-1, -1, size)
         asked = torch.gather(normed, 1, index).view(-1, size)
-        query = torch.addmm(offset[:size], asked, weight[:, :size])
+        query = self.attn.c_attn.columns(asked, 0, size)
         x = torch.gather(x, 1, index)
 
     key = self.with_past(past, at, key, batch)
@@ -118,16 +111,14 @@ def forward_with_prefixes(
     # As `forward` of the prefixes, and of the rows with their keys and values as their past, in one:
     # each product is of all positions. [K * P + B * Q, H], or [B * asked, H] with `asked`.
     size = x.size(1)
-    weight = self.attn.c_attn.weight
-    offset = self.attn.c_attn.bias
     parts = [K * P, x.size(0) - K * P]
 
     normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
     if asked is None:
-        query, key, value = torch.addmm(offset, normed, weight).split(size, 1)
+        query, key, value = self.attn.c_attn.product(normed).split(size, 1)
     else:
-        key, value = torch.addmm(offset[size:], normed, weight[:, size:]).split(size, 1)
-        query = torch.addmm(offset[:size], normed.index_select(0, asked), weight[:, :size])
+        key, value = self.attn.c_attn.columns(normed, size, 3 * size).split(size, 1)
+        query = self.attn.c_attn.columns(normed.index_select(0, asked), 0, size)
         x = x.index_select(0, asked)
 
     prefix_key, row_keys = key.split_with_sizes(parts)
@@ -172,8 +163,7 @@ def decode_step(
 ) -> Tensor:
     size = x.size(1)
     normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
-    joined = torch.addmm(self.attn.c_attn.bias, normed, self.attn.c_attn.weight)
-    query, key, value = joined.split(size, 1)
+    query, key, value = self.attn.c_attn.product(normed).split(size, 1)
     keys = self.written(cache[at], key, rows, lengths, read)
     values = self.written(cache[at + 1], value, rows, lengths, read)
     mixed = self.attend(self.split_heads(query, x.size(0)), keys, values, bias, False)

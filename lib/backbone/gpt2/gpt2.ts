@@ -3,7 +3,11 @@
 import type { ModuleSpec, Tensor } from '../../torch/index.js'
 import { ACTIVATIONS } from '../activations.js'
 import type { Architecture, ParameterShape } from '../architecture.js'
-import type { Gpt2BackboneConfig } from '../contract.js'
+import type { Gpt2BackboneConfig, Quantization } from '../contract.js'
+import denseSource from '../products/dense.py'
+import denseInt8 from '../products/dense_int8.py'
+import outputSource from '../products/output.py'
+import outputInt8 from '../products/output_int8.py'
 import { unroll } from '../source.js'
 import blockSource from './block.py'
 import { parseGpt2Config, storedGpt2Config } from './config.js'
@@ -52,6 +56,8 @@ export const GPT2: Architecture<Gpt2BackboneConfig> = {
   },
   otherOutputMatrix: 'refuse',
   parameterDType: (_, dtype) => dtype,
+  isProduct: (name) => /\.(c_attn|c_proj|c_fc)\.weight$/.test(name),
+  weightsLie: 'in-out',
   module: gpt2Module,
 }
 
@@ -107,17 +113,23 @@ function gpt2Parameters(config: Gpt2BackboneConfig): ParameterShape[] {
 function gpt2Module(
   config: Gpt2BackboneConfig,
   tensor: (name: string) => Tensor,
+  quantization: Quantization | null,
 ): ModuleSpec {
   const eps = { type: 'float', value: config.layerNormEpsilon } as const
   const headSize = config.hiddenSize / config.heads
-  const leaf = (name: string, ...parameters: string[]): ModuleSpec => ({
-    name: 'Weights',
-    source: '',
+  const leaf = (name: string, parameters: string[], source = ''): ModuleSpec => ({
+    name: source === '' ? 'Weights' : 'Product',
+    source,
     parameters: Object.fromEntries(
       parameters.map((key) => [key, tensor(`${name}.${key}`)]),
     ),
   })
-  const pair = (name: string) => leaf(name, 'weight', 'bias')
+  const pair = (name: string) => leaf(name, ['weight', 'bias'])
+  const weight = quantization === null ? ['weight'] : ['weight', 'scale']
+  const [product, output] =
+    quantization === null ? [denseSource, outputSource] : [denseInt8, outputInt8]
+  const dense = (name: string) => leaf(name, [...weight, 'bias'], product)
+  const hasHead = !config.tiedHead || quantization !== null
   const block = (i: number): ModuleSpec => ({
     name: 'GPT2Block',
     source: blockSource.replace(
@@ -134,13 +146,13 @@ function gpt2Module(
     modules: {
       ln_1: pair(`h.${i}.ln_1`),
       attn: group('GPT2Attention', {
-        c_attn: pair(`h.${i}.attn.c_attn`),
-        c_proj: pair(`h.${i}.attn.c_proj`),
+        c_attn: dense(`h.${i}.attn.c_attn`),
+        c_proj: dense(`h.${i}.attn.c_proj`),
       }),
       ln_2: pair(`h.${i}.ln_2`),
       mlp: group('GPT2MLP', {
-        c_fc: pair(`h.${i}.mlp.c_fc`),
-        c_proj: pair(`h.${i}.mlp.c_proj`),
+        c_fc: dense(`h.${i}.mlp.c_fc`),
+        c_proj: dense(`h.${i}.mlp.c_proj`),
       }),
     },
   })
@@ -150,14 +162,14 @@ function gpt2Module(
   )
   return {
     name: 'GPT2',
-    source: modelText(config),
+    source: modelText(config, hasHead ? 'lm_head' : 'wte'),
     attributes: { eps },
     modules: {
-      wte: leaf('wte', 'weight'),
-      wpe: leaf('wpe', 'weight'),
+      wte: leaf('wte', ['weight'], hasHead ? '' : output),
+      wpe: leaf('wpe', ['weight']),
       h: group('GPT2Blocks', Object.fromEntries(blocks)),
       ln_f: pair('ln_f'),
-      ...(config.tiedHead ? {} : { lm_head: leaf('lm_head', 'weight') }),
+      ...(hasHead ? { lm_head: leaf('lm_head', weight, output) } : {}),
     },
   }
 }
@@ -175,10 +187,10 @@ function attentionScale(
   return config.scaleByLayer ? scale / (layer + 1) : scale
 }
 
-/** model.py for this number of layers. */
-function modelText(config: Gpt2BackboneConfig): string {
+/** model.py for this number of layers, and the module that has the output matrix. */
+function modelText(config: Gpt2BackboneConfig, output: string): string {
   const last = config.layers - 1
   return unroll(modelSource, { block: last })
     .replaceAll('LAST', String(last))
-    .replaceAll('OUTPUT', config.tiedHead ? 'wte' : 'lm_head')
+    .replaceAll('OUTPUT', output)
 }

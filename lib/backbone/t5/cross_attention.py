@@ -9,8 +9,8 @@ def split_heads(self, x: Tensor) -> Tensor:
 
 def key_value(self, encoded: Tensor) -> Tuple[Tensor, Tensor]:
     # [B, S, H] -> two of [B, heads, S, D]
-    key = self.split_heads(torch.linear(encoded, self.EncDecAttention.k.weight))
-    value = self.split_heads(torch.linear(encoded, self.EncDecAttention.v.weight))
+    key = self.split_heads(self.EncDecAttention.k.product(encoded))
+    value = self.split_heads(self.EncDecAttention.v.product(encoded))
     return key, value
 
 
@@ -22,12 +22,12 @@ def forward(
     bias: Optional[Tensor],  # [B, 1, 1, S]: -inf at padding
 ) -> Tensor:
     batch = x.size(0)
-    query = self.split_heads(torch.linear(self.norm(x), self.EncDecAttention.q.weight))
+    query = self.split_heads(self.EncDecAttention.q.product(self.norm(x)))
     key = key.expand(batch, -1, -1, -1)
     value = value.expand(batch, -1, -1, -1)
     mixed = torch.scaled_dot_product_attention(query, key, value, bias, 0.0, False, scale=1.0)
     mixed = mixed.transpose(1, 2).flatten(2)
-    return x + torch.linear(mixed, self.EncDecAttention.o.weight)
+    return x + self.EncDecAttention.o.product(mixed)
 
 
 def by_head(self, weight: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def forward_encoded(
     heads = self.heads
     size = x.size(2)
     weight = self.EncDecAttention
-    query = torch.linear(self.norm(x), weight.q.weight).view(batch * length, heads, -1)
+    query = weight.q.product(self.norm(x)).view(batch * length, heads, -1)
     carried = torch.bmm(query.transpose(0, 1), self.by_head(weight.k.weight))
     carried = carried.view(heads, batch, length, size).transpose(0, 1)
     carried = carried.reshape(batch, heads * length, size)
@@ -61,4 +61,4 @@ def forward_encoded(
     mixed = mixed.reshape(heads, batch * length, size)
     mixed = torch.bmm(mixed, self.by_head(weight.v.weight).transpose(1, 2))
     mixed = mixed.transpose(0, 1).reshape(batch, length, -1)
-    return x + torch.linear(mixed, weight.o.weight)
+    return x + weight.o.product(mixed)

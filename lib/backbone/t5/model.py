@@ -12,10 +12,7 @@ def embed(self, ids: Tensor) -> Tensor:
 
 def head(self, h: Tensor, rows: Optional[Tensor]) -> Tensor:
     # [M, H] -> [M, N], or [M, V] for V rows of the output matrix
-    weight = self.OUTPUT.weight
-    if rows is not None:
-        weight = torch.index_select(weight, 0, rows)
-    return torch.linear(h * self.output_scale, weight)
+    return self.OUTPUT.logits(h * self.output_scale, rows)
 
 
 def relative_bias(

@@ -22,14 +22,14 @@ def forward(
     at: int,  # where in `past` this layer's key lies; its value comes next
 ) -> Tuple[Tensor, Tensor, Tensor]:
     normed = self.norm(x)
-    query = self.split_heads(torch.linear(normed, self.SelfAttention.q.weight))
-    key = self.split_heads(torch.linear(normed, self.SelfAttention.k.weight))
-    value = self.split_heads(torch.linear(normed, self.SelfAttention.v.weight))
+    query = self.split_heads(self.SelfAttention.q.product(normed))
+    key = self.split_heads(self.SelfAttention.k.product(normed))
+    value = self.split_heads(self.SelfAttention.v.product(normed))
     key = self.with_past(past, at, key)
     value = self.with_past(past, at + 1, value)
     mixed = torch.scaled_dot_product_attention(query, key, value, bias, 0.0, False, scale=1.0)
     mixed = mixed.transpose(1, 2).flatten(2)
-    return x + torch.linear(mixed, self.SelfAttention.o.weight), key, value
+    return x + self.SelfAttention.o.product(mixed), key, value
 
 
 def written(
@@ -53,11 +53,11 @@ def decode_step(
 ) -> Tensor:
     read = bias.size(3)
     normed = self.norm(x)
-    query = self.split_heads(torch.linear(normed, self.SelfAttention.q.weight))
-    key = self.split_heads(torch.linear(normed, self.SelfAttention.k.weight))
-    value = self.split_heads(torch.linear(normed, self.SelfAttention.v.weight))
+    query = self.split_heads(self.SelfAttention.q.product(normed))
+    key = self.split_heads(self.SelfAttention.k.product(normed))
+    value = self.split_heads(self.SelfAttention.v.product(normed))
     keys = self.written(cache[at], key, rows, lengths, read)
     values = self.written(cache[at + 1], value, rows, lengths, read)
     mixed = torch.scaled_dot_product_attention(query, keys, values, bias, 0.0, False, scale=1.0)
     mixed = mixed.transpose(1, 2).flatten(2)
-    return x + torch.linear(mixed, self.SelfAttention.o.weight)
+    return x + self.SelfAttention.o.product(mixed)

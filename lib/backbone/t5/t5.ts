@@ -3,7 +3,11 @@
 import type { ModuleSpec, Tensor } from '../../torch/index.js'
 import { ACTIVATIONS } from '../activations.js'
 import type { Architecture, ParameterShape } from '../architecture.js'
-import type { T5BackboneConfig } from '../contract.js'
+import type { Quantization, T5BackboneConfig } from '../contract.js'
+import linearSource from '../products/linear.py'
+import linearInt8 from '../products/linear_int8.py'
+import outputSource from '../products/output.py'
+import outputInt8 from '../products/output_int8.py'
 import { unroll } from '../source.js'
 import { parseT5Config, storedT5Config } from './config.js'
 import crossAttentionSource from './cross_attention.py'
@@ -58,6 +62,8 @@ export const T5: Architecture<T5BackboneConfig> = {
   // feed_forward.py says why.
   parameterDType: (name, dtype) =>
     dtype === 'float16' && name.endsWith('.DenseReluDense.wo.weight') ? 'float32' : dtype,
+  isProduct: (name) => /\.(q|k|v|o|wi|wi_0|wi_1|wo)\.weight$/.test(name),
+  weightsLie: 'out-in',
   module: t5Module,
 }
 
@@ -135,81 +141,10 @@ function innerNames({ gated }: T5BackboneConfig): string[] {
 function t5Module(
   config: T5BackboneConfig,
   tensor: (name: string) => Tensor,
+  quantization: Quantization | null,
 ): ModuleSpec {
-  const eps = { type: 'float', value: config.layerNormEpsilon } as const
-  const heads = { type: 'int', value: config.heads } as const
-  const head_size = { type: 'int', value: config.headSize } as const
-  const leaf = (name: string): ModuleSpec => ({
-    name: 'Weight',
-    source: '',
-    parameters: { weight: tensor(`${name}.weight`) },
-  })
-  const leaves = (at: string, names: readonly string[]) =>
-    Object.fromEntries(names.map((name) => [name, leaf(`${at}.${name}`)]))
-
-  const attention = (
-    at: string,
-    [place, name]: readonly [string, string],
-    hasBias: boolean,
-  ): ModuleSpec => {
-    const layer = `${at}.layer.${place}`
-    const weights = ['q', 'k', 'v', 'o', ...(hasBias ? ['relative_attention_bias'] : [])]
-    return {
-      name: name === 'SelfAttention' ? 'T5LayerSelfAttention' : 'T5LayerCrossAttention',
-      source:
-        normSource +
-        (name === 'SelfAttention' ? selfAttentionSource : crossAttentionSource),
-      attributes: { eps, heads, head_size },
-      modules: {
-        [name]: group('T5Attention', leaves(`${layer}.${name}`, weights)),
-        layer_norm: leaf(`${layer}.layer_norm`),
-      },
-    }
-  }
-  const feedForward = (at: string, place: string): ModuleSpec => ({
-    name: 'T5LayerFF',
-    source:
-      normSource +
-      feedForwardSource.replace('INNER(normed)\n', `${innerSource(config)}\n`),
-    attributes: { eps },
-    modules: {
-      [MLP]: group(
-        'T5Dense',
-        leaves(`${at}.layer.${place}.${MLP}`, [...innerNames(config), 'wo']),
-      ),
-      layer_norm: leaf(`${at}.layer.${place}.layer_norm`),
-    },
-  })
-  const stack = (side: Side): ModuleSpec => {
-    const { layers, attentions, mlpPlace } = sideOf(config, side)
-    const block = (i: number): ModuleSpec => {
-      const at = `${side}.block.${i}`
-      const parts = attentions.map((one) => [
-        one[0],
-        attention(at, one, i === 0 && one === SELF),
-      ])
-      return {
-        name: side === 'encoder' ? 'T5EncoderBlock' : 'T5DecoderBlock',
-        source: side === 'encoder' ? encoderBlockSource : decoderBlockSource,
-        modules: {
-          layer: group('T5Layers', {
-            ...Object.fromEntries(parts),
-            [mlpPlace]: feedForward(at, mlpPlace),
-          }),
-        },
-      }
-    }
-    const blocks = Array.from({ length: layers }, (_, i) => [String(i), block(i)])
-    return {
-      name: 'T5Stack',
-      source: normSource.replaceAll('self.layer_norm', 'self.final_layer_norm'),
-      attributes: { eps },
-      modules: {
-        block: group('T5Blocks', Object.fromEntries(blocks)),
-        final_layer_norm: leaf(`${side}.final_layer_norm`),
-      },
-    }
-  }
+  const leaves = leavesOf(tensor, quantization)
+  const hasHead = !config.tiedHead || quantization !== null
   const { layers, decoderLayers, relativeBuckets, relativeMaxDistance } = config
   const logSpan = (exact: number) =>
     ({ type: 'float', value: Math.log(relativeMaxDistance / exact) }) as const
@@ -217,7 +152,7 @@ function t5Module(
     name: 'T5',
     source: unroll(modelSource, { encoder: layers, decoder: decoderLayers }).replaceAll(
       'OUTPUT',
-      config.tiedHead ? 'shared' : 'lm_head',
+      hasHead ? 'lm_head' : 'shared',
     ),
     attributes: {
       encoder_layers: { type: 'int', value: layers },
@@ -231,17 +166,130 @@ function t5Module(
       },
     },
     modules: {
-      shared: leaf('shared'),
-      encoder: stack('encoder'),
-      decoder: stack('decoder'),
-      ...(config.tiedHead ? {} : { lm_head: leaf('lm_head') }),
+      shared: leaves.leaf('shared', hasHead ? '' : outputSource),
+      encoder: stack(config, 'encoder', leaves),
+      decoder: stack(config, 'decoder', leaves),
+      ...(hasHead
+        ? { lm_head: leaves.product('lm_head', outputSource, outputInt8) }
+        : {}),
+    },
+  }
+}
+
+/** Modules with a weight. */
+interface Leaves {
+  leaf(name: string, source?: string): ModuleSpec
+  /** Those that know their product: by `float`, or by `int8` where weights are of 8 bits. */
+  product(name: string, float: string, int8: string): ModuleSpec
+  products(at: string, names: readonly string[]): Record<string, ModuleSpec>
+}
+
+function leavesOf(
+  tensor: (name: string) => Tensor,
+  quantization: Quantization | null,
+): Leaves {
+  const leaf = (name: string, source = ''): ModuleSpec => ({
+    name: source === '' ? 'Weight' : 'Product',
+    source,
+    parameters: { weight: tensor(`${name}.weight`) },
+  })
+  const product = (name: string, float: string, int8: string): ModuleSpec => {
+    if (quantization === null) return leaf(name, float)
+    const { parameters, ...rest } = leaf(name, int8)
+    return { ...rest, parameters: { ...parameters, scale: tensor(`${name}.scale`) } }
+  }
+  const products = (at: string, names: readonly string[]) =>
+    Object.fromEntries(
+      names.map((name) => [name, product(`${at}.${name}`, linearSource, linearInt8)]),
+    )
+  return { leaf, product, products }
+}
+
+const epsOf = ({ layerNormEpsilon }: T5BackboneConfig) =>
+  ({ type: 'float', value: layerNormEpsilon }) as const
+
+function stack(config: T5BackboneConfig, side: Side, leaves: Leaves): ModuleSpec {
+  const { layers, attentions, mlpPlace } = sideOf(config, side)
+  const block = (i: number): ModuleSpec => {
+    const at = `${side}.block.${i}`
+    const parts = attentions.map((one) => {
+      const hasBias = i === 0 && one === SELF
+      return [one[0], attention(config, at, one, hasBias, leaves)]
+    })
+    return {
+      name: side === 'encoder' ? 'T5EncoderBlock' : 'T5DecoderBlock',
+      source: side === 'encoder' ? encoderBlockSource : decoderBlockSource,
+      modules: {
+        layer: group('T5Layers', {
+          ...Object.fromEntries(parts),
+          [mlpPlace]: feedForward(config, `${at}.layer.${mlpPlace}`, leaves),
+        }),
+      },
+    }
+  }
+  const blocks = Array.from({ length: layers }, (_, i) => [String(i), block(i)])
+  return {
+    name: 'T5Stack',
+    source: normSource.replaceAll('self.layer_norm', 'self.final_layer_norm'),
+    attributes: { eps: epsOf(config) },
+    modules: {
+      block: group('T5Blocks', Object.fromEntries(blocks)),
+      final_layer_norm: leaves.leaf(`${side}.final_layer_norm`),
+    },
+  }
+}
+
+function attention(
+  config: T5BackboneConfig,
+  block: string,
+  [place, name]: readonly [string, string],
+  hasBias: boolean,
+  { leaf, products }: Leaves,
+): ModuleSpec {
+  const layer = `${block}.layer.${place}`
+  const own = `${layer}.${name}`
+  const isSelf = name === 'SelfAttention'
+  const bias = 'relative_attention_bias'
+  return {
+    name: isSelf ? 'T5LayerSelfAttention' : 'T5LayerCrossAttention',
+    source: normSource + (isSelf ? selfAttentionSource : crossAttentionSource),
+    attributes: {
+      eps: epsOf(config),
+      heads: { type: 'int', value: config.heads },
+      head_size: { type: 'int', value: config.headSize },
+    },
+    modules: {
+      [name]: group('T5Attention', {
+        ...products(own, ['q', 'k', 'v', 'o']),
+        ...(hasBias ? { [bias]: leaf(`${own}.${bias}`) } : {}),
+      }),
+      layer_norm: leaf(`${layer}.layer_norm`),
+    },
+  }
+}
+
+function feedForward(
+  config: T5BackboneConfig,
+  layer: string,
+  { leaf, products }: Leaves,
+): ModuleSpec {
+  const names = [...innerNames(config), 'wo']
+  return {
+    name: 'T5LayerFF',
+    source:
+      normSource +
+      feedForwardSource.replace('INNER(normed)\n', `${innerSource(config)}\n`),
+    attributes: { eps: epsOf(config) },
+    modules: {
+      [MLP]: group('T5Dense', products(`${layer}.${MLP}`, names)),
+      layer_norm: leaf(`${layer}.layer_norm`),
     },
   }
 }
 
 /** The inner layer's expression of `normed`, [B, Q, F]. */
 function innerSource(config: T5BackboneConfig): string {
-  const linear = (name: string) => `torch.linear(normed, self.${MLP}.${name}.weight)`
+  const linear = (name: string) => `self.${MLP}.${name}.product(normed)`
   const activation = ACTIVATIONS.get(config.activation) as string
   const [first, second] = innerNames(config).map(linear)
   const activated = activation.replaceAll('hidden', `(${first})`)
