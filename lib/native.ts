@@ -125,6 +125,8 @@ export interface NativeOps {
   argmax(a: T, dim: number | null, keepdim: boolean): T
   argmin(a: T, dim: number | null, keepdim: boolean): T
   /** values, indices */
+  /** int8 [N, K] and float32 scales [N] of float rows [N, K]. */
+  quantizeRows(rows: T): [T, T]
   topk(a: T, k: number, dim: number, largest: boolean, sorted: boolean): [T, T]
   /** values, indices */
   sort(a: T, dim: number, descending: boolean, stable: boolean): [T, T]
@@ -305,6 +307,8 @@ export interface NativeBinding {
   readonly cudaVersion: string | null
   /** What computes a CPU's float32 matrix products: oneDNN, or what libtorch chooses itself. */
   readonly products: 'onednn' | 'libtorch'
+  /** What the CPU has, in libtorch's words, such as `avx512_bf16`. */
+  readonly cpuFeatures: readonly string[]
   readonly ops: NativeOps
   readonly jobs: NativeJobs
 

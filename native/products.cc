@@ -6,15 +6,18 @@
 #include <ATen/Context.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/cpu/Utils.h>
 #include <ATen/ops/addmm_cpu_dispatch.h>
 #include <ATen/ops/mm_cpu_dispatch.h>
 #include <c10/util/Exception.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "guard.h"
 
@@ -127,11 +130,24 @@ bool UseOneDnn() {
   return true;
 }
 
+// Names of libtorch's, such as avx512_bf16, in alphabetical order.
+std::vector<std::string> CpuFeatures() {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : at::cpu::get_cpu_capabilities())
+    if (value.isBool() && value.toBool()) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 }  // namespace
 
 void DefineProducts(Napi::Env env, Napi::Object exports) {
   static const bool uses_onednn = UseOneDnn();
   exports.Set("products", Napi::String::New(env, uses_onednn ? "onednn" : "libtorch"));
+  static const auto features = CpuFeatures();
+  auto list = Napi::Array::New(env, features.size());
+  for (uint32_t i = 0; i < features.size(); ++i) list.Set(i, Napi::String::New(env, features[i]));
+  exports.Set("cpuFeatures", list);
 }
 
 }  // namespace lopt

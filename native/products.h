@@ -5,7 +5,8 @@
 
 namespace lopt {
 
-// The first environment of a process chooses for all; `exports.products` names the choice.
+// The first environment of a process chooses for all; `exports.products` names the choice,
+// `exports.cpuFeatures` what the CPU has.
 void DefineProducts(Napi::Env env, Napi::Object exports);
 
 }  // namespace lopt

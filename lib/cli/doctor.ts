@@ -95,7 +95,8 @@ function addonFindings(root: string, env: NodeJS.ProcessEnv): Finding[] {
     const detail = `the addon does not load: ${tried.reason}`
     return [{ name: 'addon', ok: false, detail, fix: setUp(root) }]
   }
-  const { torchVersion, torchVersionBuilt, cudaVersion, products, devices } = tried.facts
+  const { torchVersion, torchVersionBuilt, cudaVersion, products } = tried.facts
+  const { cpuFeatures, devices } = tried.facts
   if (!sameMinor(torchVersion, torchVersionBuilt)) {
     const detail = `the addon was compiled for libtorch ${torchVersionBuilt} but loads ${torchVersion}`
     return [{ name: 'addon', ok: false, detail, fix: setUp(root) }]
@@ -111,12 +112,23 @@ function addonFindings(root: string, env: NodeJS.ProcessEnv): Finding[] {
         `the addon loads, with libtorch ${torchVersion} for ${flavour}` +
         (products === 'onednn' ? ', matrix products on the CPU by oneDNN' : ''),
     },
+    { name: 'cpu', ok: true, detail: cpuDetail(cpuFeatures) },
     {
       name: 'devices',
       ok: true,
       detail: devices.join(', ') + (lacksGpu ? ' (no NVIDIA GPU or no driver)' : ''),
     },
   ]
+}
+
+/** Which dtypes the CPU multiplies by instructions of their own: in others nothing is gained. */
+function cpuDetail(features: readonly string[]): string {
+  const by = (names: readonly string[]) => names.filter((name) => features.includes(name))
+  const bfloat16 = by(['avx512_bf16', 'amx_bf16', 'arm_bf16'])
+  const int8 = by(['avx512_vnni', 'amx_int8', 'arm_i8mm', 'arm_dot'])
+  const said = (dtype: string, found: readonly string[]) =>
+    found.length > 0 ? `${dtype} by ${found.join(', ')}` : `${dtype} by none of its own`
+  return `instructions for ${said('bfloat16', bfloat16)}; for ${said('int8', int8)}`
 }
 
 function printLine({ ok, needed, name, detail, fix }: Diagnosis): void {

@@ -6,9 +6,9 @@ import { spawnSync } from 'node:child_process'
 /** Loads what lib/native.ts loads, by the same loader. */
 const TRY = `
 const binding = require('node-gyp-build')(process.argv[1])
-const { torchVersion, torchVersionBuilt, cudaVersion, products } = binding
+const { torchVersion, torchVersionBuilt, cudaVersion, products, cpuFeatures } = binding
 const devices = binding.availableDevices()
-const facts = { torchVersion, torchVersionBuilt, cudaVersion, products, devices }
+const facts = { torchVersion, torchVersionBuilt, cudaVersion, products, cpuFeatures, devices }
 console.log(JSON.stringify(facts))
 `
 
@@ -18,6 +18,7 @@ console.log(JSON.stringify(facts))
  * @property {string} torchVersionBuilt of the one that it was compiled for
  * @property {string | null} cudaVersion what libtorch is built for; null: the CPU alone
  * @property {'onednn' | 'libtorch'} products what computes a CPU's float32 matrix products
+ * @property {string[]} cpuFeatures what the CPU has, in libtorch's words
  * @property {string[]} devices
  */
 

@@ -24,7 +24,7 @@ function packageThatLoads(code: string): string {
 
 const LOADED = `module.exports = () => ({
   torchVersion: '2.13.0', torchVersionBuilt: '2.13.0', cudaVersion: '13.0', products: 'libtorch',
-  availableDevices: () => ['cpu', 'cuda:0'],
+  cpuFeatures: ['avx2', 'avx512_bf16'], availableDevices: () => ['cpu', 'cuda:0'],
 })`
 
 describe('the addon', () => {
@@ -36,6 +36,7 @@ describe('the addon', () => {
         torchVersionBuilt: '2.13.0',
         cudaVersion: '13.0',
         products: 'libtorch',
+        cpuFeatures: ['avx2', 'avx512_bf16'],
         devices: ['cpu', 'cuda:0'],
       },
     })
@@ -88,18 +89,20 @@ describe('what the doctor finds', () => {
   })
 
   test('of libtorch: what it is built for, and a GPU that is missing', () => {
-    const found = (code: string) => diagnose(packageThatLoads(code), nothing()).slice(-2)
+    const found = (code: string) => diagnose(packageThatLoads(code), nothing()).slice(-3)
     const details = (code: string) => found(code).map(({ ok, detail }) => [ok, detail])
     const faster = found(LOADED.replace("'libtorch'", "'onednn'"))
     expect(faster[0]?.detail).toMatch(/matrix products on the CPU by oneDNN$/)
     expect(details(LOADED)).toEqual([
       [true, 'the addon loads, with libtorch 2.13.0 for CUDA 13.0'],
+      [true, 'instructions for bfloat16 by avx512_bf16; for int8 by none of its own'],
       [true, 'cpu, cuda:0'],
     ])
     const noGpu = LOADED.replace("['cpu', 'cuda:0']", "['cpu']")
     expect(details(noGpu).at(-1)).toEqual([true, 'cpu (no NVIDIA GPU or no driver)'])
     expect(details(noGpu.replace("'13.0'", 'null'))).toEqual([
       [true, 'the addon loads, with libtorch 2.13.0 for the CPU alone'],
+      [true, 'instructions for bfloat16 by avx512_bf16; for int8 by none of its own'],
       [true, 'cpu'],
     ])
   })
