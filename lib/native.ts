@@ -496,7 +496,7 @@ function load(): NativeBinding {
   let binding: NativeBinding
   try {
     const nodeGypBuild = require('node-gyp-build') as (directory: string) => NativeBinding
-    binding = nodeGypBuild(root)
+    binding = withWaits(() => nodeGypBuild(root))
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
     throw new LoptError(
@@ -520,6 +520,24 @@ function load(): NativeBinding {
   // `process.exit` runs no cleanup hook: an op must not run beside libtorch's static destructors.
   process.once('exit', () => binding.shutdown())
   return binding
+}
+
+// Between two ops OpenMP's threads wait for the next one. JavaScript's thread has a team of its own, so that there are more of
+// them than cores, and GNU's library then lets them sleep nearly at once: each small op wakes one up. `active` makes that a
+// hundredth of a millisecond. The count is its own default for as many threads as cores, some milliseconds, without which
+// `active` would let them never sleep. It reads both as it is loaded (libgomp, env.c).
+const WAITS = { OMP_WAIT_POLICY: 'active', GOMP_SPINCOUNT: '300000' }
+
+/** What `load` gives; what the user has set counts, and child processes inherit nothing. */
+function withWaits<T>(load: () => T): T {
+  const { env } = process
+  if (Object.keys(WAITS).some((name) => env[name] !== undefined)) return load()
+  Object.assign(env, WAITS)
+  try {
+    return load()
+  } finally {
+    for (const name of Object.keys(WAITS)) delete env[name]
+  }
 }
 
 /** The folder that holds this package's package.json: sources and bundles lie at other depths. */

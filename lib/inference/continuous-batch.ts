@@ -122,19 +122,22 @@ export async function chooseAll(
   logits: Tensor,
   continuations: readonly Continuation[],
 ): Promise<(Choice | undefined)[]> {
+  const { jobs } = binding()
+  const handle = handleOf(logits)
   const isPlain = continuations.some((one) => one.isPlain)
-  const likeliest = isPlain
-    ? wrap(await binding().jobs.argmax(handleOf(logits), 1, false))
-    : null
   // A NaN is the largest of its row.
-  const [largest, tokens] = await Promise.all([
-    logits.amax([1]).read(),
-    likeliest?.read(),
+  const [largest, likeliest] = await Promise.all([
+    jobs.amax(handle, [1], false),
+    isPlain ? jobs.argmax(handle, 1, false) : null,
+  ])
+  const [values, tokens] = await Promise.all([
+    wrap(largest).read(),
+    likeliest && wrap(likeliest).read(),
   ])
   return await Promise.all(
     continuations.map(async (one, i) => {
-      if (!Number.isFinite(largest[i])) return undefined
-      if (one.isPlain && tokens !== undefined) return { token: Number(tokens[i]) }
+      if (!Number.isFinite(values[i])) return undefined
+      if (one.isPlain && tokens !== null) return { token: Number(tokens[i]) }
       return await one.choose(logits.slice(0, i, i + 1))
     }),
   )

@@ -110,7 +110,7 @@ export class KeyValueCache {
 }
 
 /** Shapes come in steps of so many keys: a step of decoding that was captured for one is used again. */
-const BUCKET = 32
+const BUCKET = 16
 
 /** How many keys are read where `length` are needed. */
 export function bucketOf(length: number, capacity: number): number {
