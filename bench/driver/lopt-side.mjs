@@ -1,14 +1,21 @@
-// lopt's side of a bench, a program that `sides.mjs` starts: trains or scores as a job says, some steps for each
+// lopt's side of a bench, a program that `sides.mjs` starts: trains, scores or continues texts as a job says, some for each
 // line that it reads, and answers with what they took.
 
 import { createInterface } from 'node:readline'
-import { createPrompt, createTask, loadBackbone, score, train } from '../../dist/index.js'
+import {
+  createPrompt,
+  createTask,
+  generate,
+  loadBackbone,
+  score,
+  train,
+} from '../../dist/index.js'
 import { Generator, rand, recordOps } from '../../dist/torch.js'
 import { productFlops, secondsByKind, unionSeconds } from './profile.mjs'
 
 const job = JSON.parse(process.argv[2])
 const { model, lengths, batchSize, P, placement, steps, fastPaths = true } = job
-const backbone = await loadBackbone(model)
+const backbone = await loadBackbone(model, { dtype: job.dtype })
 const words = ['good', 'bad', 'the', 'and', 'one', 'two', 'in', 'a', 'of', 'to']
 const isOneToken = (text) => backbone.tokenizer.encode(text).length === 1
 const space = backbone.kind === 'causal' ? ' ' : ''
@@ -48,12 +55,29 @@ async function scoreTexts(count) {
     ...{ backbone, task, texts, batchSize, fastPaths },
     prompts: texts.map((_, i) => prompts[i % prompts.length]),
   })
-  return { peakMemoryBytes: process.resourceUsage().maxRSS * 1024 }
+  return used()
 }
+
+/** Texts of all prompts, continued together: the time from the first token of each to the last ones. */
+async function continueTexts() {
+  const rows = prompts.map((prompt) => ({ prompt, text: text(lengths[0]) }))
+  const { newTokens } = job
+  let tokens = 0
+  let first = 0
+  const options = { maxNewTokens: newTokens, minNewTokens: newTokens, batchSize }
+  for await (const event of generate({ backbone, rows, ...options })) {
+    if (event.type === 'token') tokens += 1
+    if (tokens === rows.length) first ||= performance.now()
+  }
+  return { ...used(), ownSeconds: (performance.now() - first) / 1000 }
+}
+
+const used = () => ({ peakMemoryBytes: process.resourceUsage().maxRSS * 1024 })
 
 /** Steps of all prompts, one prompt after the other. */
 async function advance(count) {
   if (job.kind === 'score') return await scoreTexts(count)
+  if (job.kind === 'generate') return await continueTexts()
   let last
   for (const run of runs) {
     for (let done = 0; done < count * eventsOfStep; ) {
@@ -90,7 +114,10 @@ async function sgemm() {
 const commands = {
   run: async () => {
     const { value, seconds } = await timed(() => advance(steps))
-    return { seconds, peakMemoryBytes: value.peakMemoryBytes }
+    return {
+      seconds: value.ownSeconds ?? seconds,
+      peakMemoryBytes: value.peakMemoryBytes,
+    }
   },
   // Shapes are recorded for the products alone: they cost time outside the ops.
   overhead: async () => {

@@ -17,6 +17,7 @@ export const cacheFolder = join(
   'bench',
 )
 
+export const llamaFolder = join(cacheFolder, 'llama')
 export const peerFolder = join(cacheFolder, 'peer')
 
 /** A Python with the peers' packages, or undefined. */

@@ -1,10 +1,19 @@
 // Long-lived child processes that answer a line with a line, and their interleaved comparison.
 
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { HOW_TO_MAKE_PEER, isQuick, median, peerPython, RUNS } from './settings.mjs'
+import {
+  HOW_TO_MAKE_PEER,
+  isQuick,
+  llamaFolder,
+  median,
+  peerPython,
+  RUNS,
+} from './settings.mjs'
 
 const path = (name) => fileURLToPath(new URL(name, import.meta.url))
 
@@ -19,6 +28,20 @@ export async function peerSide(job) {
     return undefined
   }
   return await startSide(python, [path('../peer/side.py'), JSON.stringify(job)])
+}
+
+/** undefined where llama.cpp, or the Python that writes its file, is not there. */
+export async function llamaSide(job) {
+  const python = peerPython()
+  if (python === undefined || !existsSync(join(llamaFolder, 'node_modules'))) {
+    console.log(HOW_TO_MAKE_PEER)
+    return undefined
+  }
+  const gguf = join(llamaFolder, `${basename(job.model)}.gguf`)
+  if (!existsSync(gguf))
+    execFileSync(python, [path('../peer/gguf_of.py'), job.model, gguf])
+  const given = JSON.stringify({ ...job, gguf })
+  return await startSide(process.execPath, [path('../peer/llama-side.mjs'), given])
 }
 
 function withSize(job) {
