@@ -125,11 +125,11 @@ export interface NativeOps {
   argmax(a: T, dim: number | null, keepdim: boolean): T
   argmin(a: T, dim: number | null, keepdim: boolean): T
   /** values, indices */
-  /** int8 [N, K] and float32 scales [N] of float rows [N, K]. */
-  quantizeRows(rows: T): [T, T]
   topk(a: T, k: number, dim: number, largest: boolean, sorted: boolean): [T, T]
   /** values, indices */
   sort(a: T, dim: number, descending: boolean, stable: boolean): [T, T]
+  /** int8 [N, K] and float32 scales [N] of float rows [N, K] */
+  quantizeRows(rows: T): [T, T]
   // shape
   reshape(a: T, shape: Dims): T
   view(a: T, shape: Dims): T
@@ -525,13 +525,15 @@ function load(): NativeBinding {
 // Between two ops OpenMP's threads wait for the next one. JavaScript's thread has a team of its own, so that there are more of
 // them than cores, and GNU's library then lets them sleep nearly at once: each small op wakes one up. `active` makes that a
 // hundredth of a millisecond. The count is its own default for as many threads as cores, some milliseconds, without which
-// `active` would let them never sleep. It reads both as it is loaded (libgomp, env.c).
+// `active` would let them never sleep. It reads both as it is loaded (libgomp, env.c). LLVM's library, which macOS has, knows
+// `active` and not the count.
 const WAITS = { OMP_WAIT_POLICY: 'active', GOMP_SPINCOUNT: '300000' }
 
 /** What `load` gives; what the user has set counts, and child processes inherit nothing. */
 function withWaits<T>(load: () => T): T {
   const { env } = process
-  if (Object.keys(WAITS).some((name) => env[name] !== undefined)) return load()
+  const isSet = Object.keys(WAITS).some((name) => env[name] !== undefined)
+  if (isSet || process.platform !== 'linux') return load()
   Object.assign(env, WAITS)
   try {
     return load()

@@ -31,6 +31,9 @@ using at::Tensor;
 // Rows below this many numbers are not worth another thread.
 constexpr int64_t kNumbersOfAThread = 1 << 14;
 
+// Its inverse is still a number.
+constexpr float kSmallest = 1e-35F;
+
 int64_t RowsOfAThread(int64_t numbers) {
   return std::max<int64_t>(1, kNumbersOfAThread / std::max<int64_t>(1, numbers));
 }
@@ -53,7 +56,11 @@ float QuantizeRow(const float* row, int8_t* out, int64_t size) {
     std::fill(out, out + size, static_cast<int8_t>(1));
     return std::numeric_limits<float>::quiet_NaN();
   }
-  const float inverse = largest > 0 ? 127.0F / largest : 0.0F;
+  if (largest < kSmallest) {
+    std::fill(out, out + size, static_cast<int8_t>(0));
+    return 0.0F;
+  }
+  const float inverse = 127.0F / largest;
   for (int64_t i = 0; i < size; ++i) out[i] = static_cast<int8_t>(Rounded(row[i] * inverse));
   return largest / 127.0F;
 }

@@ -61,7 +61,7 @@ export const dtypeOption = optional(
 
 const inferenceDTypeOption = optional(
   '--dtype <dtype>',
-  `what the model computes in: ${DTYPES.join(', ')}; int8: weights of 8 bits, on a CPU`,
+  `what the model computes in: ${DTYPES.join(', ')}, int8`,
   choice([...DTYPES, 'int8'] as const),
   "float32 on a CPU, else the file's own",
 )

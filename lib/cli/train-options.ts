@@ -17,6 +17,7 @@ import { FINE_TUNING_RATE } from '../train/options.js'
 import {
   backboneOptions,
   dataOptions,
+  dtypeOption,
   fastPathsOption,
   templateOption,
 } from './model-options.js'
@@ -257,6 +258,7 @@ const report = {
 
 const model = {
   ...backboneOptions,
+  dtype: dtypeOption,
   // Of a run that goes on it is known.
   backbone: optional(
     '--backbone <source>',

@@ -2,7 +2,7 @@
 // no queue: whoever drives it says which text comes next.
 
 import type { Backbone } from '../backbone/index.js'
-import type { LoptError } from '../errors.js'
+import { LoptError } from '../errors.js'
 import { binding } from '../torch/context.js'
 import { type Tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
@@ -19,17 +19,36 @@ export interface Grown<C extends Continuation = Continuation> {
   readonly error?: LoptError
 }
 
+/** Keys and values that a text takes in a slot to its end, and its text in an encoder-decoder model. */
+export function roomFor(
+  { kind }: Backbone,
+  { given, prompt, maxNewTokens }: Continuation['options'],
+): Pick<DecodingSize, 'capacity' | 'textCapacity'> {
+  const P = prompt?.config.length ?? 0
+  const isCausal = kind === 'causal'
+  const before = isCausal || prompt?.config.method === 'prefix' ? P : 0
+  const text = isCausal ? given.length : 1 // a decoder begins with its start token
+  return {
+    capacity: before + text + maxNewTokens - 1, // the last token is not read
+    textCapacity: isCausal ? 1 : P + given.length + 1,
+  }
+}
+
 export class ContinuousBatch<C extends Continuation = Continuation> {
+  readonly #backbone: Backbone
   readonly #decoding: Decoding
-  readonly #slots: number
+  readonly #size: DecodingSize
+  /** What is done now: one thing after the other, whoever asks. */
+  #turn: Promise<unknown> = Promise.resolve()
   /** By slot. */
   #running: C[] = []
   /** By slot: what was chosen, and not read yet. */
   #newest: number[] = []
 
-  private constructor(decoding: Decoding, slots: number) {
+  private constructor(backbone: Backbone, decoding: Decoding, size: DecodingSize) {
+    this.#backbone = backbone
     this.#decoding = decoding
-    this.#slots = slots
+    this.#size = size
   }
 
   /** @param kept prompts that are prepared once for all texts; without, once a call. The caller's */
@@ -39,7 +58,7 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
     kept?: PromptCache,
   ): Promise<ContinuousBatch<C>> {
     const decoding = await Decoding.create(backbone, size, kept)
-    return new ContinuousBatch<C>(decoding, size.slots)
+    return new ContinuousBatch<C>(backbone, decoding, size)
   }
 
   /** The texts that are being continued. */
@@ -49,7 +68,7 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
 
   /** Slots that no text has. */
   get free(): number {
-    return this.#slots - this.#running.length
+    return this.#size.slots - this.#running.length
   }
 
   /**
@@ -58,7 +77,17 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
    * @throws RangeError where there are fewer slots free, or a text does not fit one: nothing has changed then
    */
   async prefill(continuations: readonly C[]): Promise<Grown<C>[]> {
-    return await tidy(async () => {
+    if (continuations.length === 0) return []
+    const { capacity, textCapacity } = this.#size
+    for (const { options } of continuations) {
+      const room = roomFor(this.#backbone, options)
+      if (room.capacity <= capacity && room.textCapacity <= textCapacity) continue
+      throw new RangeError(
+        `Expected a text that takes ${capacity} positions at most with its prompt and all that may follow, which a ` +
+          `slot has (${textCapacity} at the encoder), but it takes ${room.capacity} (${room.textCapacity})`,
+      )
+    }
+    return await this.#inTurn(async () => {
       const texts = continuations.map(({ options: { given, prompt }, made }) => {
         return { ids: given, prompt, made }
       })
@@ -70,8 +99,8 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
 
   /** A token more of each text. */
   async step(): Promise<Grown<C>[]> {
-    if (this.#running.length === 0) return []
-    return await tidy(async () => {
+    return await this.#inTurn(async () => {
+      if (this.#running.length === 0) return []
       const logits = await this.#decoding.step(this.#newest)
       return await this.#grow(logits, [...this.#running])
     })
@@ -79,6 +108,16 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
 
   /** Ends a text early. */
   async drop(continuation: C): Promise<void> {
+    await this.#inTurn(() => this.#drop(continuation))
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(() => tidy(work))
+    this.#turn = result.catch(() => {})
+    return result
+  }
+
+  async #drop(continuation: C): Promise<void> {
     const slot = this.#running.indexOf(continuation)
     if (slot !== -1) await this.#remove(slot)
   }
@@ -92,13 +131,13 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
     const first = this.#running.length - grown.length
     const choices = await chooseAll(logits, grown)
     const told = grown.map((continuation, i): Grown<C> => {
-      const choice = choices[i]
-      if (choice === undefined) return { continuation, events: [], error: notFinite() }
+      const choice = choices[i] as Choice | LoptError
+      if (choice instanceof LoptError) return { continuation, events: [], error: choice }
       this.#newest[first + i] = choice.token
       return { continuation, events: continuation.take(choice) }
     })
     for (const { continuation, error } of told) {
-      if (continuation.isDone || error) await this.drop(continuation)
+      if (continuation.isDone || error) await this.#drop(continuation)
     }
     return told
   }
@@ -116,12 +155,12 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
 /**
  * The likeliest tokens are found for all rows at once, and read together.
  *
- * @returns undefined for a row whose logits are not finite
+ * @returns for a row that has no next token, an error: the others have theirs
  */
 export async function chooseAll(
   logits: Tensor,
   continuations: readonly Continuation[],
-): Promise<(Choice | undefined)[]> {
+): Promise<(Choice | LoptError)[]> {
   const { jobs } = binding()
   const handle = handleOf(logits)
   const isPlain = continuations.some((one) => one.isPlain)
@@ -136,9 +175,13 @@ export async function chooseAll(
   ])
   return await Promise.all(
     continuations.map(async (one, i) => {
-      if (!Number.isFinite(values[i])) return undefined
+      if (!Number.isFinite(values[i])) return notFinite()
       if (one.isPlain && tokens !== null) return { token: Number(tokens[i]) }
-      return await one.choose(logits.slice(0, i, i + 1))
+      return await one.choose(logits.slice(0, i, i + 1)).catch((error: Error) => {
+        // What a row's rules make of its logits may not be finite where they are.
+        if (error.message.includes('probability')) return notFinite(error)
+        throw error
+      })
     }),
   )
 }

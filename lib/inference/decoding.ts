@@ -113,8 +113,9 @@ export class Decoding {
     return await noGrad(() =>
       tidy(async () => {
         const { hidden, lengths } = await this.#reader.prefill(texts, this.rows)
+        const logits = await logitsOf(this.#backbone, hidden)
         this.#lengths = [...this.#lengths, ...lengths]
-        return await logitsOf(this.#backbone, hidden)
+        return logits
       }),
     )
   }
@@ -139,8 +140,9 @@ export class Decoding {
           { dtype: 'int64', device },
         )
         const hidden = await this.#reader.step(ids, this.#lengths)
+        const logits = await logitsOf(this.#backbone, hidden)
         this.#lengths = this.#lengths.map(({ own, cross }) => ({ own: own + 1, cross }))
-        return await logitsOf(this.#backbone, hidden)
+        return logits
       }),
     )
   }

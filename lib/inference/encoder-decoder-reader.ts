@@ -54,11 +54,14 @@ export class EncoderDecoderReader implements Reader {
     const { decoderLayers: layers, heads, headSize } = backbone.config
     const shape = { layers, heads, headSize, slots }
     const cache = await KeyValueCache.create({ ...shape, capacity }, backbone)
-    const cross = await KeyValueCache.create(
-      { ...shape, capacity: textCapacity },
-      backbone,
-    )
-    return new EncoderDecoderReader(backbone, cache, cross, prompts)
+    try {
+      const text = { ...shape, capacity: textCapacity }
+      const cross = await KeyValueCache.create(text, backbone)
+      return new EncoderDecoderReader(backbone, cache, cross, prompts)
+    } catch (error) {
+      cache.dispose()
+      throw error
+    }
   }
 
   async prefill(

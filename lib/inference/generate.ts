@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import type { Backbone } from '../backbone/index.js'
 import { checkRows } from '../backbone/vocabulary.js'
-import { about, checkAborted, checkMade, checkObject, type LoptError } from '../errors.js'
+import { about, checkAborted, checkMade, checkObject, LoptError } from '../errors.js'
 import { checkOptions } from '../fields.js'
 import { checkPrompt, type Prompt } from '../prompt/index.js'
 import { tidy } from '../torch/index.js'
@@ -15,10 +15,10 @@ import {
   type DoneEvent,
   type TokenEvent,
 } from './continuation.js'
-import { ContinuousBatch, chooseAll } from './continuous-batch.js'
+import { ContinuousBatch, chooseAll, roomFor } from './continuous-batch.js'
 import { Decoding, type DecodingSize } from './decoding.js'
 import { firstToken } from './encode.js'
-import { notFinite } from './sample.js'
+import { PromptCache } from './prompt-cache.js'
 
 /** How a text is continued. */
 export interface GenerationOptions {
@@ -245,18 +245,15 @@ function givenIds(backbone: Backbone, prompt: Prompt | null, text: string): numb
 
 /** Room for texts to their ends, `rows` of them at once. */
 function sizeFor(
-  { kind }: Backbone,
+  backbone: Backbone,
   options: readonly ContinuationOptions[],
   rows: number,
 ): DecodingSize {
-  const longest = (lengthOf: (one: ContinuationOptions) => number) =>
-    Math.max(1, ...options.map(lengthOf))
-  const P = ({ prompt }: ContinuationOptions) => prompt?.config.length ?? 0
-  const textOf = (one: ContinuationOptions) => (kind === 'causal' ? one.given.length : 1) // a decoder begins with its start token
+  const rooms = options.map((one) => roomFor(backbone, one))
   return {
     slots: rows,
-    capacity: longest((one) => P(one) + textOf(one) + one.maxNewTokens - 1),
-    textCapacity: longest((one) => P(one) + one.given.length + 1),
+    capacity: Math.max(...rooms.map(({ capacity }) => capacity)),
+    textCapacity: Math.max(...rooms.map(({ textCapacity }) => textCapacity)),
   }
 }
 
@@ -275,7 +272,9 @@ async function* decoded(
     continuations.map(({ options }) => options),
     rows,
   )
-  const batch = await ContinuousBatch.create(backbone, size)
+  // Prompts of texts that join later may be there already.
+  const kept = rows < continuations.length ? new PromptCache(backbone) : undefined
+  const batch = await ContinuousBatch.create(backbone, size, kept)
   const waiting = [...continuations]
   try {
     while (waiting.length > 0 || batch.running.length > 0) {
@@ -290,6 +289,7 @@ async function* decoded(
     }
   } finally {
     batch.dispose()
+    kept?.dispose()
   }
 }
 
@@ -317,7 +317,7 @@ async function* readAgain(
     yield await tidy(async () => {
       const logits = await next([{ tokens: made, parent: 0 }])
       const [choice] = await chooseAll(logits, [continuation])
-      if (choice === undefined) throw notFinite()
+      if (choice === undefined || choice instanceof LoptError) throw choice
       return choice
     })
   }

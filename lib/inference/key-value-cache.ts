@@ -40,10 +40,16 @@ export class KeyValueCache {
   ): Promise<KeyValueCache> {
     const shape = [slots, heads, capacity, headSize]
     // Zeros: what a row has not written yet gets no weight, which a NaN would survive.
-    const made = Array.from({ length: 2 * layers }, () =>
-      binding().jobs.zeros(shape, dtype, device),
-    )
-    return new KeyValueCache(capacity, (await Promise.all(made)).map(wrap).map(keep))
+    const tensors: Tensor[] = []
+    try {
+      for (let i = 0; i < 2 * layers; i += 1) {
+        tensors.push(keep(wrap(await binding().jobs.zeros(shape, dtype, device))))
+      }
+    } catch (error) {
+      for (const tensor of tensors) tensor.dispose()
+      throw error
+    }
+    return new KeyValueCache(capacity, tensors)
   }
 
   /**
@@ -52,11 +58,12 @@ export class KeyValueCache {
    * @param at how many the slot has before them
    */
   async write(slot: number, at: number, given: readonly Tensor[]): Promise<void> {
-    const writes = given.map((values, i) => {
-      const S = values.shape[1] as number
-      return this.#part(i, slot, at, at + S).copy_(values)
-    })
-    await Promise.all(writes)
+    await this.#change(() =>
+      given.map((values, i) => {
+        const S = values.shape[1] as number
+        return this.#part(i, slot, at, at + S).copy_(values)
+      }),
+    )
   }
 
   /**
@@ -67,14 +74,19 @@ export class KeyValueCache {
   async remove(slot: number, lengths: readonly number[]): Promise<void> {
     const last = lengths.length - 1
     const [own, moved] = [lengths[slot], lengths[last]] as [number, number]
-    if (slot !== last) {
-      const copies = this.tensors.map((_, i) =>
-        this.#part(i, slot, 0, moved).copy_(this.#part(i, last, 0, moved)),
-      )
-      await Promise.all(copies)
-      await this.#clear(slot, moved, own)
-    }
-    await this.#clear(last, 0, moved)
+    await this.#change(() =>
+      this.tensors.flatMap((_, i) => {
+        const cleared = this.#part(i, last, 0, moved)
+        if (slot === last) return [cleared.fill_(0)]
+        // In this order: jobs run one after the other.
+        const there = this.#part(i, slot, 0, moved)
+        return [
+          there.copy_(cleared),
+          this.#part(i, slot, moved, Math.max(own, moved)).fill_(0),
+          cleared.fill_(0),
+        ]
+      }),
+    )
   }
 
   /** Slot i's first `length` become those of slot `parents[i]`, whatever order that is. */
@@ -93,11 +105,9 @@ export class KeyValueCache {
     )
   }
 
-  async #clear(slot: number, begin: number, end: number): Promise<void> {
-    if (begin >= end) return
-    await Promise.all(
-      this.tensors.map((_, i) => this.#part(i, slot, begin, end).fill_(0)),
-    )
+  /** Work in place, whose views are freed. */
+  async #change(work: () => Promise<unknown>[]): Promise<void> {
+    await noGrad(() => tidy(async () => void (await Promise.all(work()))))
   }
 
   dispose(): void {

@@ -32,7 +32,9 @@ export class PromptCache {
   async set(prompts: readonly (Prompt | null)[]): Promise<PromptSet> {
     const layouts = promptLayouts(this.#backbone, prompts)
     const keys = await Promise.all(prompts.map(contentOf))
-    const missing = [...keys.keys()].filter((i) => !this.#kept.has(keys[i] as string))
+    const missing = [...keys.keys()].filter(
+      (i) => !this.#kept.has(keys[i] as string) && keys.indexOf(keys[i] as string) === i,
+    )
     const made = await preparePrompts(
       this.#backbone,
       missing.map((i) => prompts[i] ?? null),

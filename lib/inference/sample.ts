@@ -82,10 +82,11 @@ export async function chooseToken(
 }
 
 /** Of logits that give no next token. */
-export function notFinite(): LoptError {
+export function notFinite(cause?: unknown): LoptError {
   return new LoptError(
     'ERR_NON_FINITE_LOSS',
-    'A logit is not finite: the prompt holds values too large for the backbone',
+    'A logit is not finite: the prompt holds values too large for the backbone, or the temperature is too close to 0',
+    { cause },
   )
 }
 

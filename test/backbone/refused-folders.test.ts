@@ -37,7 +37,7 @@ describe('a source is refused', () => {
   test('in a dtype that no model computes in', async () => {
     const options = { dtype: 'int64' as 'float32' }
     await expect(loadBackbone(fixture('gpt2-plain'), options)).rejects.toThrow(
-      'Expected dtype to be one of float64, float32, float16, bfloat16 but received int64',
+      'Expected dtype to be one of float64, float32, float16, bfloat16, int8 but received int64',
     )
   })
 })

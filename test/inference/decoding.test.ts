@@ -169,9 +169,41 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
     bad.dispose()
   })
 
+  test('are served one thing after the other, whoever asks', async () => {
+    const rows = rowsFor(prompts, 9).map((row) => ({ ...row, maxNewTokens: 6 }))
+    const alone = await said({ backbone, rows, batchSize: 1 })
+    const size = { slots: rows.length, capacity: 60, textCapacity: 60 }
+    const batch = await ContinuousBatch.create(backbone, size)
+    const made = continuationsOf(backbone, rows)
+    const [first, ...others] = made
+    // None waits for the one before.
+    const asked = [batch.prefill([first as (typeof made)[number]]), batch.prefill(others)]
+    asked.push(batch.step(), batch.step())
+    const dropping = batch.drop(first as (typeof made)[number])
+    for (let i = 0; i < 6; i += 1) asked.push(batch.step())
+    await Promise.all([...asked, dropping])
+    for (const [i, own] of alone.entries()) {
+      if (i > 0) expect(made[i]?.made).toEqual(own.tokens)
+    }
+    expect(batch.running).toEqual([])
+    batch.dispose()
+  })
+
+  test('leave one out whose temperature makes no numbers', async () => {
+    const [row] = rowsFor(prompts, 10)
+    const rows = [
+      { ...row, temperature: 1e-44 },
+      { ...row, temperature: 0 },
+    ] as GenerateRow[]
+    const [cold, own] = await said({ backbone, rows })
+    const [alone] = await said({ backbone, rows: rows.slice(1) })
+    expect(own?.tokens).toEqual(alone?.tokens)
+    expect(['ERR_NON_FINITE_LOSS', own?.finishReason]).toContain(cold?.finishReason)
+  })
+
   test('read a prompt once while it holds the same, and again when it changed', async () => {
     const kept = new PromptCache(backbone)
-    const size = { slots: 4, capacity: 40, textCapacity: 40 }
+    const size = { slots: 4, capacity: 60, textCapacity: 60 }
     const batch = await ContinuousBatch.create(backbone, size, kept)
     const prompt = createPrompt(backbone, { method: 'full', length: 4, init: 'random' })
     const row = { text: 'the dog', prompt, maxNewTokens: 4, logProbabilities: 0 }
@@ -208,7 +240,7 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
     const dropped = new Set<number>()
     let waiting = [...rows.keys()]
     // What `generate` does, and a scheduler that drops some texts on the way.
-    const size = { slots: 4, capacity: 40, textCapacity: 40 }
+    const size = { slots: 4, capacity: 60, textCapacity: 60 }
     const batch = await ContinuousBatch.create(backbone, size)
     const running = new Map<unknown, number>()
     while (waiting.length > 0 || batch.running.length > 0) {
@@ -244,21 +276,21 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
 
   test('keep tensors and their memory flat over 5,000 steps', async () => {
     const rows = rowsFor(prompts, 6).map((row) => ({ ...row, maxNewTokens: 12 }))
-    const size = { slots: 3, capacity: 40, textCapacity: 40 }
+    const size = { slots: 3, capacity: 60, textCapacity: 60 }
     const before = await settledMemory()
     const batch = await ContinuousBatch.create(backbone, size)
     const { layers, heads, hiddenSize } = backbone.config
     const expected =
       backbone.kind === 'causal'
         ? cacheBytes(
-            { layers, heads, headSize: hiddenSize / heads, slots: 3, capacity: 40 },
+            { layers, heads, headSize: hiddenSize / heads, slots: 3, capacity: 60 },
             backbone.dtype,
           )
         : 2 *
           cacheBytes(
             {
               layers: backbone.config.decoderLayers,
-              ...{ heads, headSize: backbone.config.headSize, slots: 3, capacity: 40 },
+              ...{ heads, headSize: backbone.config.headSize, slots: 3, capacity: 60 },
             },
             backbone.dtype,
           )
@@ -271,7 +303,8 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
         const row = rows[next % rows.length] as GenerateRow
         next += 1
         await batch.prefill(continuationsOf(backbone, [row]))
-      } else if (batch.running.length > 0) await batch.step()
+      } else if (step % 7 === 0 && batch.running[0]) await batch.drop(batch.running[0])
+      else await batch.step()
       most = Math.max(most, memory().tensors)
     }
     expect(most).toBeLessThanOrEqual(held)
@@ -312,6 +345,22 @@ describe('what does not fit is refused', () => {
       }),
     )
     decoding.dispose()
+  })
+
+  test('a text that would not fit to its end, before it takes a slot', async () => {
+    const size = { slots: 2, capacity: 12, textCapacity: 1 }
+    const batch = await ContinuousBatch.create(backbone, size)
+    const of = (maxNewTokens: number) =>
+      continuationsOf(backbone, [{ text: 'a', maxNewTokens }])
+    await expect(batch.prefill([...of(5), ...of(40)])).rejects.toThrow(
+      /12 positions at most/,
+    )
+    expect([batch.free, batch.running]).toEqual([2, []])
+    expect(await batch.prefill([])).toEqual([])
+    expect(await batch.step()).toEqual([])
+    await batch.prefill(of(5))
+    expect(batch.free).toBe(1)
+    batch.dispose()
   })
 
   test('rows that are none, and options of a row by its number', async () => {
