@@ -87,13 +87,17 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
           `slot has (${textCapacity} at the encoder), but it takes ${room.capacity} (${room.textCapacity})`,
       )
     }
+    // Little padding is read.
+    const joining = [...continuations].sort(
+      (a, b) => a.options.given.length - b.options.given.length,
+    )
     return await this.#inTurn(async () => {
-      const texts = continuations.map(({ options: { given, prompt }, made }) => {
+      const texts = joining.map(({ options: { given, prompt }, made }) => {
         return { ids: given, prompt, made }
       })
       const logits = await this.#decoding.prefill(texts)
-      this.#running.push(...continuations)
-      return await this.#grow(logits, continuations)
+      this.#running.push(...joining)
+      return await this.#grow(logits, joining)
     })
   }
 

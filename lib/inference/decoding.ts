@@ -3,10 +3,11 @@
 
 import type { Backbone } from '../backbone/index.js'
 import type { Prompt } from '../prompt/index.js'
-import { noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
+import { cat, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
 import { CausalReader } from './causal-reader.js'
 import { EncoderDecoderReader } from './encoder-decoder-reader.js'
 import { logitsOf } from './label-logits.js'
+import { passTokens } from './pass-size.js'
 import type { PromptCache } from './prompt-cache.js'
 import { createPromptSet, type PromptSet } from './prompt-set.js'
 
@@ -59,6 +60,8 @@ export interface DecodingSize {
   readonly capacity: number
   /** Of its text at most, with the prompt, in an encoder-decoder model. */
   readonly textCapacity: number
+  /** Tokens of texts, with their prompts, that are read at once; default: as many as pay. One text is read whole. */
+  readonly tokensAtOnce?: number
 }
 
 export class Decoding {
@@ -98,7 +101,8 @@ export class Decoding {
   }
 
   /**
-   * Takes a slot for each of some texts, behind the rows that are there.
+   * Takes a slot for each of some texts, behind the rows that are there. Those next to each other are read together: texts of
+   * like length should be.
    *
    * @returns logits [n, N] of the token after each
    * @throws RangeError where there are fewer slots free, or a text does not fit one
@@ -112,12 +116,38 @@ export class Decoding {
     }
     return await noGrad(() =>
       tidy(async () => {
-        const { hidden, lengths } = await this.#reader.prefill(texts, this.rows)
-        const logits = await logitsOf(this.#backbone, hidden)
+        const hidden: Tensor[] = []
+        const lengths: SlotLengths[] = []
+        for (const some of this.#passes(texts)) {
+          const read = await this.#reader.prefill(some, this.rows + lengths.length)
+          hidden.push(read.hidden)
+          lengths.push(...read.lengths)
+        }
+        const all = hidden.length === 1 ? (hidden[0] as Tensor) : cat(hidden, 0)
+        const logits = await logitsOf(this.#backbone, all)
         this.#lengths = [...this.#lengths, ...lengths]
         return logits
       }),
     )
+  }
+
+  #passes(texts: readonly DecodingText[]): DecodingText[][] {
+    const most = this.#size.tokensAtOnce ?? passTokens(this.#backbone)
+    const passes: DecodingText[][] = []
+    let longest = 0
+    for (const text of texts) {
+      const length =
+        (text.prompt?.config.length ?? 0) + text.ids.length + text.made.length
+      const pass = passes.at(-1)
+      longest = Math.max(longest, length)
+      if (pass !== undefined && longest * (pass.length + 1) <= most) {
+        pass.push(text)
+      } else {
+        passes.push([text])
+        longest = length
+      }
+    }
+    return passes
   }
 
   /**

@@ -240,7 +240,7 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
     const dropped = new Set<number>()
     let waiting = [...rows.keys()]
     // What `generate` does, and a scheduler that drops some texts on the way.
-    const size = { slots: 4, capacity: 60, textCapacity: 60 }
+    const size = { slots: 4, capacity: 60, textCapacity: 60, tokensAtOnce: 24 }
     const batch = await ContinuousBatch.create(backbone, size)
     const running = new Map<unknown, number>()
     while (waiting.length > 0 || batch.running.length > 0) {
