@@ -311,7 +311,7 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
     expect(memory().bytes - before.bytes).toBeLessThanOrEqual(expected)
     batch.dispose()
     expect(memory().tensors).toBeLessThanOrEqual(before.tensors)
-  }, 120_000)
+  }, 300_000)
 })
 
 describe('what does not fit is refused', () => {

@@ -172,7 +172,7 @@ describe('score of prompts', () => {
     expect(process.memoryUsage().heapUsed).toBeLessThan(heapUsed + 10e6)
     for (const prompt of made) prompt.dispose()
     small.dispose()
-  }, 120_000)
+  }, 300_000)
 })
 
 describe('score of prompts refuses', () => {
