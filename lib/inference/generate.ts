@@ -275,6 +275,7 @@ async function* decoded(
   // Prompts of texts that join later may be there already.
   const kept = rows < continuations.length ? new PromptCache(backbone) : undefined
   const batch = await ContinuousBatch.create(backbone, size, kept)
+  const places = new Map(continuations.map((one, row) => [one, row]))
   const waiting = [...continuations]
   try {
     while (waiting.length > 0 || batch.running.length > 0) {
@@ -282,7 +283,7 @@ async function* decoded(
       const joining = waiting.splice(0, batch.free)
       const grown = joining.length > 0 ? await batch.prefill(joining) : await batch.step()
       for (const { continuation, events, error } of grown) {
-        const row = continuations.indexOf(continuation)
+        const row = places.get(continuation) as number
         for (const event of events) yield { row, ...event }
         if (error !== undefined) yield { row, type: 'failed', error }
       }
