@@ -22,6 +22,10 @@ import { Training } from './training.js'
  *   the event `failed`); `ERR_ABORTED` after an abort, saying where what was learned was saved; `ERR_PROMPT_FILE` for
  *   a prompt of another backbone; `ERR_IO` for the run folder.
  */
+export function train(
+  options: TrainOptions & { prompts: NonNullable<TrainOptions['prompts']> },
+): AsyncGenerator<TrainEvent & { readonly prompt: number }>
+export function train(options: TrainOptions): AsyncGenerator<TrainEvent>
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent> {
   const training = await Training.prepare(options)
   let failure: unknown
