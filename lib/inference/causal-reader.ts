@@ -5,9 +5,12 @@ import type { CausalBackbone } from '../backbone/index.js'
 import { type Tensor, tensor } from '../torch/index.js'
 import { assemble, layersOf, pastOf } from './assemble.js'
 import { makeCausalBatch, placesOf } from './batch.js'
+import { CausalPrefill } from './causal-prefill.js'
 import type {
   DecodingSize,
   DecodingText,
+  PartialPrefill,
+  Prefilled,
   PrepareSet,
   Reader,
   SlotLengths,
@@ -21,64 +24,32 @@ export class CausalReader implements Reader {
   readonly #prompts: PrepareSet
   readonly #cache: KeyValueCache
 
-  private constructor(
-    backbone: CausalBackbone,
-    cache: KeyValueCache,
-    prompts: PrepareSet,
-  ) {
-    this.#backbone = backbone
-    this.#prompts = prompts
-    this.#cache = cache
-  }
-
-  static async create(
+  constructor(
     backbone: CausalBackbone,
     { slots, capacity }: DecodingSize,
     prompts: PrepareSet,
-  ): Promise<CausalReader> {
+  ) {
     const { layers, heads, hiddenSize } = backbone.config
     const shape = { layers, heads, headSize: hiddenSize / heads, slots, capacity }
-    return new CausalReader(
-      backbone,
-      await KeyValueCache.create(shape, backbone),
-      prompts,
-    )
+    this.#backbone = backbone
+    this.#prompts = prompts
+    this.#cache = new KeyValueCache(shape, backbone)
   }
 
-  async prefill(
-    texts: readonly DecodingText[],
-    first: number,
-  ): Promise<{ hidden: Tensor; lengths: SlotLengths[] }> {
-    const backbone = this.#backbone
-    const prompts = [...new Set(texts.map(({ prompt }) => prompt))]
-    const set = await this.#prompts(prompts)
-    const layoutOf = ({ prompt }: DecodingText) =>
-      set.layouts[prompts.indexOf(prompt)] as PromptLayout
-    const lengths = texts.map((text): SlotLengths => {
-      const own = layoutOf(text).place.P + text.ids.length + text.made.length
-      return { own, cross: 0 }
-    })
-    checkRoom(
-      lengths.map(({ own }) => own),
-      this.#cache.capacity,
-    )
-    // What was made stands where a label does: behind a suffix.
-    const rows = texts.map(({ ids, made, prompt }) => {
-      return { text: ids, labels: [[...made, 0]], prompt: prompts.indexOf(prompt) }
-    })
-    const batch = makeCausalBatch(rows, batchOptions(backbone, set))
-    const prepared = await set.prepared
+  async prefill(texts: readonly DecodingText[], first: number): Promise<Prefilled> {
+    const { rows, batch, prepared, lengths } = await this.#rowsOf(texts)
     const past = pastOf(prepared, batch.groups)
     const { positions, mask, queries, given } = batch
     const K = queries.shape[1] as number
-    const { hidden, present } = await backbone.run({
-      x: await assemble(backbone, prepared, batch),
+    const { hidden, present } = await this.#backbone.run({
+      x: await assemble(this.#backbone, prepared, batch),
       positions,
       mask: mask ?? undefined,
       past,
       queries: queries.slice(1, K - 1, K),
     })
     const before = past[0]?.shape[2] ?? 0
+    await this.#cache.reserve(first + texts.length, longestOf(lengths))
     for (const [b, i] of given.entries()) {
       const shared = prepared[rows[i]?.prompt as number]?.past ?? null // [2L, heads, P, D]
       const P = shared?.shape[2] ?? 0
@@ -88,18 +59,62 @@ export class CausalReader implements Reader {
       const made = present.map((one) => one.select(0, b).slice(1, before, before + own))
       await this.#cache.write(slot, P, made)
     }
-    const { device } = backbone
-    const back = tensor(placesOf(given), { dtype: 'int64', device })
+    const back = this.#int64(placesOf(given))
     return { hidden: hidden.select(1, 0).indexSelect(0, back), lengths }
+  }
+
+  async begin(text: DecodingText): Promise<PartialPrefill> {
+    const { batch, prepared, lengths } = await this.#rowsOf([text])
+    const own = lengths[0] as SlotLengths
+    const past = pastOf(prepared, batch.groups)
+    const x = await assemble(this.#backbone, prepared, batch)
+    const { positions } = batch
+    return new CausalPrefill(
+      this.#backbone,
+      { x, positions, past },
+      async (read, slot) => {
+        await this.#cache.reserve(slot + 1, own.own)
+        await this.#cache.write(
+          slot,
+          0,
+          read.map((one) => one.select(0, 0)),
+        )
+        return own
+      },
+    )
+  }
+
+  /** What is run of texts, and how long they get. */
+  async #rowsOf(texts: readonly DecodingText[]) {
+    const backbone = this.#backbone
+    const prompts = [...new Set(texts.map(({ prompt }) => prompt))]
+    const set = await this.#prompts(prompts)
+    // What was made stands where a label does: behind a suffix.
+    const rows = texts.map(({ ids, made, prompt }) => {
+      return { text: ids, labels: [[...made, 0]], prompt: prompts.indexOf(prompt) }
+    })
+    const lengths = rows.map(({ text, prompt }, i): SlotLengths => {
+      const { place } = set.layouts[prompt] as PromptLayout
+      const made = texts[i]?.made.length as number
+      return { own: place.P + text.length + made, cross: 0 }
+    })
+    checkRoom(
+      lengths.map(({ own }) => own),
+      this.#cache.capacity,
+    )
+    const batch = makeCausalBatch(rows, batchOptions(backbone, set))
+    return { rows, batch, prepared: await set.prepared, lengths }
   }
 
   async step(ids: Tensor, lengths: readonly SlotLengths[]): Promise<Tensor> {
     const own = lengths.map((length) => length.own)
+    const longest = longestOf(lengths) + 1
+    await this.#cache.reserve(own.length, longest)
     return await this.#backbone.decodeStep({
       x: await this.#backbone.embed(ids),
       cache: this.#cache.tensors,
-      lengths: tensor(own, { dtype: 'int64', device: this.#backbone.device }),
-      read: bucketOf(Math.max(...own) + 1, this.#cache.capacity),
+      lengths: this.#int64(own),
+      read: bucketOf(longest, this.#cache.capacity),
     })
   }
 
@@ -114,10 +129,24 @@ export class CausalReader implements Reader {
     parents: readonly number[],
     lengths: readonly SlotLengths[],
   ): Promise<void> {
-    await this.#cache.reorder(parents, Math.max(...lengths.map(({ own }) => own)))
+    const longest = longestOf(lengths)
+    await this.#cache.reserve(parents.length, longest)
+    await this.#cache.reorder(parents, longest)
+  }
+
+  get bytes(): number {
+    return this.#cache.bytes
   }
 
   dispose(): void {
     this.#cache.dispose()
   }
+
+  #int64(values: number[]): Tensor {
+    return tensor(values, { dtype: 'int64', device: this.#backbone.device })
+  }
+}
+
+function longestOf(lengths: readonly SlotLengths[]): number {
+  return Math.max(...lengths.map(({ own }) => own))
 }

@@ -7,7 +7,12 @@ import { binding } from '../torch/context.js'
 import { type Tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
 import type { Choice, Continuation, DoneEvent, TokenEvent } from './continuation.js'
-import { Decoding, type DecodingSize } from './decoding.js'
+import {
+  Decoding,
+  type DecodingSize,
+  type DecodingText,
+  type PartialPrefill,
+} from './decoding.js'
 import type { PromptCache } from './prompt-cache.js'
 import { notFinite } from './sample.js'
 
@@ -42,23 +47,16 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
   #turn: Promise<unknown> = Promise.resolve()
   /** By slot. */
   #running: C[] = []
+  /** Texts of which a part is read: their slots are kept for them. */
+  readonly #partial = new Map<C, PartialPrefill>()
   /** By slot: what was chosen, and not read yet. */
   #newest: number[] = []
 
-  private constructor(backbone: Backbone, decoding: Decoding, size: DecodingSize) {
-    this.#backbone = backbone
-    this.#decoding = decoding
-    this.#size = size
-  }
-
   /** @param kept prompts that are prepared once for all texts; without, once a call. The caller's */
-  static async create<C extends Continuation>(
-    backbone: Backbone,
-    size: DecodingSize,
-    kept?: PromptCache,
-  ): Promise<ContinuousBatch<C>> {
-    const decoding = await Decoding.create(backbone, size, kept)
-    return new ContinuousBatch<C>(backbone, decoding, size)
+  constructor(backbone: Backbone, size: DecodingSize, kept?: PromptCache) {
+    this.#backbone = backbone
+    this.#decoding = new Decoding(backbone, size, kept)
+    this.#size = size
   }
 
   /** The texts that are being continued. */
@@ -66,9 +64,14 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
     return this.#running
   }
 
-  /** Slots that no text has. */
+  /** Slots that no text has or waits for. */
   get free(): number {
-    return this.#size.slots - this.#running.length
+    return this.#size.slots - this.#running.length - this.#partial.size
+  }
+
+  /** Bytes that keys and values hold. */
+  get bytes(): number {
+    return this.#decoding.bytes
   }
 
   /**
@@ -78,6 +81,61 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
    */
   async prefill(continuations: readonly C[]): Promise<Grown<C>[]> {
     if (continuations.length === 0) return []
+    // Little padding is read.
+    const joining = [...continuations].sort(
+      (a, b) => a.options.given.length - b.options.given.length,
+    )
+    return await this.#inTurn(async () => {
+      this.#checkFit(joining)
+      const logits = await this.#decoding.prefill(joining.map(textOf))
+      this.#running.push(...joining)
+      return await this.#grow(logits, joining)
+    })
+  }
+
+  /**
+   * Reads a piece of a text, so that the others can go on before the next one; of the last piece the text's first token is
+   * chosen. An encoder-decoder reads a text whole.
+   *
+   * @param positions that are read, at most
+   * @returns nothing until the text was read
+   * @throws RangeError as `prefill`
+   */
+  async prefillPiece(continuation: C, positions: number): Promise<Grown<C>[]> {
+    return await this.#inTurn(async () => {
+      const partial = this.#partial.get(continuation) ?? (await this.#begin(continuation))
+      try {
+        if (!(await partial.read(positions))) return []
+        const logits = await this.#decoding.join(partial)
+        this.#running.push(continuation)
+        this.#end(continuation)
+        return await this.#grow(logits, [continuation])
+      } catch (error) {
+        this.#end(continuation)
+        throw error
+      }
+    })
+  }
+
+  async #begin(continuation: C): Promise<PartialPrefill> {
+    this.#checkFit([continuation])
+    const partial = await this.#decoding.begin(textOf(continuation))
+    this.#partial.set(continuation, partial)
+    return partial
+  }
+
+  #end(continuation: C): void {
+    this.#partial.get(continuation)?.dispose()
+    this.#partial.delete(continuation)
+  }
+
+  #checkFit(continuations: readonly C[]): void {
+    const { free } = this
+    if (continuations.length > free) {
+      throw new RangeError(
+        `Expected ${free} texts at most, for which there are slots, but received ${continuations.length}`,
+      )
+    }
     const { capacity, textCapacity } = this.#size
     for (const { options } of continuations) {
       const room = roomFor(this.#backbone, options)
@@ -87,18 +145,6 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
           `slot has (${textCapacity} at the encoder), but it takes ${room.capacity} (${room.textCapacity})`,
       )
     }
-    // Little padding is read.
-    const joining = [...continuations].sort(
-      (a, b) => a.options.given.length - b.options.given.length,
-    )
-    return await this.#inTurn(async () => {
-      const texts = joining.map(({ options: { given, prompt }, made }) => {
-        return { ids: given, prompt, made }
-      })
-      const logits = await this.#decoding.prefill(texts)
-      this.#running.push(...joining)
-      return await this.#grow(logits, joining)
-    })
   }
 
   /** A token more of each text. */
@@ -122,11 +168,13 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
   }
 
   async #drop(continuation: C): Promise<void> {
+    this.#end(continuation)
     const slot = this.#running.indexOf(continuation)
     if (slot !== -1) await this.#remove(slot)
   }
 
   dispose(): void {
+    for (const partial of this.#partial.values()) partial.dispose()
     this.#decoding.dispose()
   }
 
@@ -154,6 +202,10 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
     this.#running = this.#running.slice(0, last)
     this.#newest = this.#newest.slice(0, last)
   }
+}
+
+function textOf({ options: { given, prompt }, made }: Continuation): DecodingText {
+  return { ids: given, prompt, made }
 }
 
 /**

@@ -33,23 +33,39 @@ export type PrepareSet = (
   prompts: readonly (Prompt | null)[],
 ) => PromptSet | Promise<PromptSet>
 
+/** Texts that were read into slots. */
+export interface Prefilled {
+  /** Hidden states [n, H] where the next token is predicted. */
+  readonly hidden: Tensor
+  readonly lengths: readonly SlotLengths[]
+}
+
+/** A text that is read a piece at a time, and has no slot until it was read. */
+export interface PartialPrefill {
+  /**
+   * Reads so many positions more, at most.
+   *
+   * @returns whether it has read all
+   */
+  read(positions: number): Promise<boolean>
+  /** Gives what was read a slot. */
+  join(slot: number): Promise<Prefilled>
+  dispose(): void
+}
+
 /** How a kind of model reads. Slots are counted from 0, without gaps. */
 export interface Reader {
-  /**
-   * Reads texts into the slots from `first` on.
-   *
-   * @returns hidden states [n, H] where the next token is predicted
-   */
-  prefill(
-    texts: readonly DecodingText[],
-    first: number,
-  ): Promise<{ hidden: Tensor; lengths: SlotLengths[] }>
+  /** Reads texts into the slots from `first` on. */
+  prefill(texts: readonly DecodingText[], first: number): Promise<Prefilled>
+  begin(text: DecodingText): Promise<PartialPrefill>
   /** A token more of the first rows, int64 [B, 1]: [B, H]. */
   step(ids: Tensor, lengths: readonly SlotLengths[]): Promise<Tensor>
   /** A row leaves: the last one takes its slot. */
   remove(slot: number, lengths: readonly SlotLengths[]): Promise<void>
   /** Row i goes on from row `parents[i]`; they are continuations of one text. */
   branch(parents: readonly number[], lengths: readonly SlotLengths[]): Promise<void>
+  /** Bytes that keys and values hold. */
+  readonly bytes: number
   dispose(): void
 }
 
@@ -70,29 +86,25 @@ export class Decoding {
   readonly #size: DecodingSize
   #lengths: readonly SlotLengths[] = []
 
-  private constructor(backbone: Backbone, reader: Reader, size: DecodingSize) {
-    this.#backbone = backbone
-    this.#reader = reader
-    this.#size = size
-  }
-
   /**
-   * Makes the cache of keys and values.
+   * Keys and values take memory as rows need it.
    *
    * @param kept prompts that are prepared once for all texts; without, once a call. The caller's
    */
-  static async create(
-    backbone: Backbone,
-    size: DecodingSize,
-    kept?: PromptCache,
-  ): Promise<Decoding> {
+  constructor(backbone: Backbone, size: DecodingSize, kept?: PromptCache) {
     const prompts: PrepareSet = (given) =>
       kept ? kept.set(given) : createPromptSet(backbone, given)
-    const reader =
+    this.#backbone = backbone
+    this.#size = size
+    this.#reader =
       backbone.kind === 'causal'
-        ? await CausalReader.create(backbone, size, prompts)
-        : await EncoderDecoderReader.create(backbone, size, prompts)
-    return new Decoding(backbone, reader, size)
+        ? new CausalReader(backbone, size, prompts)
+        : new EncoderDecoderReader(backbone, size, prompts)
+  }
+
+  /** Bytes that keys and values hold. */
+  get bytes(): number {
+    return this.#reader.bytes
   }
 
   /** Rows that have a slot: row i's is slot i. */
@@ -125,6 +137,27 @@ export class Decoding {
         }
         const all = hidden.length === 1 ? (hidden[0] as Tensor) : cat(hidden, 0)
         const logits = await logitsOf(this.#backbone, all)
+        this.#lengths = [...this.#lengths, ...lengths]
+        return logits
+      }),
+    )
+  }
+
+  /** Begins a text that is read a piece at a time. Nothing of it is in a slot until it joins. */
+  async begin(text: DecodingText): Promise<PartialPrefill> {
+    return await noGrad(() => tidy(() => this.#reader.begin(text)))
+  }
+
+  /**
+   * Gives a text that was read a slot, behind the rows that are there.
+   *
+   * @returns logits [1, N] of the token after it
+   */
+  async join(read: PartialPrefill): Promise<Tensor> {
+    return await noGrad(() =>
+      tidy(async () => {
+        const { hidden, lengths } = await read.join(this.rows)
+        const logits = await logitsOf(this.#backbone, hidden)
         this.#lengths = [...this.#lengths, ...lengths]
         return logits
       }),

@@ -8,6 +8,8 @@ import { makeEncoderDecoderBatch, placesOf } from './batch.js'
 import type {
   DecodingSize,
   DecodingText,
+  PartialPrefill,
+  Prefilled,
   PrepareSet,
   Reader,
   SlotLengths,
@@ -34,40 +36,20 @@ export class EncoderDecoderReader implements Reader {
   /** Of the texts. */
   readonly #cross: KeyValueCache
 
-  private constructor(
-    backbone: EncoderDecoderBackbone,
-    cache: KeyValueCache,
-    cross: KeyValueCache,
-    prompts: PrepareSet,
-  ) {
-    this.#backbone = backbone
-    this.#prompts = prompts
-    this.#cache = cache
-    this.#cross = cross
-  }
-
-  static async create(
+  constructor(
     backbone: EncoderDecoderBackbone,
     { slots, capacity, textCapacity }: DecodingSize,
     prompts: PrepareSet,
-  ): Promise<EncoderDecoderReader> {
+  ) {
     const { decoderLayers: layers, heads, headSize } = backbone.config
     const shape = { layers, heads, headSize, slots }
-    const cache = await KeyValueCache.create({ ...shape, capacity }, backbone)
-    try {
-      const text = { ...shape, capacity: textCapacity }
-      const cross = await KeyValueCache.create(text, backbone)
-      return new EncoderDecoderReader(backbone, cache, cross, prompts)
-    } catch (error) {
-      cache.dispose()
-      throw error
-    }
+    this.#backbone = backbone
+    this.#prompts = prompts
+    this.#cache = new KeyValueCache({ ...shape, capacity }, backbone)
+    this.#cross = new KeyValueCache({ ...shape, capacity: textCapacity }, backbone)
   }
 
-  async prefill(
-    texts: readonly DecodingText[],
-    first: number,
-  ): Promise<{ hidden: Tensor; lengths: SlotLengths[] }> {
+  async prefill(texts: readonly DecodingText[], first: number): Promise<Prefilled> {
     const backbone = this.#backbone
     const ends = startAndEnd(backbone)
     const prompts = [...new Set(texts.map(({ prompt }) => prompt))]
@@ -96,6 +78,9 @@ export class EncoderDecoderReader implements Reader {
     const x = await assemble(backbone, prepared, encoder)
     const encoded = await backbone.encode({ x, mask: mask ?? undefined })
     const cross = await backbone.crossKeyValues(encoded)
+    const filled = first + texts.length
+    await this.#cache.reserve(filled, longestOf(lengths))
+    await this.#cross.reserve(filled, longestTextOf(lengths))
     for (const [b, i] of given.entries()) {
       const S = lengths[b]?.cross as number
       const own = cross.map((one) => one.select(0, b).slice(1, 0, S))
@@ -152,19 +137,30 @@ export class EncoderDecoderReader implements Reader {
     return cat(hidden, 0).indexSelect(0, int64(placesOf(order)))
   }
 
+  /** The encoder reads a text whole. */
+  async begin(text: DecodingText): Promise<PartialPrefill> {
+    return {
+      read: async () => true,
+      join: (slot) => this.prefill([text], slot),
+      dispose() {},
+    }
+  }
+
   async step(ids: Tensor, lengths: readonly SlotLengths[]): Promise<Tensor> {
     const own = lengths.map((length) => length.own)
     const text = lengths.map((length) => length.cross)
+    const longest = longestOf(lengths) + 1
+    await this.#cache.reserve(own.length, longest)
     const int64 = (values: number[]) =>
       tensor(values, { dtype: 'int64', device: this.#backbone.device })
     return await this.#backbone.decodeStep({
       x: await this.#backbone.embed(ids),
       cache: this.#cache.tensors,
       lengths: int64(own),
-      read: bucketOf(Math.max(...own) + 1, this.#cache.capacity),
+      read: bucketOf(longest, this.#cache.capacity),
       cross: this.#cross.tensors,
       crossLengths: int64(text),
-      crossRead: bucketOf(Math.max(...text), this.#cross.capacity),
+      crossRead: bucketOf(longestTextOf(lengths), this.#cross.capacity),
     })
   }
 
@@ -183,14 +179,33 @@ export class EncoderDecoderReader implements Reader {
     parents: readonly number[],
     lengths: readonly SlotLengths[],
   ): Promise<void> {
-    await this.#cache.reorder(parents, Math.max(...lengths.map(({ own }) => own)))
+    const [rows, longest, text] = [
+      parents.length,
+      longestOf(lengths),
+      longestTextOf(lengths),
+    ]
+    await this.#cache.reserve(rows, longest)
+    await this.#cache.reorder(parents, longest)
     // Rows that were there have the same text: only new ones need it.
-    if (parents.length <= lengths.length) return
-    await this.#cross.reorder(parents, Math.max(...lengths.map(({ cross }) => cross)))
+    if (rows <= lengths.length) return
+    await this.#cross.reserve(rows, text)
+    await this.#cross.reorder(parents, text)
+  }
+
+  get bytes(): number {
+    return this.#cache.bytes + this.#cross.bytes
   }
 
   dispose(): void {
     this.#cache.dispose()
     this.#cross.dispose()
   }
+}
+
+function longestOf(lengths: readonly SlotLengths[]): number {
+  return Math.max(...lengths.map(({ own }) => own))
+}
+
+function longestTextOf(lengths: readonly SlotLengths[]): number {
+  return Math.max(...lengths.map(({ cross }) => cross))
 }

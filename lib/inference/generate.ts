@@ -274,7 +274,7 @@ async function* decoded(
   )
   // Prompts of texts that join later may be there already.
   const kept = rows < continuations.length ? new PromptCache(backbone) : undefined
-  const batch = await ContinuousBatch.create(backbone, size, kept)
+  const batch = new ContinuousBatch(backbone, size, kept)
   const places = new Map(continuations.map((one, row) => [one, row]))
   const waiting = [...continuations]
   try {
@@ -340,7 +340,7 @@ async function* beamTokens(
   }
   const { given: ids, prompt } = continuation.options
   const size = sizeFor(backbone, [continuation.options], numBeams)
-  const decoding = await Decoding.create(backbone, size)
+  const decoding = new Decoding(backbone, size)
   try {
     const next: NextLogits = async (running) => {
       if (decoding.rows === 0) return await decoding.prefill([{ ids, prompt, made: [] }])
@@ -362,7 +362,7 @@ function nextReadAgain(
   const { given: ids, prompt } = options
   const size = sizeFor(backbone, [options], rows)
   return async (running) => {
-    const decoding = await Decoding.create(backbone, size)
+    const decoding = new Decoding(backbone, size)
     try {
       return await decoding.prefill(
         running.map(({ tokens: made }) => ({ ids, prompt, made })),

@@ -1,5 +1,5 @@
-// Keys and values of rows that are being continued, each row's in a slot of its own: made once, written in place. Knows
-// no model and no row.
+// Keys and values of rows that are being continued, each row's in a slot of its own and written in place. Knows no model
+// and no row.
 
 import { binding } from '../torch/context.js'
 import { itemSize, keep, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
@@ -9,14 +9,16 @@ export interface CacheShape {
   readonly layers: number
   readonly heads: number
   readonly headSize: number
+  /** Slots at most. */
   readonly slots: number
-  /** Keys and values that a slot has room for. */
+  /** Keys and values that a slot has room for, at most. */
   readonly capacity: number
 }
 
+type Reserved = Pick<CacheShape, 'slots' | 'capacity'>
 type Place = Pick<Tensor, 'device'> & { readonly dtype: Parameters<typeof itemSize>[0] }
 
-/** Bytes that a cache takes. */
+/** Bytes that a cache takes at most. */
 export function cacheBytes(
   { layers, heads, headSize, slots, capacity }: CacheShape,
   dtype: Place['dtype'],
@@ -24,32 +26,68 @@ export function cacheBytes(
   return 2 * layers * slots * heads * capacity * headSize * itemSize(dtype)
 }
 
+/** It grows as rows need it, by half of what it has at least: a token's cost does not depend on how long its text may get. */
 export class KeyValueCache {
-  readonly capacity: number
-  /** k, v of each layer, [slots, heads, capacity, D]. */
-  readonly tensors: readonly Tensor[]
+  readonly #shape: CacheShape
+  readonly #place: Place
+  /** k, v of each layer, [slots, heads, capacity, D] of what was reserved. */
+  #tensors: readonly Tensor[] = []
+  #reserved: Reserved = { slots: 0, capacity: 0 }
 
-  private constructor(capacity: number, tensors: readonly Tensor[]) {
-    this.capacity = capacity
-    this.tensors = tensors
+  constructor(shape: CacheShape, { device, dtype }: Place) {
+    this.#shape = shape
+    this.#place = { device, dtype }
   }
 
-  static async create(
-    { layers, heads, headSize, slots, capacity }: CacheShape,
-    { device, dtype }: Place,
-  ): Promise<KeyValueCache> {
+  get tensors(): readonly Tensor[] {
+    return this.#tensors
+  }
+
+  /** Keys and values that a slot has room for, at most. */
+  get capacity(): number {
+    return this.#shape.capacity
+  }
+
+  /** Bytes that are held. */
+  get bytes(): number {
+    return this.#tensors.reduce(
+      (sum, { numel, dtype }) => sum + numel * itemSize(dtype),
+      0,
+    )
+  }
+
+  /** Makes room for `length` keys and values in each of the first `rows` slots. */
+  async reserve(rows: number, length: number): Promise<void> {
+    const held = this.#reserved
+    if (rows <= held.slots && length <= held.capacity) return
+    const { slots, capacity } = this.#shape
+    const read = bucketOf(length, capacity)
+    const grown = {
+      slots: grownTo(rows, held.slots, slots),
+      capacity: bucketOf(grownTo(read, held.capacity, capacity), capacity),
+    }
+    await noGrad(() =>
+      tidy(async () => {
+        // Layer by layer: no more than one is held twice.
+        for (let i = 0; i < 2 * this.#shape.layers; i += 1) await this.#grow(i, grown)
+      }),
+    )
+    this.#reserved = grown
+  }
+
+  async #grow(i: number, { slots, capacity }: Reserved): Promise<void> {
+    const { heads, headSize } = this.#shape
+    const { device, dtype } = this.#place
     const shape = [slots, heads, capacity, headSize]
     // Zeros: what a row has not written yet gets no weight, which a NaN would survive.
-    const tensors: Tensor[] = []
-    try {
-      for (let i = 0; i < 2 * layers; i += 1) {
-        tensors.push(keep(wrap(await binding().jobs.zeros(shape, dtype, device))))
-      }
-    } catch (error) {
-      for (const tensor of tensors) tensor.dispose()
-      throw error
+    const grown = keep(wrap(await binding().jobs.zeros(shape, dtype, device)))
+    const held = this.#tensors[i]
+    if (held !== undefined) {
+      const [S, , C] = held.shape as [number, number, number]
+      await grown.slice(0, 0, S).slice(2, 0, C).copy_(held)
+      held.dispose()
     }
-    return new KeyValueCache(capacity, tensors)
+    this.#tensors = Object.assign([...this.#tensors], { [i]: grown })
   }
 
   /**
@@ -94,7 +132,7 @@ export class KeyValueCache {
     if (parents.every((parent, i) => parent === i)) return
     await noGrad(() =>
       tidy(async () => {
-        const { device } = this.tensors[0] as Tensor
+        const { device } = this.#place
         const index = tensor([...parents], { dtype: 'int64', device })
         const writes = this.tensors.map((kept) => {
           const used = kept.slice(2, 0, length)
@@ -117,6 +155,10 @@ export class KeyValueCache {
   #part(i: number, slot: number, begin: number, end: number): Tensor {
     return (this.tensors[i] as Tensor).select(0, slot).slice(1, begin, end)
   }
+}
+
+function grownTo(needed: number, held: number, most: number): number {
+  return needed <= held ? held : Math.min(most, Math.max(needed, Math.ceil(1.5 * held)))
 }
 
 /** Shapes come in steps of so many keys: a step of decoding that was captured for one is used again. */

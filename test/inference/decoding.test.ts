@@ -9,6 +9,7 @@ import {
 } from '../../lib/backbone/index.js'
 import { Decoding } from '../../lib/inference/decoding.js'
 import {
+  type Continuation,
   ContinuousBatch,
   cacheBytes,
   continuationsOf,
@@ -173,7 +174,7 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
     const rows = rowsFor(prompts, 9).map((row) => ({ ...row, maxNewTokens: 6 }))
     const alone = await said({ backbone, rows, batchSize: 1 })
     const size = { slots: rows.length, capacity: 60, textCapacity: 60 }
-    const batch = await ContinuousBatch.create(backbone, size)
+    const batch = new ContinuousBatch(backbone, size)
     const made = continuationsOf(backbone, rows)
     const [first, ...others] = made
     // None waits for the one before.
@@ -204,7 +205,7 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
   test('read a prompt once while it holds the same, and again when it changed', async () => {
     const kept = new PromptCache(backbone)
     const size = { slots: 4, capacity: 60, textCapacity: 60 }
-    const batch = await ContinuousBatch.create(backbone, size, kept)
+    const batch = new ContinuousBatch(backbone, size, kept)
     const prompt = createPrompt(backbone, { method: 'full', length: 4, init: 'random' })
     const row = { text: 'the dog', prompt, maxNewTokens: 4, logProbabilities: 0 }
     const other = createPrompt(backbone, { method: 'full', length: 4, init: 'random' })
@@ -241,7 +242,7 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
     let waiting = [...rows.keys()]
     // What `generate` does, and a scheduler that drops some texts on the way.
     const size = { slots: 4, capacity: 60, textCapacity: 60, tokensAtOnce: 24 }
-    const batch = await ContinuousBatch.create(backbone, size)
+    const batch = new ContinuousBatch(backbone, size)
     const running = new Map<unknown, number>()
     while (waiting.length > 0 || batch.running.length > 0) {
       const count = Math.min(batch.free, waiting.length, 1 + Math.floor(2 * next()))
@@ -274,30 +275,76 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
     }
   })
 
+  test('are read in pieces between which others go on', async () => {
+    const rows = rowsFor(prompts, 11).map((row) => ({ ...row, maxNewTokens: 9 }))
+    const alone = await said({ backbone, rows, batchSize: 1 })
+    const size = { slots: 3, capacity: 60, textCapacity: 60 }
+    const before = await settledMemory()
+    const batch = new ContinuousBatch(backbone, size)
+    const made = continuationsOf(backbone, rows)
+    const pieces: number[] = []
+    for (const [i, one] of made.entries()) {
+      const length = (one.options.prompt?.config.length ?? 0) + one.options.given.length
+      let count = 0
+      for (let isRead = false; !isRead; count += 1) {
+        isRead = (await batch.prefillPiece(one, 1 + (i % 3))).length > 0
+        await batch.step()
+      }
+      pieces.push(count / length)
+      while (batch.free < 1) await batch.step()
+      if (i % 5 !== 0) continue
+      // One that is dropped in the middle leaves nothing.
+      const [dropped] = continuationsOf(backbone, [
+        { text: 'the dog was good', maxNewTokens: 4 },
+      ])
+      expect(await batch.prefillPiece(dropped as Continuation, 1)).toHaveLength(
+        backbone.kind === 'causal' ? 0 : 1,
+      )
+      await batch.drop(dropped as Continuation)
+    }
+    while (batch.running.length > 0) await batch.step()
+    for (const [i, own] of alone.entries()) expect(made[i]?.made).toEqual(own.tokens)
+    if (backbone.kind === 'causal') expect(Math.max(...pieces)).toBeGreaterThan(0.5)
+    expect(batch.free).toBe(3)
+    batch.dispose()
+    expect(memory().tensors).toBeLessThanOrEqual(before.tensors)
+  })
+
+  test('take no memory for tokens that may never come', async () => {
+    const batch = new ContinuousBatch(backbone, {
+      ...{ slots: 1000, capacity: 2 ** 20, textCapacity: 2 ** 20 },
+    })
+    await batch.prefill(continuationsOf(backbone, rowsFor(prompts.slice(0, 2), 12)))
+    await batch.step()
+    expect(batch.bytes).toBeLessThan(2 ** 20)
+    batch.dispose()
+  })
+
   test('keep tensors and their memory flat over 5,000 steps', async () => {
     const rows = rowsFor(prompts, 6).map((row) => ({ ...row, maxNewTokens: 12 }))
     const size = { slots: 3, capacity: 60, textCapacity: 60 }
     const before = await settledMemory()
-    const batch = await ContinuousBatch.create(backbone, size)
+    const batch = new ContinuousBatch(backbone, size)
     const { layers, heads, hiddenSize } = backbone.config
+    const slots = { slots: 3, capacity: 60 }
     const expected =
       backbone.kind === 'causal'
         ? cacheBytes(
-            { layers, heads, headSize: hiddenSize / heads, slots: 3, capacity: 60 },
+            { layers, heads, headSize: hiddenSize / heads, ...slots },
             backbone.dtype,
           )
         : 2 *
           cacheBytes(
             {
               layers: backbone.config.decoderLayers,
-              ...{ heads, headSize: backbone.config.headSize, slots: 3, capacity: 60 },
+              ...{ heads, headSize: backbone.config.headSize, ...slots },
             },
             backbone.dtype,
           )
-    expect(memory().bytes - before.bytes).toBe(expected)
+    expect(batch.bytes).toBe(0)
     let most = 0
     let next = 0
-    const held = memory().tensors
+    let held = Number.POSITIVE_INFINITY
     for (let step = 0; step < 5000; step += 1) {
       if (batch.free > 0 && step % 3 === 0) {
         const row = rows[next % rows.length] as GenerateRow
@@ -305,10 +352,13 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
         await batch.prefill(continuationsOf(backbone, [row]))
       } else if (step % 7 === 0 && batch.running[0]) await batch.drop(batch.running[0])
       else await batch.step()
-      most = Math.max(most, memory().tensors)
+      if (step === 500) held = memory().tensors
+      if (step > 500) most = Math.max(most, memory().tensors)
     }
     expect(most).toBeLessThanOrEqual(held)
-    expect(memory().bytes - before.bytes).toBeLessThanOrEqual(expected)
+    expect(batch.bytes).toBeGreaterThan(0)
+    expect(batch.bytes).toBeLessThanOrEqual(expected)
+    expect(memory().bytes - before.bytes).toBe(batch.bytes)
     batch.dispose()
     expect(memory().tensors).toBeLessThanOrEqual(before.tensors)
   }, 300_000)
@@ -324,7 +374,7 @@ describe('what does not fit is refused', () => {
   const text = { prompt: null, made: [] }
 
   test('more texts than there are slots, and a text that is longer than one', async () => {
-    const decoding = await Decoding.create(backbone, {
+    const decoding = new Decoding(backbone, {
       ...{ slots: 2, capacity: 6, textCapacity: 6 },
     })
     await noGrad(() =>
@@ -349,7 +399,7 @@ describe('what does not fit is refused', () => {
 
   test('a text that would not fit to its end, before it takes a slot', async () => {
     const size = { slots: 2, capacity: 12, textCapacity: 1 }
-    const batch = await ContinuousBatch.create(backbone, size)
+    const batch = new ContinuousBatch(backbone, size)
     const of = (maxNewTokens: number) =>
       continuationsOf(backbone, [{ text: 'a', maxNewTokens }])
     await expect(batch.prefill([...of(5), ...of(40)])).rejects.toThrow(
