@@ -1,5 +1,5 @@
 // The direction of imports: docs/architecture.md. A layer may import those to the left of it:
-//   errors < native < torch < backbone < prompt < inference < run < { train, serve } < study < cli
+//   errors < native < torch < backbone < prompt < inference < run < { train < study, engine < serve } < cli
 // fields, the words for options that do not fit, stands behind torch; hub needs only errors and
 // atomic-file; task needs errors, hub and the tokenizer's type, and is
 // used from inference on.
@@ -25,15 +25,19 @@ const order = [
   'inference',
   'run',
   'train',
-  'serve',
   'study',
+  'engine',
+  'serve',
   'cli',
 ]
+// What trains and what serves stand beside each other.
+const apart = { train: 'trains', study: 'trains', engine: 'serves', serve: 'serves' }
 const before = (name, other) => order.indexOf(name) < order.indexOf(other)
 for (const name of order) {
   const to = [ERRORS, NATIVE, ATOMIC_FILE]
   for (const other of order) {
-    const siblings = name === 'serve' && other === 'train'
+    const isApart = apart[name] !== undefined && apart[name] !== apart[other]
+    const siblings = isApart && apart[other] !== undefined
     if (before(other, name) && !siblings) to.push(folder(other))
   }
   if (before('torch', name)) to.push(folder('hub'), '^lib/py\\.d\\.ts$')

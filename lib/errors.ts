@@ -17,7 +17,10 @@ export const ERROR_CODES = [
   'ERR_UNSUPPORTED',
   'ERR_NON_FINITE_LOSS',
   'ERR_ABORTED',
-  'ERR_REQUEST',
+  'ERR_UNKNOWN_PROMPT',
+  'ERR_OVERLOADED',
+  'ERR_DEADLINE',
+  'ERR_CLOSED',
 ] as const
 
 export type ErrorCode = (typeof ERROR_CODES)[number]

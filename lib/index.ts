@@ -1,6 +1,24 @@
 // Public exports of `lopt`.
 
 export * from './backbone/index.js'
+export {
+  type Classification,
+  type ClassifyRequest,
+  createEngine,
+  type Engine,
+  type EngineEvent,
+  type EngineLimits,
+  type EngineOptions,
+  type EngineStats,
+  type GenerateInput,
+  type GenerateRequest,
+  type Generation,
+  type Input,
+  type PromptName,
+  type ReadRequest,
+  type RequestOptions,
+  type ServedPrompt,
+} from './engine/index.js'
 export { ERROR_CODES, type ErrorCode, LoptError } from './errors.js'
 export {
   type DoneEvent,
@@ -13,6 +31,7 @@ export {
   type GenerateRow,
   type GenerationOptions,
   generate,
+  type ReadToken,
   type ReuseOptions,
   type Score,
   type ScoreManyOptions,

@@ -200,7 +200,7 @@ export async function encodeExamples<Lists extends readonly (readonly Unlabelled
 }
 
 /** Ids of each row's own candidates, by the rules of `encodeLabels`; undefined for rows without. */
-async function encodeCandidates(
+export async function encodeCandidates(
   backbone: Backbone,
   examples: readonly Unlabelled[],
 ): Promise<EncodedText['candidates'][]> {

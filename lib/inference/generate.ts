@@ -46,8 +46,8 @@ export interface GenerationOptions {
 
 export interface GenerateOptions extends GenerationOptions {
   backbone: Backbone
-  /** What is continued. Too long a text is refused. */
-  text: string
+  /** What is continued: a string, or token ids, which are taken as they are. Too long a text is refused. */
+  text: string | readonly number[]
   rows?: undefined
   /** Beams of a beam search, default 1: none. Its tokens come all at the end. */
   numBeams?: number
@@ -63,7 +63,8 @@ export interface GenerateOptions extends GenerationOptions {
 
 /** A text, and what is its own of the options. */
 export interface GenerateRow extends GenerationOptions {
-  text: string
+  /** A string, or token ids, which are taken as they are. */
+  text: string | readonly number[]
 }
 
 /** `generate` of several texts. */
@@ -94,7 +95,7 @@ const MAX_ROWS = 1024
 const MAX_STOPS = 16
 
 const generation = {
-  text: z.string(),
+  text: z.union([z.string(), z.array(z.int().min(0))], 'Expected a string or token ids'),
   maxNewTokens: z.int().min(1).default(64),
   minNewTokens: z.int().min(0).default(0),
   temperature: z.number().min(0).default(0),
@@ -229,9 +230,16 @@ function continuationOf(
 }
 
 /** Ids of the text. A causal model that was given nothing starts where its texts do. */
-function givenIds(backbone: Backbone, prompt: Prompt | null, text: string): number[] {
+function givenIds(
+  backbone: Backbone,
+  prompt: Prompt | null,
+  text: string | readonly number[],
+): number[] {
   const { tokenizer, kind, maxPositions } = backbone
-  const given = [...firstToken(tokenizer), ...tokenizer.encode(text)]
+  const given =
+    typeof text === 'string'
+      ? [...firstToken(tokenizer), ...tokenizer.encode(text)]
+      : [...text]
   if (kind === 'causal' && given.length === 0 && tokenizer.eosTokenId !== undefined)
     given.push(tokenizer.eosTokenId)
   checkRows(backbone, given, 'text')

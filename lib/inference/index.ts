@@ -15,14 +15,16 @@ export {
   type TokenEvent,
   type TokenLogProbability,
 } from './continuation.js'
-export { ContinuousBatch, type Grown } from './continuous-batch.js'
+export { ContinuousBatch, type Grown, roomFor } from './continuous-batch.js'
 export type { DecodingSize } from './decoding.js'
 export {
   checkCount,
   type EncodedText,
+  encodeCandidates,
   encodeExamples,
   encodeLabels,
   encodeTexts,
+  firstToken,
   type TextFormat,
   textLimit,
 } from './encode.js'
@@ -54,14 +56,17 @@ export {
   preparePrompts,
   promptLayouts,
 } from './prompt-set.js'
+export { type ReadToken, readTokens } from './read.js'
 export {
   argmax,
   candidateRow,
   checkFinite,
+  fieldsOf,
   type Score,
   type ScoreManyOptions,
   type ScoreOptions,
   score,
   scoreRows,
+  storedFormat,
 } from './score.js'
 export { REUSE_BUDGET_BYTES, type ReuseOptions, TextStore } from './text-store.js'

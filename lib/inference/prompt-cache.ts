@@ -6,6 +6,7 @@ import type { Prompt } from '../prompt/index.js'
 import { itemSize, keep, type Tensor } from '../torch/index.js'
 import {
   type PreparedPrompt,
+  type PromptLayout,
   type PromptSet,
   pendingPromptSet,
   preparePrompts,
@@ -15,6 +16,12 @@ import {
 /** Bytes that are kept at most, beside those of the call at hand. */
 const BUDGET_BYTES = 2 ** 28
 
+/** A prompt that is kept. */
+interface Kept {
+  readonly layout: PromptLayout
+  readonly prepared: PreparedPrompt
+}
+
 /**
  * Prompts are known by what they hold, never by a name: one that was trained on is another one. Only for a backbone whose
  * weights stay.
@@ -22,41 +29,61 @@ const BUDGET_BYTES = 2 ** 28
 export class PromptCache {
   readonly #backbone: Backbone
   /** By their content, the one that was used last at the end. */
-  readonly #kept = new Map<string, PreparedPrompt>()
+  readonly #kept = new Map<string, Kept>()
+  /** Contents of prompts that do not change. */
+  readonly #known: WeakMap<Prompt, Promise<string>> | undefined
 
-  constructor(backbone: Backbone) {
+  /** @param options.constant no prompt changes: what each holds is looked at once */
+  constructor(backbone: Backbone, { constant = false }: { constant?: boolean } = {}) {
     this.#backbone = backbone
+    this.#known = constant ? new WeakMap() : undefined
   }
 
   /** A set whose prompts are prepared once; it lasts until the next call. */
   async set(prompts: readonly (Prompt | null)[]): Promise<PromptSet> {
-    const layouts = promptLayouts(this.#backbone, prompts)
-    const keys = await Promise.all(prompts.map(contentOf))
+    const keys = await Promise.all(prompts.map((prompt) => this.#contentOf(prompt)))
     const missing = [...keys.keys()].filter(
       (i) => !this.#kept.has(keys[i] as string) && keys.indexOf(keys[i] as string) === i,
     )
-    const made = await preparePrompts(
-      this.#backbone,
-      missing.map((i) => prompts[i] ?? null),
-      missing.map((i) => layouts[i] as (typeof layouts)[number]),
-    )
-    for (const [n, i] of missing.entries()) {
-      this.#kept.set(keys[i] as string, ownOf(made[n] as PreparedPrompt))
+    if (missing.length > 0) {
+      const own = missing.map((i) => prompts[i] ?? null)
+      const layouts = promptLayouts(this.#backbone, own)
+      const made = await preparePrompts(this.#backbone, own, layouts)
+      for (const [n, i] of missing.entries()) {
+        const layout = layouts[n] as PromptLayout
+        const prepared = ownOf(made[n] as PreparedPrompt)
+        this.#kept.set(keys[i] as string, { layout, prepared })
+      }
     }
-    const prepared = keys.map((key) => {
-      const found = this.#kept.get(key) as PreparedPrompt
+    const found = keys.map((key) => {
+      const kept = this.#kept.get(key) as Kept
       this.#kept.delete(key)
-      this.#kept.set(key, found)
-      return found
+      this.#kept.set(key, kept)
+      return kept
     })
     this.#shrink(new Set(keys))
-    return pendingPromptSet(layouts, Promise.resolve(prepared), {})
+    const prepared = Promise.resolve(found.map((kept) => kept.prepared))
+    return pendingPromptSet(
+      found.map(({ layout }) => layout),
+      prepared,
+      {},
+    )
+  }
+
+  #contentOf(prompt: Prompt | null): Promise<string> {
+    if (prompt === null || this.#known === undefined) return contentOf(prompt)
+    const known = this.#known.get(prompt) ?? contentOf(prompt)
+    this.#known.set(prompt, known)
+    return known
   }
 
   /** Forgets what was not used for longest. */
   #shrink(used: ReadonlySet<string>): void {
-    let bytes = [...this.#kept.values()].reduce((sum, one) => sum + bytesOf(one), 0)
-    for (const [key, prepared] of this.#kept) {
+    let bytes = [...this.#kept.values()].reduce(
+      (sum, { prepared }) => sum + bytesOf(prepared),
+      0,
+    )
+    for (const [key, { prepared }] of this.#kept) {
       if (bytes <= BUDGET_BYTES) return
       if (used.has(key)) continue
       bytes -= bytesOf(prepared)
@@ -66,7 +93,7 @@ export class PromptCache {
   }
 
   dispose(): void {
-    for (const prepared of this.#kept.values()) {
+    for (const { prepared } of this.#kept.values()) {
       for (const tensor of tensorsOf(prepared)) tensor.dispose()
     }
     this.#kept.clear()

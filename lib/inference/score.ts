@@ -189,7 +189,8 @@ export function candidateRow(
   }
 }
 
-function storedFormat(prompt: Prompt | null): TextFormat {
+/** Template and labels that a prompt was trained for. */
+export function storedFormat(prompt: Prompt | null): TextFormat {
   if (prompt === null) {
     throw new TypeError('Without a prompt nothing says template and labels: give `task`')
   }
@@ -200,7 +201,8 @@ function storedFormat(prompt: Prompt | null): TextFormat {
   return { template, labels: Object.keys(labels), verbalizer: labels }
 }
 
-function fieldsOf(
+/** A text as the fields of a template. */
+export function fieldsOf(
   text: string | Readonly<Record<string, string>>,
   template: string,
 ): Example['fields'] {

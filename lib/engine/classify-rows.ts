@@ -1,0 +1,149 @@
+// From a request's inputs to rows whose labels are scored, and from scores to an answer. Knows no queue.
+
+import type { Backbone } from '../backbone/index.js'
+import { checkRows } from '../backbone/vocabulary.js'
+import {
+  argmax,
+  type CandidateRow,
+  candidateRow,
+  checkFinite,
+  type EncodedText,
+  encodeCandidates,
+  encodeLabels,
+  encodeTexts,
+  fieldsOf,
+  storedFormat,
+  type TextFormat,
+  textLimit,
+} from '../inference/index.js'
+import type { Prompt } from '../prompt/index.js'
+import { completeVerbalizer, type LabelTokens } from '../task/index.js'
+import type { Classification, ClassifyRequest, Input } from './requests.js'
+
+type Asked = Pick<ClassifyRequest, 'inputs' | 'labels' | 'candidates'>
+
+/** What a backbone alone reads. */
+const TEXT = '{text}'
+
+/** An input's row, and what its scores say. */
+export interface ClassifyRow {
+  readonly row: Omit<CandidateRow, 'prompt'>
+  readonly answer: (scores: readonly number[]) => Classification
+}
+
+/** Encodes a prompt's labels once. */
+export class LabelCache {
+  readonly #backbone: Backbone
+  readonly #known = new WeakMap<Prompt, LabelTokens>()
+
+  constructor(backbone: Backbone) {
+    this.#backbone = backbone
+  }
+
+  of(prompt: Prompt | null, format: TextFormat, isStored: boolean): LabelTokens {
+    if (prompt === null || !isStored) return encodeLabels(this.#backbone, format)
+    const labels = this.#known.get(prompt) ?? encodeLabels(this.#backbone, format)
+    this.#known.set(prompt, labels)
+    return labels
+  }
+}
+
+/**
+ * @throws TypeError or RangeError for inputs that do not fit the template, LoptError `ERR_DATA` for a text without
+ *   tokens
+ */
+export async function classifyRows(
+  backbone: Backbone,
+  prompt: Prompt | null,
+  { inputs, labels: given, candidates }: Asked,
+  cache: LabelCache,
+): Promise<ClassifyRow[]> {
+  const format = formatOf(prompt, given, candidates !== undefined)
+  const labels = cache.of(prompt, format, given === undefined)
+  const own = await encodeCandidates(
+    backbone,
+    inputs.map((_, i) => {
+      const words = candidates?.[i]?.map((words) => ({ words, label: words }))
+      return { fields: {}, candidates: words }
+    }),
+  )
+  const longestCandidate = Math.max(
+    0,
+    ...own.flatMap((ids) => ids ?? []).map(({ length }) => length),
+  )
+  const limits = { trained: prompt?.task?.maxLength, longestCandidate }
+  const limit = textLimit(backbone, prompt, labels, limits)
+  const texts = await encodeInputs(backbone, format.template, inputs, limit)
+  return texts.map((text, i) => {
+    const row = candidateRow({ ...text, candidates: own[i] }, labels.ids)
+    if (row.candidates.length === 0) {
+      throw new TypeError('The task has no labels of its own: give `candidates`')
+    }
+    const names = candidates?.[i] ?? labels.labels
+    return { row, answer: (scores) => classification(names, scores, text, i) }
+  })
+}
+
+function formatOf(
+  prompt: Prompt | null,
+  given: ClassifyRequest['labels'],
+  hasCandidates: boolean,
+): TextFormat {
+  if (given === undefined) {
+    if (prompt !== null) return storedFormat(prompt)
+    if (hasCandidates) return { template: TEXT, labels: [], verbalizer: {} }
+    throw new TypeError(
+      'Without a prompt nothing says which labels there are: give `labels`',
+    )
+  }
+  const labels = Array.isArray(given) ? (given as string[]) : Object.keys(given)
+  const verbalizer = completeVerbalizer(
+    labels,
+    Array.isArray(given) ? {} : (given as Record<string, string>),
+  )
+  return { template: prompt?.task?.template ?? TEXT, labels, verbalizer }
+}
+
+async function encodeInputs(
+  backbone: Backbone,
+  template: string,
+  inputs: readonly Input[],
+  limit: number,
+): Promise<EncodedText[]> {
+  const isIds = (input: Input): input is readonly number[] => Array.isArray(input)
+  const texts = inputs.flatMap((input, index) => {
+    if (isIds(input)) return []
+    const fields = fieldsOf(input as string | Record<string, string>, template)
+    return [{ fields, index }]
+  })
+  const encoded = await encodeTexts(backbone, template, texts, limit)
+  let next = 0
+  return inputs.map((input, i) => {
+    if (!isIds(input)) return encoded[next++] as EncodedText
+    checkRows(backbone, input, `inputs[${i}]`)
+    if (input.length > 0 && input.length <= limit) return { ids: input, truncated: 0 }
+    throw new RangeError(
+      `Expected inputs[${i}] to be 1..${limit} token ids, which leaves room for the labels, but received ${input.length}`,
+    )
+  })
+}
+
+function classification(
+  labels: readonly string[],
+  scores: readonly number[],
+  { ids, truncated }: EncodedText,
+  i: number,
+): Classification {
+  checkFinite(scores, `inputs[${i}]`)
+  const most = Math.max(...scores)
+  const weights = scores.map((score) => Math.exp(score - most))
+  const sum = weights.reduce((total, weight) => total + weight, 0)
+  return {
+    label: labels[argmax(scores)] as string,
+    labels: [...labels],
+    probabilities: weights.map((weight) => weight / sum),
+    scores: [...scores],
+    tokens: ids.length,
+    truncated,
+  }
+}

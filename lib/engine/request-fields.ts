@@ -1,0 +1,57 @@
+// What a request must be, checked at the edge. Knows no prompt.
+
+import { z } from 'zod'
+import { about } from '../errors.js'
+import { checkOptions } from '../fields.js'
+import type { CheckedLimits } from './limits.js'
+import type { ClassifyRequest, GenerateRequest, ReadRequest } from './requests.js'
+
+const name = z.string().nullable().default(null)
+const ids = z.array(z.int().min(0))
+const input = z.union(
+  [z.string(), ids, z.record(z.string(), z.string())],
+  'Expected a string, token ids or the fields of a template',
+)
+const labels = z.union(
+  [z.array(z.string()).min(1), z.record(z.string(), z.string())],
+  'Expected a list of labels, or their words by label',
+)
+const readFields = z.strictObject({
+  prompt: name,
+  text: z.union([z.string(), ids], 'Expected a string or token ids'),
+  logProbabilities: z.int().min(0).max(20).default(0),
+})
+
+type Unchecked<Request> = Omit<Request, 'signal' | 'timeoutMs'>
+
+export function checkClassify(
+  request: Unchecked<ClassifyRequest>,
+  { maxRows }: CheckedLimits,
+) {
+  return checkOptions(
+    z.strictObject({
+      prompt: name,
+      inputs: z.array(input).min(1).max(maxRows),
+      labels: labels.optional(),
+      candidates: z.array(z.array(z.string()).min(1).max(maxRows)).optional(),
+    }),
+    request,
+  )
+}
+
+export function checkRead(request: Unchecked<ReadRequest>) {
+  return checkOptions(readFields, request)
+}
+
+/** Of a row only what is asked of it before it is a continuation. */
+export function checkRows(rows: GenerateRequest['rows'], most: number): void {
+  if (!Array.isArray(rows) || rows.length === 0 || rows.length > most) {
+    const received = Array.isArray(rows) ? `${rows.length}` : typeof rows
+    throw new RangeError(
+      `Expected rows to be a list of 1..${most} but received ${received}`,
+    )
+  }
+  for (const [i, row] of rows.entries()) {
+    about(`rows[${i}]`, () => checkRead({ prompt: row?.prompt ?? null, text: row?.text }))
+  }
+}

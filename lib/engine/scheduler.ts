@@ -1,0 +1,264 @@
+// Which work runs next on the backbone. A round reads some texts that are to be continued, scores some, and makes a token of
+// every text that is being continued; what arrives meanwhile is in the next round. Knows no name and no HTTP.
+
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Backbone, CausalBackbone } from '../backbone/index.js'
+import {
+  type Continuation,
+  ContinuousBatch,
+  type Grown,
+  PromptCache,
+  readTokens,
+} from '../inference/index.js'
+import { noGrad, tidy } from '../torch/index.js'
+import type { ActiveRequest } from './active-request.js'
+import { FairQueue } from './fair-queue.js'
+import type { CheckedLimits } from './limits.js'
+import type { EngineEvent } from './requests.js'
+import { passesOf, scoreWorks } from './score-pass.js'
+import type { AnyWork, ContinueWork, ReadWork, ScoreWork } from './work.js'
+
+type PassEvent = Extract<EngineEvent, { type: 'pass' }>
+
+export class Scheduler {
+  readonly #backbone: Backbone
+  readonly #limits: CheckedLimits
+  readonly #tell: (event: PassEvent) => void
+  readonly #prompts: PromptCache
+  readonly #batch: ContinuousBatch
+  readonly #scoring = new FairQueue<ScoreWork | ReadWork>()
+  readonly #joining = new FairQueue<ContinueWork>()
+  readonly #running = new Map<Continuation, ContinueWork>()
+  /** A text of which a part is read. */
+  #partial: ContinueWork | undefined
+  #afterRound: (() => void)[] = []
+  #loop: Promise<void> | undefined
+
+  constructor(
+    backbone: Backbone,
+    limits: CheckedLimits,
+    capacity: { capacity: number; textCapacity: number },
+    tell: (event: PassEvent) => void,
+  ) {
+    this.#backbone = backbone
+    this.#limits = limits
+    this.#tell = tell
+    this.#prompts = new PromptCache(backbone, { constant: true })
+    const size = { slots: limits.maxRunning, ...capacity }
+    this.#batch = new ContinuousBatch(backbone, size, this.#prompts)
+  }
+
+  /** Texts that are being continued. */
+  get running(): number {
+    return this.#running.size + (this.#partial ? 1 : 0)
+  }
+
+  /** Positions that they have filled. */
+  get positions(): number {
+    let sum = 0
+    for (const { options, made } of this.#running.keys()) {
+      sum += (options.prompt?.config.length ?? 0) + options.given.length + made.length
+    }
+    return sum
+  }
+
+  /** Bytes that keys and values hold. */
+  get bytes(): number {
+    return this.#batch.bytes
+  }
+
+  push(works: readonly AnyWork[]): void {
+    for (const work of works) {
+      if (work.type === 'continue') this.#joining.push(work)
+      else this.#scoring.push(work)
+    }
+    this.#loop ??= this.#run()
+  }
+
+  /** A request is over: what of it waits is forgotten; what runs, before the next round. */
+  forget(request: ActiveRequest): void {
+    this.#scoring.remove((work) => work.request === request)
+    this.#joining.remove((work) => work.request === request)
+  }
+
+  /** Calls back when no pass can need any more what is gone now. */
+  afterRound(callback: () => void): void {
+    if (this.#loop === undefined) callback()
+    else this.#afterRound.push(callback)
+  }
+
+  /** Once nothing is left to do. */
+  async close(): Promise<void> {
+    await this.#loop
+    this.#batch.dispose()
+    this.#prompts.dispose()
+  }
+
+  get #hasWork(): boolean {
+    return !this.#scoring.isEmpty || !this.#joining.isEmpty || this.running > 0
+  }
+
+  async #run(): Promise<void> {
+    // What arrives in the same turn runs together.
+    await turn()
+    while (this.#hasWork) {
+      await this.#dropOver()
+      // Texts that are being continued do not wait for long.
+      const { pieceTokens, maxBatchTokens } = this.#limits
+      const tokens = this.#running.size > 0 ? pieceTokens : maxBatchTokens
+      await this.#join(tokens)
+      await this.#score(tokens)
+      await this.#step()
+      this.#endRound()
+    }
+    this.#loop = undefined
+    this.#endRound()
+  }
+
+  #endRound(): void {
+    const callbacks = this.#afterRound
+    this.#afterRound = []
+    for (const callback of callbacks) callback()
+  }
+
+  async #dropOver(): Promise<void> {
+    const partial = this.#partial
+    if (partial?.request.isOver) {
+      await this.#batch.drop(partial.continuation)
+      this.#partial = undefined
+    }
+    for (const [continuation, { request }] of this.#running) {
+      if (!request.isOver) continue
+      await this.#batch.drop(continuation)
+      this.#running.delete(continuation)
+    }
+  }
+
+  /** Reads texts that fit, or a piece of one that is longer. */
+  async #join(tokens: number): Promise<void> {
+    if (this.#partial !== undefined) return await this.#readPiece(this.#partial, tokens)
+    const { free } = this.#batch
+    let sum = 0
+    const works = this.#joining.take((work, taken) => {
+      sum += work.tokens
+      return taken.length < free && (taken.length === 0 || sum <= tokens)
+    })
+    for (const { request, tokens } of works) request.place.begin(tokens)
+    const [first] = works
+    if (first === undefined) return
+    if (first.tokens > tokens && this.#backbone.kind === 'causal') {
+      this.#partial = first
+      await this.#readPiece(first, tokens)
+    } else await this.#read(works)
+  }
+
+  async #read(works: readonly ContinueWork[]): Promise<void> {
+    for (const work of works) this.#running.set(work.continuation, work)
+    const read = () => this.#batch.prefill(works.map(({ continuation }) => continuation))
+    try {
+      this.#give(await this.#timed('read', works, read))
+    } catch (error) {
+      for (const { continuation } of works) this.#running.delete(continuation)
+      await apart(works, error, (some) => this.#read(some))
+    }
+  }
+
+  async #readPiece(work: ContinueWork, tokens: number): Promise<void> {
+    const { continuation, request } = work
+    try {
+      const read = () => this.#batch.prefillPiece(continuation, tokens)
+      const piece = { ...work, tokens }
+      const grown = await this.#timed('read', [piece], read)
+      if (grown.length === 0) return
+      this.#running.set(continuation, work)
+      this.#give(grown)
+    } catch (error) {
+      request.fail(error as Error)
+    }
+    this.#partial = undefined
+  }
+
+  async #score(tokens: number): Promise<void> {
+    let sum = 0
+    const works = this.#scoring.take((work, taken) => {
+      sum += work.tokens
+      return taken.length === 0 || sum <= tokens
+    })
+    for (const { request, tokens } of works) request.place.begin(tokens)
+    const scored = works.filter((work) => work.type === 'score')
+    for (const pass of passesOf(scored)) await this.#scorePass(pass)
+    for (const work of works) if (work.type === 'read') await this.#readText(work)
+  }
+
+  async #scorePass(works: readonly ScoreWork[]): Promise<void> {
+    try {
+      const run = () => scoreWorks(this.#backbone, this.#prompts, works)
+      const scores = await this.#timed('score', works, run)
+      works.forEach(({ give }, i) => {
+        give(scores[i] as number[])
+      })
+    } catch (error) {
+      await apart(works, error, (some) => this.#scorePass(some))
+    }
+  }
+
+  async #readText(work: ReadWork): Promise<void> {
+    const { held, ids, likeliest, request, give } = work
+    const backbone = this.#backbone as CausalBackbone
+    const run = () =>
+      noGrad(() =>
+        tidy(async () => {
+          const set = await this.#prompts.set([held.prompt])
+          return await readTokens(backbone, set, ids, likeliest)
+        }),
+      )
+    try {
+      give(await this.#timed('score', [work], run))
+    } catch (error) {
+      request.fail(error as Error)
+    }
+  }
+
+  async #step(): Promise<void> {
+    const works = [...this.#running.values()]
+    if (works.length === 0) return
+    try {
+      const each = works.map((work) => ({ ...work, tokens: 1 }))
+      this.#give(await this.#timed('decode', each, () => this.#batch.step()))
+    } catch (error) {
+      // Nobody knows what each has read then.
+      for (const { request } of works) request.fail(error as Error)
+    }
+  }
+
+  #give(grown: readonly Grown[]): void {
+    for (const { continuation, events, error } of grown) {
+      const work = this.#running.get(continuation)
+      if (continuation.isDone || error) this.#running.delete(continuation)
+      if (!work?.request.isOver) work?.give(events, error)
+    }
+  }
+
+  async #timed<T>(
+    work: PassEvent['work'],
+    works: readonly AnyWork[],
+    run: () => Promise<T>,
+  ): Promise<T> {
+    const begin = performance.now()
+    const result = await run()
+    const seconds = (performance.now() - begin) / 1000
+    const tokens = works.reduce((sum, one) => sum + one.tokens, 0)
+    this.#tell({ type: 'pass', work, rows: works.length, tokens, seconds })
+    return result
+  }
+}
+
+/** What failed together runs one by one: only what is wrong itself fails. */
+async function apart<W extends AnyWork>(
+  works: readonly W[],
+  error: unknown,
+  run: (works: readonly W[]) => Promise<void>,
+): Promise<void> {
+  if (works.length === 1) works[0]?.request.fail(error as Error)
+  else for (const work of works) if (!work.request.isOver) await run([work])
+}

@@ -1,0 +1,42 @@
+// What waits for its turn at the backbone, row by row. Types alone.
+
+import type {
+  CandidateRow,
+  Continuation,
+  DoneEvent,
+  ReadToken,
+  TokenEvent,
+} from '../inference/index.js'
+import type { ActiveRequest } from './active-request.js'
+import type { Waiting } from './fair-queue.js'
+import type { Held } from './prompt-table.js'
+
+interface Work extends Waiting {
+  readonly request: ActiveRequest
+  readonly held: Held
+}
+
+/** Candidates of a text that are scored. */
+export interface ScoreWork extends Work {
+  readonly type: 'score'
+  readonly row: Omit<CandidateRow, 'prompt'>
+  readonly give: (scores: readonly number[]) => void
+}
+
+/** A text whose own tokens are looked at. */
+export interface ReadWork extends Work {
+  readonly type: 'read'
+  readonly ids: readonly number[]
+  /** Likeliest tokens that are told at each. */
+  readonly likeliest: number
+  readonly give: (tokens: ReadToken[]) => void
+}
+
+/** A text that is continued. */
+export interface ContinueWork extends Work {
+  readonly type: 'continue'
+  readonly continuation: Continuation
+  readonly give: (events: readonly (TokenEvent | DoneEvent)[], error?: Error) => void
+}
+
+export type AnyWork = ScoreWork | ReadWork | ContinueWork

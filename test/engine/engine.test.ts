@@ -1,0 +1,431 @@
+// Requests of many prompts at once are answered as each would be alone.
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Backbone } from '../../lib/backbone/index.js'
+import {
+  createEngine,
+  type Engine,
+  type EngineEvent,
+  type EngineLimits,
+  type GenerateInput,
+} from '../../lib/engine/index.js'
+import { type GenerateRow, generate, score } from '../../lib/inference/index.js'
+import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
+import { memory, noGrad, type Tensor } from '../../lib/torch/index.js'
+import { settledMemory } from '../live.js'
+import { randomNumbers } from '../train/random-cases.js'
+import { loadSmall, loadSmallT5 } from '../train/small-runs.js'
+
+const WORDS = ['the', 'dog', 'a', 'film', 'was', 'good', 'and', 'long']
+const FORMAT = {
+  template: '{text} It was',
+  labels: ['good', 'bad film', 'long'],
+  verbalizer: { good: 'good', 'bad film': 'bad film', long: 'long' },
+}
+const TASK = { ...FORMAT, labels: FORMAT.verbalizer, maxLength: 30 }
+
+/** Prompts of several methods and placements, and what each was trained for. */
+function somePrompts(backbone: Backbone): Record<string, Prompt> {
+  const made = {
+    full: createPrompt(backbone, { method: 'full', length: 3, init: 'random', seed: 1 }),
+    low: createPrompt(backbone, { length: 4, rank: 2, init: 'random', seed: 2 }),
+    behind: createPrompt(backbone, {
+      ...{ method: 'full', length: 2, placement: 'suffix', init: 'random', seed: 3 },
+    }),
+    keys: createPrompt(backbone, {
+      method: 'prefix',
+      length: 3,
+      init: 'random',
+      seed: 4,
+    }),
+    moved: createPrompt(backbone, {
+      ...{ method: 'dept', length: 2, rank: 2, textTokens: 5, init: 'random', seed: 5 },
+    }),
+  }
+  for (const prompt of Object.values(made)) prompt.task = TASK as Prompt['task']
+  return made
+}
+
+const next = randomNumbers(1)
+const integer = (most: number) => Math.floor(next() * most)
+const someText = (most = 9) =>
+  Array.from({ length: 1 + integer(most) }, () => WORDS[integer(8)]).join(' ')
+
+/** What the rows of a request say. */
+async function said(engine: Engine, rows: GenerateInput[], signal?: AbortSignal) {
+  const texts = rows.map(() => '')
+  for await (const event of await engine.generate({ rows, signal })) {
+    if (event.type === 'failed') throw event.error
+    if (event.type === 'done') texts[event.row] = event.text
+  }
+  return texts
+}
+
+async function saidAlone(backbone: Backbone, row: GenerateRow): Promise<string> {
+  for await (const event of generate({ backbone, rows: [row] })) {
+    if (event.type === 'done') return event.text
+  }
+  return ''
+}
+
+const until = async (condition: () => boolean) => {
+  while (!condition()) await delay(1)
+}
+
+describe.each([
+  ['GPT-2', loadSmall],
+  ['T5', loadSmallT5],
+] as const)('an engine over %s', (_, load) => {
+  let backbone: Backbone
+  let prompts: Record<string, Prompt>
+  let names: string[]
+  let engine: Engine
+  const open = (limits: EngineLimits = {}) =>
+    createEngine({ backbone, prompts: somePrompts(backbone), name: 'small', limits })
+  beforeAll(async () => {
+    backbone = await load('float64')
+    prompts = somePrompts(backbone)
+    names = Object.keys(prompts)
+    engine = open({ maxRunning: 4, pieceTokens: 8 })
+  })
+  afterAll(async () => {
+    await engine.close()
+    for (const prompt of Object.values(prompts)) prompt.dispose()
+    backbone.dispose()
+  })
+
+  test('answers 120 mixed requests as score and generate do', async () => {
+    const requests = Array.from({ length: 120 }, (_, i) => async () => {
+      const name = names[integer(names.length)] as string
+      const prompt = prompts[name] as Prompt
+      const text = someText()
+      if (i % 2 === 0) {
+        const [own] = await engine.classify({ prompt: name, inputs: [text] })
+        const [alone] = await score({ backbone, prompt, texts: [text] })
+        expect(own?.label).toBe(alone?.prediction)
+        for (const [k, label] of (own?.labels ?? []).entries()) {
+          expect(own?.scores[k]).toBeCloseTo(alone?.scores[label] as number, 8)
+        }
+        expect(own?.probabilities.reduce((a, b) => a + b)).toBeCloseTo(1, 8)
+      } else {
+        const settings = {
+          ...{
+            maxNewTokens: 1 + integer(9),
+            temperature: i % 3 === 0 ? 1.2 : 0,
+            seed: i,
+          },
+        }
+        const [own] = await said(engine, [{ prompt: name, text, ...settings }])
+        expect(own).toBe(await saidAlone(backbone, { prompt, text, ...settings }))
+      }
+    })
+    await Promise.all(requests.map((request) => request()))
+    expect(engine.stats()).toMatchObject({
+      queuedRequests: 0,
+      queuedTokens: 0,
+      running: 0,
+    })
+  })
+
+  test('takes fields, token ids, labels and candidates of a request', async () => {
+    const ids = backbone.tokenizer.encode('the dog It was')
+    const answers = await engine.classify({
+      prompt: 'low',
+      inputs: ['the dog', { text: 'the dog' }, ids],
+    })
+    expect(
+      new Set(answers.map(({ scores }) => scores.map((x) => x.toFixed(9)).join())).size,
+    ).toBe(1)
+    expect(answers[0]).toMatchObject({ tokens: ids.length, truncated: 0 })
+    const labels = { yes: 'good', no: 'bad' }
+    const [alone] = await engine.classify({ inputs: ['a film'], labels })
+    expect(alone?.labels).toEqual(['yes', 'no'])
+    const format = { template: '{text}', labels: ['yes', 'no'], verbalizer: labels }
+    const [expected] = await score({
+      backbone,
+      prompt: null,
+      task: format,
+      texts: ['a film'],
+    })
+    expect(alone?.scores[1]).toBeCloseTo(expected?.scores.no as number, 8)
+    const [one, two] = await engine.classify({
+      ...{ prompt: 'full', inputs: ['a film', 'a dog'] },
+      candidates: [['good'], ['good', 'long and good']],
+    })
+    expect([one?.label, two?.labels.length]).toEqual(['good', 2])
+  })
+
+  test('scores many candidates in pieces', async () => {
+    const small = open({ maxBatchTokens: 12 })
+    const candidates = Array.from({ length: 30 }, (_, i) => `good ${WORDS[i % 8]} ${i}`)
+    const inputs = ['the dog was long']
+    const [own] = await small.classify({
+      prompt: 'low',
+      inputs,
+      candidates: [candidates],
+    })
+    const [alone] = await engine.classify({
+      prompt: 'low',
+      inputs,
+      candidates: [candidates],
+    })
+    own?.scores.forEach((value, i) => {
+      expect(value).toBeCloseTo(alone?.scores[i] as number, 8)
+    })
+    await small.close()
+  })
+
+  test('ends what is aborted, and frees all that it had', async () => {
+    await said(engine, [{ text: 'the', prompt: 'low' }])
+    const before = await settledMemory()
+    const requests = Array.from({ length: 60 }, async (_, i) => {
+      const leaving = new AbortController()
+      const row = { text: someText(), prompt: names[i % names.length] as string }
+      const rows = [row, { ...row, maxNewTokens: 30 }]
+      const work =
+        i % 3 === 0
+          ? engine.classify({
+              prompt: row.prompt,
+              inputs: [row.text],
+              signal: leaving.signal,
+            })
+          : said(engine, rows, leaving.signal)
+      setTimeout(() => leaving.abort(), integer(30))
+      return await work.catch((error: { code: string }) => error.code)
+    })
+    const ends = await Promise.all(requests)
+    expect(ends).toContain('ERR_ABORTED')
+    await until(() => engine.stats().running === 0)
+    expect(engine.stats()).toMatchObject({ queuedRequests: 0, queuedTokens: 0 })
+    expect(memory().tensors).toBeLessThanOrEqual(before.tensors)
+    // Leaving the loop ends a request as well.
+    for await (const _ of await engine.generate({ rows: [{ text: 'the dog' }] })) break
+    await until(() => engine.stats().running === 0)
+  })
+
+  test('says what is wrong with a request, and goes on', async () => {
+    const refused = (request: object) =>
+      expect(engine.classify({ inputs: ['a'], ...request } as never)).rejects
+    await refused({ prompt: 'none' }).toMatchObject({ code: 'ERR_UNKNOWN_PROMPT' })
+    await refused({ inputs: [''], labels: ['good', 'bad'] }).toMatchObject({
+      code: 'ERR_DATA',
+    })
+    await refused({ prompt: 'low', inputs: [] }).toThrow(/inputs/)
+    await refused({ prompt: 'low', inputs: [7] }).toThrow(
+      /string, token ids or the fields/,
+    )
+    await refused({ prompt: 'low', inputs: [{ other: 'a' }] }).toThrow(/text/)
+    await refused({ prompt: 'low', inputs: [[10 ** 6]] }).toThrow(/inputs\[0\]/)
+    await refused({}).toThrow(/give `labels`/)
+    await refused({ prompt: 'low', timeoutMs: 0 }).toThrow(/timeoutMs/)
+    await refused({ prompt: 'low', signal: AbortSignal.abort() }).toMatchObject({
+      code: 'ERR_ABORTED',
+    })
+    const rows = (row: object) =>
+      expect(engine.generate({ rows: [row] } as never)).rejects
+    await rows({ text: 'a', prompt: 'none' }).toMatchObject({
+      code: 'ERR_UNKNOWN_PROMPT',
+    })
+    await rows({ text: 'a', topP: 2 }).toThrow(/rows\[0\]: .*topP/)
+    await rows({ text: 3 }).toThrow(/rows\[0\]: .*text/)
+    await expect(engine.generate({ rows: [] })).rejects.toThrow(/rows/)
+    expect(() => engine.addPrompt('../x', prompts.low as Prompt)).toThrow(/name/)
+    expect(() => engine.addPrompt('small', prompts.low as Prompt)).toThrow(/backbone/)
+    expect(engine.stats()).toMatchObject({
+      queuedRequests: 0,
+      queuedTokens: 0,
+      running: 0,
+    })
+  })
+
+  test('refuses more than may wait, and takes requests again', async () => {
+    const small = open({ maxQueuedRequests: 3, maxRunning: 2 })
+    const work = Array.from({ length: 20 }, () =>
+      small.classify({ prompt: 'low', inputs: ['a film'] }).then(
+        () => 'answered',
+        (error: { code: string }) => error.code,
+      ),
+    )
+    const ends = await Promise.all(work)
+    expect(ends.filter((end) => end === 'ERR_OVERLOADED')).toHaveLength(17)
+    expect(ends.filter((end) => end === 'answered')).toHaveLength(3)
+    expect(small.stats().totals.rejected).toBe(17)
+    const tokens = open({ maxQueuedTokens: 20 })
+    const long = 'the dog was good and '.repeat(10)
+    await expect(
+      tokens.classify({ prompt: 'low', inputs: [long, long] }),
+    ).rejects.toThrow(/20 tokens at most/)
+    await small.classify({ prompt: 'low', inputs: ['a film'] })
+    await Promise.all([small.close(), tokens.close()])
+  })
+
+  test('ends a request that takes too long', async () => {
+    const rows = Array.from({ length: 12 }, () => ({ text: 'a', maxNewTokens: 40 }))
+    const late = (async () => {
+      for await (const _ of await engine.generate({ rows, timeoutMs: 5 })) await delay(0)
+    })()
+    await expect(late).rejects.toMatchObject({ code: 'ERR_DEADLINE' })
+    await until(() => engine.stats().running === 0)
+  })
+
+  test('changes prompts while it serves: a request ends with the one that it began with', async () => {
+    const old = somePrompts(backbone).low as Prompt
+    const other = somePrompts(backbone).full as Prompt
+    engine.addPrompt('changing', old)
+    const row = { text: 'the dog', maxNewTokens: 12 }
+    const expected = await saidAlone(backbone, { ...row, prompt: old })
+    const running = said(engine, [{ ...row, prompt: 'changing' }])
+    engine.addPrompt('changing', other)
+    const [after] = await said(engine, [{ ...row, prompt: 'changing' }])
+    expect((await running)[0]).toBe(expected)
+    expect(after).toBe(
+      await saidAlone(backbone, { ...row, prompt: prompts.full ?? null }),
+    )
+    await until(() => engine.stats().running === 0)
+    await delay(5)
+    expect(() => old.inputs()).toThrow(/dispose/)
+    expect(engine.removePrompt('changing')).toBe(true)
+    expect(engine.removePrompt('changing')).toBe(false)
+    expect([...engine.prompts.keys()]).toEqual(names)
+  })
+
+  test('lets a broken prompt fail alone', async () => {
+    const { full, low } = somePrompts(backbone) as { full: Prompt; low: Prompt }
+    await noGrad(() => (full.parameters.X as Tensor).fill_(Number.NaN))
+    engine.addPrompt('nan', full)
+    engine.addPrompt('gone', low)
+    low.dispose() // what must not be done: the engine owns it
+    const ask = (prompt: string) =>
+      engine.classify({ prompt, inputs: ['a film'] }).then(
+        ([answer]) => answer?.label,
+        (error: Error & { code?: string }) => error.code ?? error.name,
+      )
+    const [nan, gone, fine] = await Promise.all([ask('nan'), ask('gone'), ask('behind')])
+    expect(nan).toBe('ERR_NON_FINITE_LOSS')
+    expect(gone).toBe('ERR_DISPOSED')
+    expect(FORMAT.labels).toContain(fine)
+    const rows = [{ text: 'a film', prompt: 'nan' }]
+    const answer = said(engine, rows)
+    answer.catch(() => {})
+    const [other] = await said(engine, [
+      { text: 'a film', prompt: 'behind', maxNewTokens: 5 },
+    ])
+    await expect(answer).rejects.toMatchObject({ code: 'ERR_NON_FINITE_LOSS' })
+    expect(other).toBeDefined()
+    for (const name of ['nan', 'gone']) engine.removePrompt(name)
+  })
+
+  test('does not let one prompt starve another', async () => {
+    const small = open({ maxBatchTokens: 40 })
+    let isAnswered = 0
+    const flood = Array.from({ length: 60 }, () =>
+      small.classify({ prompt: 'low', inputs: ['the dog was good'] }).then(() => {
+        isAnswered += 1
+      }),
+    )
+    await delay(0)
+    await small.classify({ prompt: 'full', inputs: ['a film'] })
+    expect(isAnswered).toBeLessThan(40)
+    await Promise.all(flood)
+    await small.close()
+  })
+
+  test('is closed once it has answered, and takes nothing then', async () => {
+    const small = open()
+    const first = said(small, [{ text: 'the dog', maxNewTokens: 8 }])
+    const late = said(small, [{ text: 'the dog', maxNewTokens: 40 }])
+    late.catch(() => {})
+    await until(() => small.stats().running > 0)
+    const closing = small.close({ graceMs: 10_000 })
+    await expect(small.classify({ prompt: 'low', inputs: ['a'] })).rejects.toMatchObject({
+      code: 'ERR_CLOSED',
+    })
+    expect((await first)[0]).toBeDefined()
+    await closing
+    const hasty = open()
+    const cut = said(hasty, [{ text: 'the dog', maxNewTokens: 40 }])
+    cut.catch(() => {})
+    await until(() => hasty.stats().running > 0)
+    await hasty.close({ graceMs: 0 })
+    await expect(cut).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+  })
+
+  test('holds what it says of its cache', async () => {
+    await said(engine, [{ text: 'the dog', maxNewTokens: 3 }])
+    const { cacheBytes, maxCacheBytes, slots } = engine.stats()
+    expect(slots).toBe(4)
+    expect(cacheBytes).toBeGreaterThan(0)
+    expect(cacheBytes).toBeLessThanOrEqual(maxCacheBytes)
+  })
+})
+
+describe('on GPT-2', () => {
+  let backbone: Backbone
+  let engine: Engine
+  beforeAll(async () => {
+    backbone = await loadSmall('float64')
+    engine = createEngine({
+      ...{ backbone, prompts: somePrompts(backbone), limits: { pieceTokens: 4 } },
+    })
+  })
+  afterAll(async () => {
+    await engine.close()
+    backbone.dispose()
+  })
+
+  test('a long text is read in pieces, and others go on between them', async () => {
+    const passes: EngineEvent[] = []
+    const short = said(engine, [{ text: 'a', maxNewTokens: 25 }])
+    await until(() => engine.stats().running > 0)
+    const stop = engine.observe((event) => passes.push(event))
+    const row = { text: 'the dog was good and long a film '.repeat(3), maxNewTokens: 2 }
+    await said(engine, [{ ...row, prompt: 'low' }])
+    stop()
+    await short
+    const kinds = passes.map((event) => (event.type === 'pass' ? event.work : event.type))
+    expect(kinds.filter((kind) => kind === 'read').length).toBeGreaterThan(3)
+    expect(kinds.join(' ')).toMatch(/read decode read decode read/)
+  })
+
+  test("tells a text's own log-probabilities, as scores are made of them", async () => {
+    const text = 'the dog was good'
+    const candidate = ' and long'
+    const ids = backbone.tokenizer.encode(text)
+    for (const prompt of ['low', 'keys', 'full']) {
+      const [scored] = await engine.classify({
+        ...{ prompt, inputs: [ids], candidates: [[candidate.trim()]] },
+      })
+      const tokens = await engine.read({
+        prompt,
+        text: text + candidate,
+        logProbabilities: 2,
+      })
+      expect(tokens.map(({ token }) => token)).toEqual(
+        backbone.tokenizer.encode(text + candidate),
+      )
+      expect(tokens[0]?.logProbability).toBeUndefined()
+      const own = tokens.slice(ids.length).map((one) => one.logProbability as number)
+      expect(own.reduce((a, b) => a + b)).toBeCloseTo(scored?.scores[0] as number, 8)
+      expect(tokens[1]?.likeliest).toHaveLength(2)
+    }
+    // A suffix stands behind it.
+    const [plain, behind] = await Promise.all([
+      engine.read({ text }),
+      engine.read({ text, prompt: 'behind' }),
+    ])
+    behind.forEach(({ logProbability }, i) => {
+      if (i > 0) expect(logProbability).toBeCloseTo(plain[i]?.logProbability as number, 8)
+    })
+  })
+})
+
+test('an encoder-decoder says no probabilities of what it is given', async () => {
+  const backbone = await loadSmallT5()
+  const engine = createEngine({ backbone })
+  await expect(engine.read({ text: 'a' })).rejects.toMatchObject({
+    code: 'ERR_UNSUPPORTED',
+  })
+  await engine.close()
+  backbone.dispose()
+})
