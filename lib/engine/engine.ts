@@ -123,7 +123,7 @@ class BackboneEngine implements Engine {
 
   async classify(request: ClassifyRequest): Promise<Classification[]> {
     const { signal, timeoutMs, ...rest } = request
-    const { prompt, ...asked } = checkClassify(rest, this.#limits)
+    const { prompt, ...asked } = checkClassify(rest, this.#limits.maxRows)
     const tokens = sumOf(asked.inputs, (input) => this.#tokensOf(input))
     return await this.#admit(
       { signal, timeoutMs },

@@ -23,7 +23,7 @@ export interface EngineLimits {
   maxTextTokens?: number | undefined
   /** Tokens that a text is continued by, default 2048 and no more than the backbone has positions for. */
   maxNewTokens?: number | undefined
-  /** Texts of a request, default 256. */
+  /** Texts of a request, and candidates of a text, default 256. */
   maxRows?: number | undefined
   /** Milliseconds that a request may take, default 600,000; its own `timeoutMs` may be shorter. */
   timeoutMs?: number | undefined

@@ -18,7 +18,6 @@ export interface Held {
 
 interface Entry extends Held {
   readonly prompt: Prompt
-  readonly served: ServedPrompt
   users: number
   isServed: boolean
 }
@@ -28,13 +27,11 @@ const ALONE: Held = { prompt: null, name: '' }
 export class PromptTable {
   readonly #backbone: Backbone
   readonly #entries = new Map<string, Entry>()
+  /** What is told of them. */
+  readonly served = new Map<string, ServedPrompt>()
 
   constructor(backbone: Backbone) {
     this.#backbone = backbone
-  }
-
-  get served(): ReadonlyMap<string, ServedPrompt> {
-    return new Map(Array.from(this.#entries, ([name, { served }]) => [name, served]))
   }
 
   /** Takes a prompt over, in place of one of that name. */
@@ -49,14 +46,15 @@ export class PromptTable {
     const known = this.#entries.get(name)
     if (known?.prompt === prompt) return
     this.remove(name)
-    const served = servedPrompt(name, prompt)
-    this.#entries.set(name, { name, prompt, served, users: 0, isServed: true })
+    this.#entries.set(name, { name, prompt, users: 0, isServed: true })
+    this.served.set(name, servedPrompt(name, prompt))
   }
 
   remove(name: string): boolean {
     const entry = this.#entries.get(name)
     if (entry === undefined) return false
     this.#entries.delete(name)
+    this.served.delete(name)
     entry.isServed = false
     if (entry.users === 0) entry.prompt.dispose()
     return true

@@ -3,7 +3,6 @@
 import { z } from 'zod'
 import { about } from '../errors.js'
 import { checkOptions } from '../fields.js'
-import type { CheckedLimits } from './limits.js'
 import type { ClassifyRequest, GenerateRequest, ReadRequest } from './requests.js'
 
 const name = z.string().nullable().default(null)
@@ -24,19 +23,26 @@ const readFields = z.strictObject({
 
 type Unchecked<Request> = Omit<Request, 'signal' | 'timeoutMs'>
 
-export function checkClassify(
-  request: Unchecked<ClassifyRequest>,
-  { maxRows }: CheckedLimits,
-) {
-  return checkOptions(
-    z.strictObject({
-      prompt: name,
-      inputs: z.array(input).min(1).max(maxRows),
-      labels: labels.optional(),
-      candidates: z.array(z.array(z.string()).min(1).max(maxRows)).optional(),
-    }),
-    request,
-  )
+const classifyFields = z.strictObject({
+  prompt: name,
+  inputs: z.array(input),
+  labels: labels.optional(),
+  candidates: z.array(z.array(z.string()).min(1)).optional(),
+})
+
+export function checkClassify(request: Unchecked<ClassifyRequest>, most: number) {
+  const checked = checkOptions(classifyFields, request)
+  const { inputs, candidates = [] } = checked
+  checkList(inputs, 'inputs', most)
+  if (candidates.length > 0 && candidates.length !== inputs.length) {
+    throw new RangeError(
+      `Expected candidates for each of ${inputs.length} inputs but received ${candidates.length}`,
+    )
+  }
+  candidates.forEach((own, i) => {
+    checkList(own, `candidates[${i}]`, most)
+  })
+  return checked
 }
 
 export function checkRead(request: Unchecked<ReadRequest>) {
@@ -45,13 +51,16 @@ export function checkRead(request: Unchecked<ReadRequest>) {
 
 /** Of a row only what is asked of it before it is a continuation. */
 export function checkRows(rows: GenerateRequest['rows'], most: number): void {
-  if (!Array.isArray(rows) || rows.length === 0 || rows.length > most) {
-    const received = Array.isArray(rows) ? `${rows.length}` : typeof rows
-    throw new RangeError(
-      `Expected rows to be a list of 1..${most} but received ${received}`,
-    )
-  }
+  checkList(rows, 'rows', most)
   for (const [i, row] of rows.entries()) {
     about(`rows[${i}]`, () => checkRead({ prompt: row?.prompt ?? null, text: row?.text }))
   }
+}
+
+function checkList(list: readonly unknown[], name: string, most: number): void {
+  if (Array.isArray(list) && list.length > 0 && list.length <= most) return
+  const received = Array.isArray(list) ? `${list.length}` : typeof list
+  throw new RangeError(
+    `Expected ${name} to be a list of 1..${most} but received ${received}`,
+  )
 }

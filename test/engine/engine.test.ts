@@ -218,6 +218,12 @@ describe.each([
     await refused({ prompt: 'low', inputs: [{ other: 'a' }] }).toThrow(/text/)
     await refused({ prompt: 'low', inputs: [[10 ** 6]] }).toThrow(/inputs\[0\]/)
     await refused({}).toThrow(/give `labels`/)
+    await refused({ candidates: [['a'], ['b']] }).toThrow(
+      /each of 1 inputs but received 2/,
+    )
+    await refused({ inputs: Array(257).fill('a') }).toThrow(
+      /inputs to be a list of 1..256/,
+    )
     await refused({ prompt: 'low', timeoutMs: 0 }).toThrow(/timeoutMs/)
     await refused({ prompt: 'low', signal: AbortSignal.abort() }).toMatchObject({
       code: 'ERR_ABORTED',
