@@ -26,6 +26,11 @@ export interface Tokenizer {
    * has no token gives no text.
    */
   decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string
+  /** `decode` of each list. */
+  decodeBatch(
+    lists: readonly (readonly number[])[],
+    options?: { skipSpecialTokens?: boolean },
+  ): string[]
   /** Ends a text. A model may have more that do: `CommonBackbone.endTokenIds`. */
   readonly eosTokenId?: number
   readonly bosTokenId?: number

@@ -27,7 +27,11 @@ export interface LoadedTokenizer {
 export interface TokenizerMethods {
   load(id: number, json: string, tokens: readonly string[]): LoadedTokenizer
   encode(id: number, texts: readonly string[]): number[][]
-  decode(id: number, ids: readonly number[], skipSpecialTokens: boolean): string
+  decode(
+    id: number,
+    lists: readonly (readonly number[])[],
+    skipSpecialTokens: boolean,
+  ): string[]
   drop(id: number): void
 }
 
@@ -74,7 +78,10 @@ const methods = {
     if (texts.length === 1) return [(await tokenizer.encode(texts[0], null, plain)).getIds()]
     return (await tokenizer.encodeBatch(texts, plain)).map((encoding) => encoding.getIds())
   },
-  decode: (id, ids, skip) => find(id).decode(ids, skip),
+  async decode(id, lists, skip) {
+    const tokenizer = find(id)
+    return await Promise.all(lists.map((ids) => tokenizer.decode(ids, skip)))
+  },
   drop: (id) => void tokenizers.delete(id),
 }
 async function answer({ method, args }) {

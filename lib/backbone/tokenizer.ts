@@ -64,13 +64,17 @@ class ThreadTokenizer implements Tokenizer {
     return checked.length === 0 ? [] : request('encode', this.#id, checked)
   }
 
-  decode(
-    ids: readonly number[],
+  decode(ids: readonly number[], options: { skipSpecialTokens?: boolean } = {}): string {
+    return this.decodeBatch([ids], options)[0] as string
+  }
+
+  decodeBatch(
+    lists: readonly (readonly number[])[],
     { skipSpecialTokens = true }: { skipSpecialTokens?: boolean } = {},
-  ): string {
+  ): string[] {
     // A model may have rows that no token belongs to, T5's above 32,099 for one: they decode to nothing.
-    const known = checkIds(ids).filter((id) => id < this.vocabSize)
-    return call('decode', this.#id, known, skipSpecialTokens)
+    const known = lists.map((ids) => checkIds(ids).filter((id) => id < this.vocabSize))
+    return known.length === 0 ? [] : call('decode', this.#id, known, skipSpecialTokens)
   }
 }
 

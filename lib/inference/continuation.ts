@@ -4,7 +4,7 @@ import type { Tokenizer } from '../backbone/index.js'
 import type { Prompt } from '../prompt/index.js'
 import { Generator, type Tensor } from '../torch/index.js'
 import { chooseToken, processedLogits, type SamplingOptions } from './sample.js'
-import { StopStrings, TextPieces } from './text-pieces.js'
+import { type Decoded, StopStrings, TextPieces } from './text-pieces.js'
 
 /** `stop` a token or a string came that ends a text; `length` maxNewTokens; `positions` the model has no more. */
 export type FinishReason = 'stop' | 'length' | 'positions'
@@ -117,14 +117,23 @@ export class Continuation {
     }
   }
 
-  /** Takes the next token, and tells what is certain now; an event `done` is the last. */
-  take(choice: Choice): (TokenEvent | DoneEvent)[] {
-    const { ends, maxNewTokens, atEnd } = this.options
-    if (ends.includes(choice.token)) return this.#end('stop')
+  /** What has to be decoded before a token is taken; undefined where it ends the text. */
+  read(token: number): Decoded<readonly number[]> | undefined {
+    return this.options.ends.includes(token) ? undefined : this.#pieces.read(token)
+  }
+
+  /**
+   * Takes the next token, and tells what is certain now; an event `done` is the last.
+   *
+   * @param texts of what `read` gave
+   */
+  take(choice: Choice, texts: Decoded<string> | undefined): (TokenEvent | DoneEvent)[] {
+    const { maxNewTokens, atEnd } = this.options
+    if (texts === undefined) return this.#end('stop')
     const events = this.#waiting === undefined ? [] : [this.#waiting]
     this.#waiting = undefined
     this.made.push(choice.token)
-    const piece = this.#pieces.push(choice.token)
+    const piece = this.#pieces.push(choice.token, texts)
     const { text, stopped } = this.#stops.push(piece)
     this.#text += text
     const event: TokenEvent = { type: 'token', ...choice, text }
@@ -149,4 +158,22 @@ export class Continuation {
     const tokens = [...this.made]
     return [...events, { type: 'done', text: this.#text, tokens, finishReason }]
   }
+}
+
+/** Texts take a token each; what that adds to them is decoded at once. */
+export function takeAll(
+  continuations: readonly Continuation[],
+  choices: readonly Choice[],
+): (TokenEvent | DoneEvent)[][] {
+  const reads = continuations.map((one, i) => one.read(choices[i]?.token as number))
+  const lists = reads.flatMap((read) => (read ? [read.shown, read.all] : []))
+  const texts = continuations[0]?.options.tokenizer.decodeBatch(lists) ?? []
+  let next = 0
+  return continuations.map((one, i) => {
+    const decoded = reads[i] && {
+      shown: texts[next++] as string,
+      all: texts[next++] as string,
+    }
+    return one.take(choices[i] as Choice, decoded)
+  })
 }

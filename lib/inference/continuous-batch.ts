@@ -6,7 +6,13 @@ import { LoptError } from '../errors.js'
 import { binding } from '../torch/context.js'
 import { type Tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
-import type { Choice, Continuation, DoneEvent, TokenEvent } from './continuation.js'
+import {
+  type Choice,
+  type Continuation,
+  type DoneEvent,
+  type TokenEvent,
+  takeAll,
+} from './continuation.js'
 import {
   Decoding,
   type DecodingSize,
@@ -182,11 +188,17 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
   async #grow(logits: Tensor, grown: readonly C[]): Promise<Grown<C>[]> {
     const first = this.#running.length - grown.length
     const choices = await chooseAll(logits, grown)
+    const isChosen = (i: number) => !(choices[i] instanceof LoptError)
+    const going = [...grown.keys()].filter(isChosen)
+    const events = takeAll(
+      going.map((i) => grown[i] as C),
+      going.map((i) => choices[i] as Choice),
+    )
     const told = grown.map((continuation, i): Grown<C> => {
       const choice = choices[i] as Choice | LoptError
       if (choice instanceof LoptError) return { continuation, events: [], error: choice }
       this.#newest[first + i] = choice.token
-      return { continuation, events: continuation.take(choice) }
+      return { continuation, events: events[going.indexOf(i)] ?? [] }
     })
     for (const { continuation, error } of told) {
       if (continuation.isDone || error) await this.#drop(continuation)

@@ -14,6 +14,7 @@ import {
   type ContinuationOptions,
   type DoneEvent,
   type TokenEvent,
+  takeAll,
 } from './continuation.js'
 import { ContinuousBatch, chooseAll, roomFor } from './continuous-batch.js'
 import { Decoding, type DecodingSize } from './decoding.js'
@@ -308,7 +309,7 @@ async function* told(
   choices: AsyncGenerator<Choice>,
 ): AsyncGenerator<GenerateEvent> {
   for await (const choice of choices) {
-    yield* continuation.take(choice)
+    yield* takeAll([continuation], [choice])[0] ?? []
     if (continuation.isDone) return
   }
 }

@@ -2,6 +2,12 @@
 
 import type { Tokenizer } from '../backbone/index.js'
 
+/** Of the last tokens: those that were shown, and all. */
+export interface Decoded<Value> {
+  readonly shown: Value
+  readonly all: Value
+}
+
 /**
  * Text that grows by whole characters: a byte-level token may end inside one. A token costs the same however long the text is:
  * only the last tokens are decoded, and what they add to those before them is new (as vLLM's and TGI's incremental
@@ -18,20 +24,28 @@ export class TextPieces {
     this.#tokenizer = tokenizer
   }
 
-  /** What a token adds; nothing while the last character is incomplete. */
-  push(id: number): string {
+  /** What has to be decoded when a token comes: what was shown, and that with all behind it. */
+  read(id: number): Decoded<readonly number[]> {
+    return { shown: this.#ids.slice(0, this.#shown), all: [...this.#ids, id] }
+  }
+
+  /**
+   * What a token adds; nothing while the last character is incomplete.
+   *
+   * @param texts of what `read` gave
+   */
+  push(id: number, texts: Decoded<string>): string {
     this.#ids.push(id)
-    const whole = this.#tokenizer.decode(this.#ids)
-    return whole.endsWith('\uFFFD') ? '' : this.#grow(whole)
+    return texts.all.endsWith('\uFFFD') ? '' : this.#grow(texts)
   }
 
   /** What was held back, no token following. */
   rest(): string {
-    return this.#grow(this.#tokenizer.decode(this.#ids))
+    const shown = this.#tokenizer.decode(this.#ids.slice(0, this.#shown))
+    return this.#grow({ shown, all: this.#tokenizer.decode(this.#ids) })
   }
 
-  #grow(whole: string): string {
-    const before = this.#tokenizer.decode(this.#ids.slice(0, this.#shown))
+  #grow({ shown: before, all: whole }: Decoded<string>): string {
     const piece = whole.slice(before.length)
     if (piece === '') return ''
     this.#ids = this.#ids.slice(this.#shown)

@@ -55,6 +55,7 @@ export async function onMeta(
     encodeBatch: (texts) => own.encodeBatch(texts),
     tokenize: (texts) => own.tokenize(texts),
     decode: (ids, options) => own.decode(ids, options),
+    decodeBatch: (lists, options) => own.decodeBatch(lists, options),
     eosTokenId: own.vocabSize - 1,
     firstTokenId: 3,
     files: own.files,

@@ -47,6 +47,7 @@ function withTokenizer(change: Partial<Tokenizer>): CausalBackbone {
     encodeBatch: (texts) => tokenizer.encodeBatch(texts),
     tokenize: (texts) => tokenizer.tokenize(texts),
     decode: (ids, options) => tokenizer.decode(ids, options),
+    decodeBatch: (lists, options) => lists.map((ids) => changed.decode(ids, options)),
     ...change,
   }
   const { config, device, dtype, fingerprint, quantization } = backbone
