@@ -50,10 +50,14 @@ const kinds = [
     ask(
       '/v1/completions',
       { model: name, prompt: randomText(words()), max_tokens: 200, n: 2, stream: true },
-      Math.random() * 40,
+      Math.ceil(Math.random() * 40),
     ),
   (name) =>
-    ask('/v1/classify', { model: name, input: randomText(200) }, Math.random() * 20),
+    ask(
+      '/v1/classify',
+      { model: name, input: randomText(200) },
+      Math.ceil(Math.random() * 20),
+    ),
   () => ask('/v1/models'),
   () => ask('/v1/classify', { model: 'none', input: 'a' }),
   () => ask('/v1/classify', '{ "model": '),

@@ -67,8 +67,8 @@ interface Admitted {
 }
 
 class BackboneEngine implements Engine {
+  readonly backbone: Backbone
   readonly backboneName: string
-  readonly #backbone: Backbone
   readonly #limits: CheckedLimits
   /** Of a slot. */
   readonly #room: SlotRoom
@@ -90,7 +90,7 @@ class BackboneEngine implements Engine {
 
   constructor({ backbone, prompts = {}, name, limits }: EngineOptions) {
     checkMade({ backbone })
-    this.#backbone = backbone
+    this.backbone = backbone
     this.#limits = checkLimits(backbone, limits)
     this.backboneName = name ?? basename(backbone.source).replace(/^builtin:/, '')
     this.#room = slotRoom(backbone, this.#limits)
@@ -132,7 +132,7 @@ class BackboneEngine implements Engine {
       async ({ active, held: [held] }) => {
         const own = { active, held: held as Held }
         const rows = await classifyRows(
-          this.#backbone,
+          this.backbone,
           own.held.prompt,
           asked,
           this.#labels,
@@ -189,7 +189,7 @@ class BackboneEngine implements Engine {
   async read(request: ReadRequest): Promise<ReadToken[]> {
     const { signal, timeoutMs, ...rest } = request
     const { prompt, text, logProbabilities } = checkRead(rest)
-    if (this.#backbone.kind !== 'causal') {
+    if (this.backbone.kind !== 'causal') {
       throw new LoptError(
         'ERR_UNSUPPORTED',
         `${this.backboneName} reads a text at its encoder, which says no probabilities of it`,
@@ -223,7 +223,7 @@ class BackboneEngine implements Engine {
       ...{ queuedRequests: requests, queuedTokens: tokens },
       ...{ running: this.#scheduler.running, slots: maxRunning },
       cacheBytes: this.#scheduler.bytes,
-      maxCacheBytes: maxCacheBytes(this.#backbone, this.#limits),
+      maxCacheBytes: maxCacheBytes(this.backbone, this.#limits),
       cacheUse: this.#scheduler.positions / positions,
       totals: { ...this.#totals },
     }
@@ -349,7 +349,7 @@ class BackboneEngine implements Engine {
     rows: GenerateRequest['rows'],
     held: readonly Held[],
   ): Promise<Continuation[]> {
-    const { tokenizer } = this.#backbone
+    const { tokenizer } = this.backbone
     const strings = rows.flatMap(({ text }) => (typeof text === 'string' ? [text] : []))
     const encoded = await tokenizer.tokenize(strings)
     let next = 0
@@ -361,7 +361,7 @@ class BackboneEngine implements Engine {
           : text
       return { ...row, prompt: held[i]?.prompt ?? null, text: ids }
     })
-    const continuations = continuationsOf(this.#backbone, given)
+    const continuations = continuationsOf(this.backbone, given)
     const { maxTextTokens, maxNewTokens } = this.#limits
     for (const [i, { options }] of continuations.entries()) {
       about(`rows[${i}]`, () => {

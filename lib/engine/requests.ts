@@ -1,5 +1,6 @@
 // What an engine is asked for, and what it answers. Types alone.
 
+import type { Backbone } from '../backbone/index.js'
 import type {
   GenerateManyEvent,
   GenerationOptions,
@@ -124,6 +125,8 @@ export type EngineEvent =
 
 /** Answers requests over one backbone, each with a prompt of its own. `createEngine` makes one. */
 export interface Engine {
+  readonly backbone: Backbone
+  /** What requests may call it. */
   readonly backboneName: string
   /** By name. */
   readonly prompts: ReadonlyMap<string, ServedPrompt>
