@@ -40,7 +40,7 @@ for (const name of order) {
     const siblings = isApart && apart[other] !== undefined
     if (before(other, name) && !siblings) to.push(folder(other))
   }
-  if (before('torch', name)) to.push(folder('hub'), '^lib/py\\.d\\.ts$')
+  if (before('torch', name)) to.push(folder('hub'), '^lib/(py|html)\\.d\\.ts$')
   if (before('torch', name)) to.push(FIELDS)
   if (before('prompt', name)) to.push(folder('task'))
   layers.push({ name, from: folder(name), to })
@@ -128,7 +128,7 @@ module.exports = {
     enhancedResolveOptions: {
       exportsFields: ['exports'],
       conditionNames: ['import', 'require', 'node', 'default', 'types'],
-      extensions: ['.ts', '.d.ts', '.mjs', '.js', '.cjs', '.py', '.json'],
+      extensions: ['.ts', '.d.ts', '.mjs', '.js', '.cjs', '.py', '.html', '.json'],
       mainFields: ['module', 'main', 'types'],
     },
   },

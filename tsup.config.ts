@@ -10,8 +10,8 @@ const common: Options = {
   sourcemap: true,
   shims: true,
   clean: false,
-  // TorchScript sources, imported as strings: the bundle reads no file at run time
-  loader: { '.py': 'text' },
+  // TorchScript sources and pages, imported as strings: the bundle reads no file at run time
+  loader: { '.py': 'text', '.html': 'text' },
 }
 
 // tsup turns `import()` into `require()` in CommonJS output that is split (it goes through sucrase, which is
@@ -29,7 +29,11 @@ async function keepDynamicImports(): Promise<void> {
 export default defineConfig([
   {
     ...common,
-    entry: { index: 'lib/index.ts', torch: 'lib/torch/index.ts' },
+    entry: {
+      index: 'lib/index.ts',
+      torch: 'lib/torch/index.ts',
+      server: 'lib/serve/index.ts',
+    },
     format: ['esm', 'cjs'],
     dts: true,
     onSuccess: keepDynamicImports,

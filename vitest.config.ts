@@ -1,18 +1,18 @@
-// How tests run: `.py` files (TorchScript sources) import as strings, as in the bundle.
+// How tests run: `.py` files (TorchScript sources) and `.html` files import as strings, as in the bundle.
 import { readFileSync } from 'node:fs'
 import { defineConfig, type Plugin } from 'vitest/config'
 
-const pythonAsText: Plugin = {
-  name: 'python-as-text',
+const filesAsText: Plugin = {
+  name: 'files-as-text',
   enforce: 'pre',
   load(id) {
-    if (!id.endsWith('.py')) return null
+    if (!/\.(py|html)$/.test(id)) return null
     return `export default ${JSON.stringify(readFileSync(id, 'utf8'))}`
   },
 }
 
 export default defineConfig({
-  plugins: [pythonAsText],
+  plugins: [filesAsText],
   test: {
     include: ['test/**/*.test.ts'],
     // libtorch is loaded once a process: a thread of the test's own would share its threads and

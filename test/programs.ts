@@ -59,7 +59,7 @@ export function bundledPrograms(
       silent: true,
       dts: false,
       splitting: true,
-      loader: { '.py': 'text' },
+      loader: { '.py': 'text', '.html': 'text' },
       outExtension: () => ({ js: '.mjs' }),
     })
   })

@@ -1,0 +1,108 @@
+// The routes for other frameworks: a (req, res) handler as Express takes it, and a fetch handler as Hono and Next take it.
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
+import type { FastifyInstance } from 'fastify'
+import { draining } from './api-error.js'
+import type { ServedEngine, ServeOptions } from './options.js'
+import { createServer, type ServerOptions } from './server.js'
+
+export interface HandlerOptions
+  extends ServeOptions,
+    Pick<ServerOptions, 'logger' | 'cors'> {
+  /** What paths begin with, where the framework does not take it away: `/api/llm`. */
+  prefix?: string | undefined
+}
+
+interface Closing {
+  /** Refuses new requests and waits for running ones, `graceMs` at most. */
+  close(): Promise<void>
+}
+
+/** Answers a request of Node's `http`; of a framework that reads bodies itself too (`express.json()`). */
+export interface NodeHandler extends Closing {
+  (request: IncomingMessage, response: ServerResponse): void
+}
+
+/**
+ * @example
+ * app.use('/llm', nodeHandler(engine))
+ */
+export function nodeHandler(
+  engine: ServedEngine,
+  options: HandlerOptions = {},
+): NodeHandler {
+  const server = createServer(engine, options)
+  const ready = server.ready()
+  const handle = (request: IncomingMessage, response: ServerResponse) => {
+    ready.then(
+      () => server.routing(request, response),
+      (error) => response.destroy(error),
+    )
+  }
+  return Object.assign(handle, { close: () => server.close() })
+}
+
+/** Answers a `Request`. */
+export interface FetchHandler extends Closing {
+  (request: Request): Promise<Response>
+}
+
+/**
+ * @example
+ * app.all('/llm/*', (c) => handler(c.req.raw)) // const handler = fetchHandler(engine, { prefix: '/llm' })
+ */
+export function fetchHandler(
+  engine: ServedEngine,
+  options: HandlerOptions = {},
+): FetchHandler {
+  const server = createServer(engine, options)
+  let isClosed = false
+  const handle = async (request: Request) => {
+    if (!isClosed) return await answered(server, request)
+    const { status, body, headers } = draining()
+    return Response.json(body, { status, headers })
+  }
+  const close = async () => {
+    const closing = server.close()
+    isClosed = true
+    await closing
+  }
+  return Object.assign(handle, { close })
+}
+
+// They are about a connection, and there is none here.
+const HOP_BY_HOP = ['connection', 'transfer-encoding', 'keep-alive']
+
+async function answered(server: FastifyInstance, request: Request): Promise<Response> {
+  const { pathname, search } = new URL(request.url)
+  const body = request.body as ReadableStream | null
+  const gone = new AbortController()
+  try {
+    const answer = await server.inject({
+      method: request.method as 'GET',
+      url: pathname + search,
+      headers: Object.fromEntries(request.headers),
+      ...(body && { payload: Readable.fromWeb(body) }),
+      payloadAsStream: true,
+      signal: AbortSignal.any([request.signal, gone.signal]),
+    })
+    const stream = answer.stream()
+    // its reader has turned away
+    stream.once('close', () => {
+      if (!stream.readableEnded) gone.abort()
+    })
+    const headers = Object.entries(answer.headers).flatMap(([name, value]) =>
+      HOP_BY_HOP.includes(name) || value === undefined ? [] : [[name, String(value)]],
+    ) as [string, string][]
+    const status = answer.statusCode
+    const isEmpty = request.method === 'HEAD' || status === 204 || status === 304
+    if (isEmpty) stream.resume()
+    const sent = isEmpty ? null : (Readable.toWeb(stream) as ReadableStream<Uint8Array>)
+    return new Response(sent, { status, headers })
+  } catch (error) {
+    if (!request.signal.aborted) throw error
+    return new Response(null, { status: 499 }) // nobody will read it
+  }
+}

@@ -1,0 +1,18 @@
+// Public exports of `lopt/server`: an engine's requests over HTTP.
+
+export {
+  type FetchHandler,
+  fetchHandler,
+  type HandlerOptions,
+  type NodeHandler,
+  nodeHandler,
+} from './handlers.js'
+export { readKeyFile } from './keys.js'
+export type { ServedEngine, ServeLimits, ServeOptions } from './options.js'
+export { type ServePluginOptions, servePlugin } from './plugin.js'
+export {
+  type FolderReport,
+  PromptsFolder,
+  type PromptsFolderOptions,
+} from './prompts-folder.js'
+export { createServer, type ServerOptions } from './server.js'
