@@ -99,11 +99,13 @@ export function apiErrorOf(cause: unknown, param: string | null = null): ApiErro
       cause,
     })
   }
+  const refused = fastifyError(cause)
+  if (refused !== undefined) return refused
   // lib/: a TypeError or RangeError is what was asked for
   if (cause instanceof TypeError || cause instanceof RangeError) {
     return new ApiError(422, cause.message, { param, code: 'invalid_value', cause })
   }
-  return fastifyError(cause) ?? failed('internal_error', cause)
+  return failed('internal_error', cause)
 }
 
 /**
@@ -134,7 +136,7 @@ const MESSAGES: Readonly<Record<string, string>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: 'The body is too large',
 }
 
-/** Fastify's own, which have a status of 400 or more. */
+/** Fastify's own have a status; some are RangeErrors. */
 function fastifyError(cause: unknown): ApiError | undefined {
   if (!(cause instanceof Error)) return undefined
   const { statusCode, code } = cause as { statusCode?: unknown; code?: unknown }

@@ -2,8 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
-import type { ReadToken } from '../engine/requests.js'
-import type { DoneEvent, TokenEvent } from '../inference/index.js'
+import type { DoneEvent, ReadToken, TokenEvent } from '../inference/index.js'
 import { usageAnswer } from './fields.js'
 import { LogProbabilities, logProbabilitiesAnswer } from './log-probabilities.js'
 import type { Metrics } from './metrics.js'

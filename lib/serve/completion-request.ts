@@ -2,7 +2,7 @@
 
 import { randomInt } from 'node:crypto'
 import { z } from 'zod'
-import type { GenerateInput, PromptName } from '../engine/requests.js'
+import type { GenerateInput, PromptName } from '../engine/index.js'
 import { ApiError, unsupported } from './api-error.js'
 import { isIds, isList, isText, modelField, oneOf, userField } from './fields.js'
 import type { ServeSettings } from './options.js'

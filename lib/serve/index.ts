@@ -1,6 +1,17 @@
 // Public exports of `lopt/server`: an engine's requests over HTTP.
 
 export {
+  type Classification,
+  type ClassifyRequest,
+  createEngine,
+  type Engine,
+  type EngineLimits,
+  type EngineOptions,
+  type EngineStats,
+  type GenerateRequest,
+  type Generation,
+} from '../engine/index.js'
+export {
   type FetchHandler,
   fetchHandler,
   type HandlerOptions,

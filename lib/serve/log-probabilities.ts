@@ -1,7 +1,7 @@
 // Log-probabilities as OpenAI's completions tell them: four lists, a place in each for every token. Knows no model.
 
 import { z } from 'zod'
-import type { ReadToken } from '../engine/requests.js'
+import type { ReadToken } from '../inference/index.js'
 import type { TokenTexts } from './token-texts.js'
 
 export const logProbabilitiesAnswer = z.object({

@@ -2,7 +2,7 @@
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { EngineStats } from '../engine/requests.js'
+import type { EngineStats } from '../engine/index.js'
 import type { ServedEngine } from './options.js'
 
 // A label's values are bounded: each is a series that Prometheus keeps for ever.

@@ -1,7 +1,7 @@
 // Which prompt a request's `model` names, and what is told of each. Knows no route.
 
 import { z } from 'zod'
-import type { PromptName, ServedPrompt } from '../engine/requests.js'
+import type { PromptName, ServedPrompt } from '../engine/index.js'
 import { modelNotFound } from './api-error.js'
 import type { ServedEngine } from './options.js'
 import type { Call, Site } from './site.js'

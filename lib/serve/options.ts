@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import type { Backbone } from '../backbone/index.js'
-import type { Engine } from '../engine/requests.js'
+import type { Engine } from '../engine/index.js'
 import { checkOptions } from '../fields.js'
 import { PromptsFolder } from './prompts-folder.js'
 
@@ -20,7 +20,7 @@ const limits = z.strictObject({
     .default(64 * 2 ** 20),
   maxInputs: z.int().min(1).default(128),
   maxChoices: z.int().min(1).default(16),
-  maxTokens: z.int().min(1).default(4096),
+  maxTokens: z.int().min(1).default(2048),
   maxTextChars: z.int().min(1).default(200_000),
 })
 
@@ -48,7 +48,7 @@ export interface ServeLimits {
   maxInputs: number
   /** `n`, default 16. */
   maxChoices: number
-  /** `max_tokens`, default 4096. */
+  /** `max_tokens`, default 2048. */
   maxTokens: number
   /** Characters of a text, or ids, default 200,000: tokenizing it takes a moment that all others wait. */
   maxTextChars: number

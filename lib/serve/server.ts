@@ -9,6 +9,7 @@ import {
   type FastifyReply,
   type FastifyServerOptions,
   fastify,
+  LogController,
 } from 'fastify'
 import { z } from 'zod'
 import { checkOptions } from '../fields.js'
@@ -70,7 +71,7 @@ export function createServer(
   const server = fastify({
     logger,
     // one line a request is written where it ends, also for a client that went away
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: settings.limits.maxBodyBytes,
     requestTimeout: own.requestTimeoutMs,
     keepAliveTimeout: own.keepAliveTimeoutMs,

@@ -14,11 +14,10 @@ import type {
   Input,
   PromptName,
   ReadRequest,
-  ReadToken,
   ServedPrompt,
-} from '../../lib/engine/requests.js'
+} from '../../lib/engine/index.js'
 import { LoptError } from '../../lib/errors.js'
-import type { GenerateManyEvent } from '../../lib/inference/index.js'
+import type { GenerateManyEvent, ReadToken } from '../../lib/inference/index.js'
 import type { Prompt } from '../../lib/prompt/index.js'
 import type { ServedEngine } from '../../lib/serve/index.js'
 import { parseTemplate } from '../../lib/task/index.js'

@@ -57,7 +57,7 @@ export function asker(url: string, key?: string) {
       status: answer.status,
       headers: answer.headers,
       text,
-      json: isJson ? JSON.parse(text) : undefined,
+      json: isJson && text !== '' ? JSON.parse(text) : undefined,
     }
   }
 }

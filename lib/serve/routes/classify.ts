@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
-import type { Input } from '../../engine/requests.js'
+import type { Input } from '../../engine/index.js'
 import { ApiError, apiErrorIn } from '../api-error.js'
 import {
   isIds,

@@ -1,6 +1,7 @@
 // POST /v1/completions: texts that are continued, in OpenAI's form, at once or as they grow.
 
-import type { Generation, ReadToken } from '../../engine/requests.js'
+import type { Generation } from '../../engine/index.js'
+import type { ReadToken } from '../../inference/index.js'
 import { apiErrorIn } from '../api-error.js'
 import {
   Choice,

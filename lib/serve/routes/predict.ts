@@ -1,7 +1,7 @@
 // POST /predict: which label a text has, in text-embeddings-inference's form.
 
 import { z } from 'zod'
-import type { Classification, Input } from '../../engine/requests.js'
+import type { Classification, Input } from '../../engine/index.js'
 import { parseTemplate } from '../../task/index.js'
 import { ApiError, apiErrorIn } from '../api-error.js'
 import { isList, isRecord, isText, modelField, oneOf } from '../fields.js'
