@@ -1,5 +1,6 @@
 // The routes for other frameworks: a (req, res) handler as Express takes it, and a fetch handler as Hono and Next take it.
 
+import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
@@ -58,11 +59,25 @@ export function fetchHandler(
   options: HandlerOptions = {},
 ): FetchHandler {
   const server = createServer(engine, options)
+  const calls = new Map<string, AbortSignal>()
+  // Fastify's inject ends a request that is being read, and none that is being answered
+  server.addHook('onRequest', async ({ headers }, { raw }) => {
+    const end = () => raw.destroy()
+    calls.get(String(headers[CALL]))?.addEventListener('abort', end, { once: true })
+  })
   let isClosed = false
   const handle = async (request: Request) => {
-    if (!isClosed) return await answered(server, request)
-    const { status, body, headers } = draining()
-    return Response.json(body, { status, headers })
+    if (isClosed) {
+      const { status, body, headers } = draining()
+      return Response.json(body, { status, headers })
+    }
+    const id = randomUUID()
+    const gone = new AbortController()
+    calls.set(id, AbortSignal.any([request.signal, gone.signal]))
+    return await answered(server, request, id, (isWhole) => {
+      if (!isWhole) gone.abort()
+      calls.delete(id)
+    })
   }
   const close = async () => {
     const closing = server.close()
@@ -72,27 +87,30 @@ export function fetchHandler(
   return Object.assign(handle, { close })
 }
 
+/** Which call a request is, in a header that only this file writes. */
+const CALL = 'x-lopt-call'
 // They are about a connection, and there is none here.
 const HOP_BY_HOP = ['connection', 'transfer-encoding', 'keep-alive']
 
-async function answered(server: FastifyInstance, request: Request): Promise<Response> {
+/** @param end called once the answer is over, or nobody reads it any more */
+async function answered(
+  server: FastifyInstance,
+  request: Request,
+  id: string,
+  end: (isWhole: boolean) => void,
+): Promise<Response> {
   const { pathname, search } = new URL(request.url)
   const body = request.body as ReadableStream | null
-  const gone = new AbortController()
   try {
     const answer = await server.inject({
       method: request.method as 'GET',
       url: pathname + search,
-      headers: Object.fromEntries(request.headers),
+      headers: { ...Object.fromEntries(request.headers), [CALL]: id },
       ...(body && { payload: Readable.fromWeb(body) }),
       payloadAsStream: true,
-      signal: AbortSignal.any([request.signal, gone.signal]),
     })
     const stream = answer.stream()
-    // its reader has turned away
-    stream.once('close', () => {
-      if (!stream.readableEnded) gone.abort()
-    })
+    stream.once('close', () => end(stream.readableEnded))
     const headers = Object.entries(answer.headers).flatMap(([name, value]) =>
       HOP_BY_HOP.includes(name) || value === undefined ? [] : [[name, String(value)]],
     ) as [string, string][]
@@ -102,6 +120,7 @@ async function answered(server: FastifyInstance, request: Request): Promise<Resp
     const sent = isEmpty ? null : (Readable.toWeb(stream) as ReadableStream<Uint8Array>)
     return new Response(sent, { status, headers })
   } catch (error) {
+    end(false)
     if (!request.signal.aborted) throw error
     return new Response(null, { status: 499 }) // nobody will read it
   }

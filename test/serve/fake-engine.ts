@@ -26,7 +26,6 @@ import { parseTemplate } from '../../lib/task/index.js'
 const END = 0
 /** A text that has this cannot be answered: its values are not finite. */
 export const BROKEN = '☠'
-const POSITIONS = 64
 
 const tokenizer: Tokenizer = {
   vocabSize: 2 ** 20,
@@ -48,6 +47,8 @@ export interface FakeOptions {
   /** Rows and texts at once; more are refused. */
   room?: number
   backbone?: Backbone
+  /** Of the model, default 64. */
+  positions?: number
 }
 
 export interface FakeEngine extends ServedEngine {
@@ -96,6 +97,7 @@ export function fakeEngine(how: FakeOptions = {}): FakeEngine {
     tokensRead: 0,
     tokensMade: 0,
   }
+  const { positions = 64 } = how
   let busy = 0
   let isClosed = false
   const tell = (event: EngineEvent) => {
@@ -155,7 +157,7 @@ export function fakeEngine(how: FakeOptions = {}): FakeEngine {
       rows.length,
     )
     try {
-      const given = rows.map(({ text }) => idsOf(text))
+      const given = rows.map(({ text }) => idsOf(text, positions))
       await pause(signal)
       // ends with its loop, or with its signal where nobody loops
       let isOver = false
@@ -176,7 +178,7 @@ export function fakeEngine(how: FakeOptions = {}): FakeEngine {
     end: () => void,
   ): AsyncGenerator<GenerateManyEvent> {
     try {
-      const texts = rows.map((row) => new FakeText(row))
+      const texts = rows.map((row) => new FakeText(row, positions))
       for (let left = texts.length; left > 0; ) {
         await pause(signal)
         tell({ type: 'pass', work: 'decode', rows: left, tokens: left, seconds: 0.01 })
@@ -198,7 +200,7 @@ export function fakeEngine(how: FakeOptions = {}): FakeEngine {
     const leave = admit(request, [prompt], 1)
     try {
       await pause(signal)
-      const ids = idsOf(text)
+      const ids = idsOf(text, positions)
       return ids.map((token, i) => {
         if (i === 0) return { token }
         return { token, ...chances(token, logProbabilities) }
@@ -254,14 +256,14 @@ export function fakeEngine(how: FakeOptions = {}): FakeEngine {
   }
 }
 
-function idsOf(text: string | readonly number[]): readonly number[] {
+function idsOf(text: string | readonly number[], positions: number): readonly number[] {
   const ids = typeof text === 'string' ? tokenizer.encode(text) : text
   if (ids.some((id) => id >= tokenizer.vocabSize)) {
     throw new RangeError('rows[0]: Expected ids of the vocabulary')
   }
-  if (ids.length >= POSITIONS) {
+  if (ids.length >= positions) {
     throw new RangeError(
-      `rows[0]: Expected a text of 1..63 tokens, which leaves a position, but received ${ids.length}`,
+      `rows[0]: Expected a text of 1..${positions - 1} tokens, which leaves a position, but received ${ids.length}`,
     )
   }
   return ids.length === 0 ? [END] : ids
@@ -280,12 +282,14 @@ function chances(token: number, count: number) {
 /** Goes on with `abc…` from a letter that the seed names; greedily from `a`. */
 class FakeText {
   readonly #row: GenerateInput
+  readonly #room: number
   readonly #made: number[] = []
   #text = ''
   #isOver = false
 
-  constructor(row: GenerateInput) {
+  constructor(row: GenerateInput, positions: number) {
     this.#row = row
+    this.#room = positions - idsOf(row.text, positions).length
   }
 
   next(): GenerateManyEventOfOne[] {
@@ -305,11 +309,10 @@ class FakeText {
     if (!isStopped) this.#text += piece
     const told = logProbabilities === undefined ? {} : chances(token, logProbabilities)
     const event = { type: 'token', token, text: isStopped ? '' : piece, ...told } as const
-    const room = POSITIONS - idsOf(text).length
-    const most = Math.min(maxNewTokens, room)
+    const most = Math.min(maxNewTokens, this.#room)
     if (!isStopped && this.#made.length < most) return [event]
     this.#isOver = true
-    const atEnd = room < maxNewTokens ? 'positions' : 'length'
+    const atEnd = this.#room < maxNewTokens ? 'positions' : 'length'
     return [
       event,
       {
