@@ -17,6 +17,8 @@ export interface Interrupt {
    * 1 if an output cannot be written.
    */
   exitCode(): number | undefined
+  /** For a command that runs until it is told to stop: it has ended well then. `message` says what is done about it. */
+  isEnd(message: string): void
 }
 
 /**
@@ -27,6 +29,8 @@ export interface Interrupt {
 export function listenForInterrupts(note: (line: string) => void): Interrupt {
   const controller = new AbortController()
   let exitCode: number | undefined
+  let stopping = 'stopping; once more stops at once, without saving'
+  let isEnd = false
   const abort = (code: number) => {
     exitCode ??= code
     controller.abort()
@@ -34,8 +38,9 @@ export function listenForInterrupts(note: (line: string) => void): Interrupt {
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
     // once: after it the system's own way with the signal is back, which ends the process
     process.once(name, () => {
-      note('lopt: stopping; once more stops at once, without saving')
-      abort(128 + constants.signals[name])
+      note(`lopt: ${stopping}`)
+      if (isEnd) controller.abort()
+      else abort(128 + constants.signals[name])
     })
   }
   for (const stream of [process.stdout, process.stderr]) {
@@ -48,5 +53,12 @@ export function listenForInterrupts(note: (line: string) => void): Interrupt {
       }
     })
   }
-  return { signal: controller.signal, exitCode: () => exitCode }
+  return {
+    signal: controller.signal,
+    exitCode: () => exitCode,
+    isEnd(message) {
+      stopping = message
+      isEnd = true
+    },
+  }
 }

@@ -16,6 +16,7 @@ import { addOptions, jsonOption, optionValues, withFlags } from './options.js'
 import { createOutput } from './output.js'
 import { addReport } from './report.js'
 import { addScore } from './score.js'
+import { addServe } from './serve.js'
 import { addSweep } from './sweep.js'
 import { addTrain } from './train.js'
 
@@ -49,6 +50,7 @@ async function main(argv: readonly string[]): Promise<number> {
     exitCode = EXIT.failed
   })
   addReport(program, context)
+  addServe(program, context, (message) => interrupt.isEnd(message))
   addExport(program, context)
   addImport(program, context)
   addCompress(program, context)

@@ -81,11 +81,14 @@ export function addCommand(
     description,
     help,
     options,
+    environment = false,
   }: {
     description: string
     /** What the help ends with. */
     help: string
     options: Readonly<Record<string, OptionTable>>
+    /** Whether each option may be given as an environment variable too: `--api-key-file` as `LOPT_API_KEY_FILE`. */
+    environment?: boolean
   },
 ): Command {
   const command = program
@@ -94,13 +97,17 @@ export function addCommand(
     .showHelpAfterError(`See \`npx lopt ${name} --help\`.`)
     .addHelpText('after', help)
   for (const [heading, table] of Object.entries(options)) {
-    addOptions(command, table, heading)
+    addOptions(command, table, { heading, environment })
   }
   return command
 }
 
 /** Adds the table's options to a command, in the help under `heading` if there is one. */
-export function addOptions(command: Command, table: OptionTable, heading?: string): void {
+export function addOptions(
+  command: Command,
+  table: OptionTable,
+  { heading, environment = false }: { heading?: string; environment?: boolean } = {},
+): void {
   for (const [key, spec] of Object.entries(table)) {
     const option = new Option(spec.flags, spec.description + aside(spec))
     if (heading !== undefined) option.helpGroup(heading)
@@ -115,10 +122,20 @@ export function addOptions(command: Command, table: OptionTable, heading?: strin
       })
     }
     if (spec.required) option.makeOptionMandatory()
+    // where its output goes is known before options are read
+    if (environment && key !== 'json') addVariable(option, schema === undefined)
     // commander gives flags their defaults itself
     if (schema && spec.default !== undefined) option.default(spec.default)
     command.addOption(option)
   }
+}
+
+/** commander takes a flag for given whatever its variable says; a variable that says no must not switch it on. */
+function addVariable(option: Option, isFlag: boolean): void {
+  const words = (option.long ?? '').replace(/^--/, '').replaceAll('-', '_')
+  const name = `LOPT_${words.toUpperCase()}`
+  const saysNo = /^(|0|false|no|off)$/i.test(process.env[name] ?? 'yes')
+  if (!isFlag || !saysNo) option.env(name)
 }
 
 /** What the help says behind a description; commander itself shows only defaults that are values. */

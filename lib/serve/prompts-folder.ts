@@ -29,13 +29,16 @@ export interface PromptsFolderOptions {
   /** `*.lopt.safetensors` files and adapter folders of PEFT; absent: none, only bytes are taken. */
   folder?: string | undefined
   /** Of a prompt's files together, default 64 MiB. */
-  maxBytes?: number
+  maxBytes?: number | undefined
+  /** Take prompts that were trained on another model of the same hidden size. */
+  allowOtherBackbone?: boolean | undefined
 }
 
 export class PromptsFolder {
   readonly folder: string | undefined
   readonly #engine: ServedEngine
   readonly #maxBytes: number
+  readonly #allowOtherBackbone: boolean
   /** What is served from the folder: name to what its files were like. */
   readonly #read = new Map<string, string>()
   /** One reading at a time. */
@@ -45,6 +48,7 @@ export class PromptsFolder {
     this.#engine = engine
     this.folder = options.folder
     this.#maxBytes = options.maxBytes ?? 64 * 2 ** 20
+    this.#allowOtherBackbone = options.allowOtherBackbone ?? false
   }
 
   /**
@@ -163,12 +167,13 @@ export class PromptsFolder {
   /** From a copy: a file that is cut short while it is mapped would end the process. */
   async #loaded(name: string, files: PromptFiles): Promise<Prompt> {
     const { backbone } = this.#engine
+    const how = { allowOtherBackbone: this.#allowOtherBackbone }
     return await copied(files, this.#maxBytes, async (folder) => {
       try {
         const [first] = files.names
         return files.isAdapter
-          ? await importPeft(folder, backbone)
-          : loadPrompt(join(folder, first ?? ''), backbone)
+          ? await importPeft(folder, backbone, how)
+          : loadPrompt(join(folder, first ?? ''), backbone, how)
       } catch (error) {
         // the copy's path tells its reader nothing
         if (error instanceof Error) {
