@@ -1,0 +1,168 @@
+// The server over the real engine: what comes out is what score and generate give alone.
+
+import { join } from 'node:path'
+import OpenAI from 'openai'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
+import { createEngine, type Engine } from '../../lib/engine/index.js'
+import { generate, score } from '../../lib/inference/index.js'
+import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
+import type { ServedEngine } from '../../lib/serve/index.js'
+import { createServer } from '../../lib/serve/index.js'
+import { fuzz } from './fuzz.mjs'
+import { asker, listening, until } from './listening.js'
+
+let backbone: Backbone
+let engine: ServedEngine
+let prompts: Record<string, Prompt>
+beforeAll(async () => {
+  backbone = await loadBackbone(join(import.meta.dirname, '../fixtures/gpt2-plain'))
+  const make = (seed: number) => {
+    const placement = seed % 2 ? 'suffix' : 'prefix'
+    const prompt = createPrompt(backbone, { length: 2 + seed, rank: 2, seed, placement })
+    prompt.task = { template: '{text} It was', labels: { good: 'good', bad: 'bad' } }
+    return prompt
+  }
+  prompts = { p0: make(0), p1: make(1), p2: make(2) }
+  engine = Object.assign(createEngine({ backbone, prompts }) as Engine, { backbone })
+})
+afterAll(async () => {
+  await engine.close()
+  backbone.dispose()
+})
+
+const TEXTS = ['The film was', 'A delight', 'Rain at noon', 'The dog']
+
+test('greedy completions and classifications, mixed and at once, are those of generate and score', async () => {
+  const { url, ask } = await listening(engine)
+  const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 })
+  const names = [...Object.keys(prompts), 'gpt2-plain']
+  const completing = names.flatMap((model) =>
+    TEXTS.map(async (prompt) => {
+      const body = { model, prompt, temperature: 0, max_tokens: 6 }
+      const { choices } = await openai.completions.create(body)
+      let text = ''
+      const own = { backbone, prompt: prompts[model] ?? null, text: prompt }
+      for await (const event of generate({ ...own, maxNewTokens: 6 })) {
+        if (event.type === 'done') text = event.text
+      }
+      expect(choices[0]?.text, `${model}: ${prompt}`).toBe(text)
+    }),
+  )
+  const classifying = Object.entries(prompts).map(async ([model, prompt]) => {
+    const { json } = await ask('/v1/classify', { model, input: TEXTS })
+    const alone = await score({ backbone, prompt, texts: TEXTS })
+    for (const [i, { scores, prediction }] of alone.entries()) {
+      expect(json.data[i].label).toBe(prediction)
+      for (const [j, label] of json.data[i].labels.entries()) {
+        expect(json.data[i].scores[j]).toBeCloseTo(scores[label] as number, 4)
+      }
+    }
+  })
+  await Promise.all([...completing, ...classifying])
+})
+
+test('a seed gives the same text again, and each choice its own', async () => {
+  const { ask } = await listening(engine)
+  const body = {
+    model: 'p1',
+    prompt: 'The',
+    n: 3,
+    seed: 5,
+    max_tokens: 8,
+    temperature: 2,
+  }
+  const texts = async () => {
+    const { json } = await ask('/v1/completions', body)
+    return json.choices.map(({ text }: { text: string }) => text)
+  }
+  const first = await texts()
+  expect(await texts()).toEqual(first)
+  const second = await ask('/v1/completions', { ...body, n: 1, seed: 6 })
+  expect(second.json.choices[0].text).toBe(first[1])
+})
+
+test('pieces of a stream are the whole text, with the same log-probabilities', async () => {
+  const { url } = await listening(engine)
+  const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 })
+  const body = {
+    model: 'p2',
+    prompt: 'The film',
+    n: 2,
+    seed: 1,
+    max_tokens: 8,
+    logprobs: 2,
+    echo: true,
+    stop: ['e'],
+  }
+  const whole = await openai.completions.create(body)
+  const texts = ['', '']
+  const tokens: string[][] = [[], []]
+  for await (const { choices } of await openai.completions.create({
+    ...body,
+    stream: true,
+  })) {
+    for (const { index, text, logprobs } of choices) {
+      texts[index] += text
+      tokens[index]?.push(...(logprobs?.tokens ?? []))
+    }
+  }
+  expect(texts).toEqual(whole.choices.map(({ text }) => text))
+  expect(tokens).toEqual(whole.choices.map(({ logprobs }) => logprobs?.tokens))
+  expect(whole.choices[0]?.logprobs?.token_logprobs?.[0]).toBeNull()
+})
+
+test('clients that go leave no slot behind', async () => {
+  const { url } = await listening(engine)
+  const ask = asker(url)
+  const going = Array.from({ length: 30 }, async (_, i) => {
+    const signal = AbortSignal.timeout(1 + ((i * 13) % 60))
+    const body = { model: `p${i % 3}`, prompt: 'a', n: 1 + (i % 3), max_tokens: 50 }
+    await ask('/v1/completions', { ...body, stream: i % 2 === 0 }, { signal }).catch(
+      () => {},
+    )
+  })
+  await Promise.all(going)
+  await until(() => {
+    const { running, queuedRequests, queuedTokens, cacheUse } = engine.stats()
+    return running + queuedRequests + queuedTokens + cacheUse === 0
+  })
+})
+
+test.each([
+  ['a text that leaves no position', { prompt: 'late '.repeat(99) }, 422],
+  ['an id that the model has not', { prompt: [10 ** 6] }, 422],
+  ['more tokens than the engine gives', { max_tokens: 2048 }, 200],
+  ['sharp sampling', { temperature: 1e-9, repetition_penalty: 100, max_tokens: 9 }, 200],
+  ['flat sampling', { temperature: 100, repetition_penalty: 0.01, max_tokens: 9 }, 200],
+  ['an empty text', { prompt: '', max_tokens: 2, echo: true, logprobs: 1 }, 200],
+  ['a text of several languages', { prompt: 'Grüße, 世界 👋🏽\0', max_tokens: 2 }, 200],
+])('answers %s with a status that fits', async (_, body, status) => {
+  const { ask } = await listening(engine)
+  const answer = await ask('/v1/completions', { model: 'p0', prompt: 'a', ...body })
+  expect([answer.status, answer.text]).toEqual([status, expect.anything()])
+})
+
+test('a server that closes leaves the engine open', async () => {
+  const server = createServer(engine)
+  await server.ready()
+  await server.close()
+  expect(await engine.classify({ prompt: 'p0', inputs: ['a'] })).toHaveLength(1)
+})
+
+test('random and mutated requests get answers that are well-formed, and leave nothing behind', async () => {
+  const { url } = await listening(engine, { apiKeys: ['k'], allowAdmin: true })
+  const models = [...Object.keys(prompts), 'gpt2-plain']
+  const { statuses, problems } = await fuzz({
+    url,
+    key: 'k',
+    count: 600,
+    seed: 1,
+    models,
+  })
+  expect(problems).toEqual([])
+  for (const status of [200, 400, 401, 404, 405, 415, 422]) {
+    expect(statuses[status], String(status)).toBeGreaterThan(0)
+  }
+  await until(() => engine.stats().running + engine.stats().queuedRequests === 0)
+})
