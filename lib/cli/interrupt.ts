@@ -45,6 +45,8 @@ export function listenForInterrupts(note: (line: string) => void): Interrupt {
   }
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
+      // what only talks to people may fall silent where others are being served
+      if (isEnd && stream === process.stderr) return
       // each later write fails again: only the first says something
       const first = exitCode === undefined
       abort(error.code === 'EPIPE' ? 128 + constants.signals.SIGPIPE : EXIT.failed)

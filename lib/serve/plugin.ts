@@ -8,7 +8,7 @@ import type {
   HTTPMethods,
   onRequestAsyncHookHandler,
 } from 'fastify'
-import { ApiError, apiErrorOf, checkBody, draining } from './api-error.js'
+import { ApiError, apiErrorIn, checkBody, draining } from './api-error.js'
 import { bodyReadBefore, readJsonBodies, refuseCompression } from './body.js'
 import { keyCheck } from './keys.js'
 import { LiveRequests } from './live-requests.js'
@@ -62,7 +62,7 @@ export function mount(
 
   readJsonBodies(instance, maxBodyBytes)
   instance.setErrorHandler((cause, request, reply) =>
-    sendError(request, reply, cause, pace.seconds),
+    sendError(reply, apiErrorIn(live.of(request).signal, cause), pace.seconds),
   )
   instance.addHook('onRequest', async (request, reply) => {
     reply.headers({ ...HEADERS, 'x-request-id': request.id })
@@ -222,13 +222,11 @@ function addOtherMethods(
 }
 
 function sendError(
-  request: FastifyRequest,
   reply: FastifyReply,
-  cause: unknown,
+  error: ApiError,
   seconds: () => number,
 ): FastifyReply {
-  const error = apiErrorOf(cause)
-  if (error.status === 500) request.log.error({ err: cause }, 'a request failed')
+  if (error.status === 500) reply.log.error({ err: error.cause }, 'a request failed')
   reply.code(error.status).headers(error.headers)
   if (error.status === 429) reply.header('retry-after', String(seconds()))
   return reply.type('application/json; charset=utf-8').send(error.body)

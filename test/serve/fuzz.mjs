@@ -229,7 +229,7 @@ function requestOf(random, { key, models }) {
 function bodyOf(path, random, models) {
   const kind = random.real()
   const body = kind < 0.05 ? anyValue(random) : validBody(path, random, models)
-  if (kind > 0.3 && typeof body === 'object' && body !== null) {
+  if (kind > 0.5 && typeof body === 'object' && body !== null) {
     for (let i = 0; i <= random.below(3); i++) {
       const field = random.chance(0.95) ? random.pick(FIELDS[path]) : random.pick(TEXTS)
       if (random.chance(0.1)) delete body[field]
