@@ -133,8 +133,8 @@ function addEngineFigures(registry: Registry, engine: ServedEngine): void {
         this.inc(engine.stats().totals[key])
       },
     })
-  gauge('lopt_queue_requests', 'Requests that wait', (stats) => stats.queuedRequests)
-  gauge('lopt_queue_tokens', 'Tokens that wait', (stats) => stats.queuedTokens)
+  gauge('lopt_queued_requests', 'Requests that wait', (stats) => stats.queuedRequests)
+  gauge('lopt_queued_tokens', 'Tokens that wait', (stats) => stats.queuedTokens)
   gauge('lopt_running', 'Texts that are continued', (stats) => stats.running)
   gauge('lopt_slots', 'Texts that can be continued at once', (stats) => stats.slots)
   gauge('lopt_cache_bytes', 'Keys and values in memory', (stats) => stats.cacheBytes)

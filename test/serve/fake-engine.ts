@@ -39,6 +39,7 @@ const tokenizer: Tokenizer = {
       .filter((id) => !skipSpecialTokens || id !== END)
       .map((id) => (id === END ? '<end>' : String.fromCodePoint(id)))
       .join(''),
+  decodeBatch: (lists) => lists.map((ids) => tokenizer.decode(ids)),
 }
 
 export interface FakeOptions {

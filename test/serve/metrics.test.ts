@@ -79,7 +79,7 @@ test('Prometheus reads requests, passes, times to tokens, the queue and the cach
   expect(value('lopt_pass_tokens_count', { work: 'decode' })).toBe(8)
   expect(value('lopt_time_to_first_token_seconds_count')).toBe(2)
   expect(value('lopt_time_per_token_seconds_count')).toBe(2)
-  expect(value('lopt_queue_tokens')).toBe(300)
+  expect(value('lopt_queued_tokens')).toBe(300)
   expect(value('lopt_cache_use_ratio')).toBe(0.25)
   expect(value('lopt_tokens_made_total')).toBe(engine.stats().totals.tokensMade)
   expect(value('lopt_event_loop_delay_seconds', { quantile: '0.99' })).toBeGreaterThan(0)
