@@ -1,8 +1,10 @@
 // The main job, after set-up: LoPT-1, LoPT-2 and full prompt tuning learn a real task on the frozen
-// GPT-2 that ships with the package, beside two baselines. Prints a table.
+// GPT-2 that ships with the package, beside two baselines. Prints a table, and keeps the prompts to be served.
 
+import { mkdir } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import cliProgress from 'cli-progress'
-import { loadBackbone, loadTask } from '../dist/index.js'
+import { loadBackbone, loadTask, savePrompt } from '../dist/index.js'
 import { hardPrompt, majority, runCell } from './results/cell.mjs'
 import { LENGTH, METHODS, RANK } from './results/settings.mjs'
 import { markdownTable, percent } from './results/table.mjs'
@@ -32,7 +34,10 @@ const JOBS = [
   },
 ]
 
+const PROMPTS = new URL('../runs/quickstart/prompts/', import.meta.url)
+
 const started = performance.now()
+await mkdir(PROMPTS, { recursive: true })
 const backbone = await loadBackbone(BACKBONE)
 console.error(
   `${backbone.source}: ${backbone.config.layers} layers, hidden size ${backbone.config.hiddenSize}, ` +
@@ -60,11 +65,16 @@ for (const { name, methods, options, training } of JOBS) {
   for (const method of methods) {
     const onEvent = progress(method, training.steps)
     const cell = { method, seed: SEED }
-    add(name, method, await runCell(cell, { backbone, task, training, onEvent }))
+    const file = new URL(`${name}-${method}.lopt.safetensors`, PROMPTS)
+    const keep = (prompt) => savePrompt(fileURLToPath(file), prompt)
+    add(name, method, await runCell(cell, { backbone, task, training, onEvent, keep }))
   }
 }
 console.log(`\n${markdownTable(rows)}`)
-console.error(`\n${((performance.now() - started) / 1000).toFixed(0)} s in all`)
+console.error(
+  `\n${((performance.now() - started) / 1000).toFixed(0)} s in all. Serve the prompts:`,
+)
+console.error(`npx lopt serve --backbone ${BACKBONE} --prompts runs/quickstart/prompts`)
 backbone.dispose()
 
 /** A bar on a terminal, a line an evaluation elsewhere. */

@@ -29,6 +29,7 @@ async function freePort() {
 export async function startServer(program, argsOf, { ready = '/health' } = {}) {
   const port = await freePort()
   const child = spawn(program, argsOf(port), { stdio: ['ignore', 'ignore', 'inherit'] })
+  process.once('exit', () => child.kill('SIGKILL'))
   const url = `http://127.0.0.1:${port}`
   const isThere = async () => {
     try {

@@ -5,9 +5,13 @@ import { createPrompt, evaluate, evaluateMajority, train } from '../../dist/inde
 import { LENGTH, RANK } from './settings.mjs'
 
 /**
+ * @param options.keep is given the trained prompt before it is disposed of
  * @returns the cell's figures, as JSON
  */
-export async function runCell(cell, { backbone, task, training, onEvent = () => {} }) {
+export async function runCell(
+  cell,
+  { backbone, task, training, onEvent = () => {}, keep = async () => {} },
+) {
   const { method, learningRate, seed } = cell
   const prompt = createPrompt(backbone, { method, length: LENGTH, rank: RANK, seed })
   const { trainableParameters } = prompt
@@ -24,6 +28,7 @@ export async function runCell(cell, { backbone, task, training, onEvent = () => 
       onEvent(event)
       if (event.type === 'done') done = event
     }
+    await keep(prompt)
     return {
       ...cell,
       trainableParameters,
