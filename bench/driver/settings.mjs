@@ -18,6 +18,7 @@ export const cacheFolder = join(
 )
 
 export const llamaFolder = join(cacheFolder, 'llama')
+export const onnxFolder = join(cacheFolder, 'onnx')
 export const peerFolder = join(cacheFolder, 'peer')
 
 /** A Python with the peers' packages, or undefined. */

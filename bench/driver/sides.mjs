@@ -2,10 +2,11 @@
 
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { onnxFiles } from './onnx.mjs'
 import {
   HOW_TO_MAKE_PEER,
   isQuick,
@@ -17,8 +18,7 @@ import {
 
 const path = (name) => fileURLToPath(new URL(name, import.meta.url))
 
-export const loptSide = (job) =>
-  startSide(process.execPath, [path('lopt-side.mjs'), JSON.stringify(withSize(job))])
+export const loptSide = (job) => startNode('lopt-side.mjs', withSize(job))
 
 /** undefined where the peers' environment is not there. */
 export async function peerSide(job) {
@@ -40,9 +40,20 @@ export async function llamaSide(job) {
   const gguf = join(llamaFolder, `${basename(job.model)}.gguf`)
   if (!existsSync(gguf))
     execFileSync(python, [path('../peer/gguf_of.py'), job.model, gguf])
-  const given = JSON.stringify({ ...job, gguf })
-  return await startSide(process.execPath, [path('../peer/llama-side.mjs'), given])
+  return await startNode('../peer/llama-side.mjs', { ...job, gguf })
 }
+
+/** Of `job.dtype`; undefined where onnxruntime, or the Python that writes its files, is not there. */
+export async function onnxSide(job) {
+  const files = onnxFiles(job.model)
+  if (files === undefined) return undefined
+  const config = JSON.parse(readFileSync(join(job.model, 'config.json'), 'utf8'))
+  const own = { file: files[job.dtype], hiddenSize: config.n_embd }
+  return await startNode('../peer/onnx-side.mjs', { ...job, ...own })
+}
+
+const startNode = (program, job) =>
+  startSide(process.execPath, [path(program), JSON.stringify(job)])
 
 function withSize(job) {
   return isQuick ? { ...job, sgemmSize: 256 } : job
