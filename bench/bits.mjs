@@ -1,8 +1,11 @@
 // What fewer bits cost: mean accuracy of prompts of three seeds on the test rows of `topics` and `spam`, and perplexity of the texts of `topics`,
-// with each shipped model in float32, bfloat16 and int8. The prompts are trained in float32. No peer.
+// with each shipped model in float32, bfloat16 and int8. The prompts are trained in float32. Beside them the accuracy of the same
+// prompts with nano-gpt2 in onnxruntime, in float32 and by its dynamic quantization to int8.
 
+import { fileURLToPath } from 'node:url'
 import { createPrompt, evaluate, loadBackbone, loadTask, train } from '../dist/index.js'
 import { arange, crossEntropy, noGrad, tensor, tidy } from '../dist/torch.js'
+import { onnxFiles, openOnnx } from './driver/onnx.mjs'
 import { isQuick } from './driver/settings.mjs'
 import { report } from './driver/sides.mjs'
 
@@ -78,6 +81,59 @@ async function perplexity(backbone) {
   return Math.exp(sum / count)
 }
 
+/** Test rows as token ids, at most `maxLength`: a longer one loses the last words of its last field. */
+function encoded({ test, template }, tokenizer, maxLength = Number.POSITIVE_INFINITY) {
+  return test.map(({ fields }) => {
+    const last = Object.keys(fields).at(-1)
+    const words = fields[last].split(/(?=\s)/)
+    for (;;) {
+      const now = { ...fields, [last]: words.join('') }
+      const ids = tokenizer.encode(template.replace(/\{(\w+)\}/g, (_, name) => now[name]))
+      if (ids.length <= maxLength || words.length === 0) return ids
+      words.pop()
+    }
+  })
+}
+
+/** Mean accuracy of prompts in onnxruntime, by the first token of each label. */
+async function onnxAccuracy(scores, { tokenizer }, prompts, name) {
+  const task = tasks[name]
+  const rows = encoded(task, tokenizer, settings[name].maxLength)
+  const labels = task.labels.map((label) => task.verbalizer[label])
+  const first = labels.map((words) => tokenizer.encode(` ${words}`)[0])
+  let right = 0
+  for (const prompt of prompts) {
+    const prefix = await prompt.inputs().read()
+    for (let from = 0; from < rows.length; from += 32) {
+      const found = await scores(rows.slice(from, from + 32), prefix, first)
+      for (let i = 0; i < found.length; i += first.length) {
+        const own = found.subarray(i, i + first.length)
+        const said = task.labels[own.indexOf(Math.max(...own))]
+        if (said === task.test[from + i / first.length].label) right += 1
+      }
+    }
+  }
+  return right / rows.length / prompts.length
+}
+
+/** The same prompts in onnxruntime; nothing where it is not there. */
+async function reportOnnx(found) {
+  const folder = fileURLToPath(new URL('../models/nano-gpt2', import.meta.url))
+  const files = onnxFiles(folder)
+  if (files === undefined) return
+  const backbone = await loadBackbone('builtin:nano-gpt2')
+  for (const [dtype, file] of Object.entries(files)) {
+    const scores = await openOnnx(file, backbone.config.hiddenSize)
+    for (const [task, prompts] of Object.entries(found)) {
+      const mean = await onnxAccuracy(scores, backbone, prompts, task)
+      say(`nano-gpt2, ${task}, onnxruntime ${dtype}: accuracy`, percent(mean))
+    }
+  }
+  backbone.dispose()
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`
+
 for (const name of ['nano-gpt2', 'nano-t5']) {
   const found = await trained(`builtin:${name}`)
   for (const dtype of DTYPES) {
@@ -85,11 +141,12 @@ for (const name of ['nano-gpt2', 'nano-t5']) {
     for (const [task, prompts] of Object.entries(found)) {
       const all = await evaluate({ backbone, prompts, task: tasks[task], split: 'test' })
       const mean = all.reduce((sum, { accuracy }) => sum + accuracy, 0) / all.length
-      say(`${name}, ${task}, ${dtype}: accuracy`, `${(100 * mean).toFixed(1)} %`)
+      say(`${name}, ${task}, ${dtype}: accuracy`, percent(mean))
     }
     say(`${name}, ${dtype}: perplexity`, (await perplexity(backbone)).toFixed(2))
     backbone.dispose()
   }
+  if (name === 'nano-gpt2') await reportOnnx(found)
 }
 
 function say(bench, lopt) {

@@ -24,7 +24,7 @@ export function onnxFiles(folder) {
   return files
 }
 
-/** A function of rows of ids, a prefix [P][H] or none and labels' ids: log-probabilities of the labels, row after row. */
+/** A function of rows of ids, a prefix of P × H numbers, P 0 for none, and labels' ids: log-probabilities of the labels, row after row. */
 export async function openOnnx(file, hiddenSize) {
   const ort = createRequire(join(onnxFolder, 'package.json'))('onnxruntime-node')
   const session = await ort.InferenceSession.create(file, {
@@ -35,10 +35,11 @@ export async function openOnnx(file, hiddenSize) {
     new ort.Tensor('int64', BigInt64Array.from(values, BigInt), dims)
   return async (rows, prefix, labels) => {
     const B = rows.length
-    const P = prefix.length
+    const P = prefix.length / hiddenSize
     const T = Math.max(...rows.map((ids) => ids.length))
     const padded = rows.flatMap((ids) => [...ids, ...Array(T - ids.length).fill(0)])
-    const vectors = new Float32Array(Array(B).fill(prefix).flat(2))
+    const vectors = new Float32Array(B * prefix.length)
+    for (let b = 0; b < B; b += 1) vectors.set(prefix, b * prefix.length)
     const { scores } = await session.run({
       ids: int64(padded, [B, T]),
       at: int64(

@@ -7,7 +7,7 @@ import { openOnnx } from '../driver/onnx.mjs'
 const { file, hiddenSize, lengths, P, steps } = JSON.parse(process.argv[2])
 const scores = await openOnnx(file, hiddenSize)
 const texts = lengths.map((T) => Array(T).fill(7))
-const prefix = Array.from({ length: P }, () => Array(hiddenSize).fill(0.01))
+const prefix = Array(P * hiddenSize).fill(0.01)
 
 async function run(count) {
   const started = performance.now()
