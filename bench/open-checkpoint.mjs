@@ -1,6 +1,6 @@
 // Opening a large checkpoint: time and resident memory until it is open and until the first logits,
-// and the memory of four processes that have it open at once. Peer: transformers' from_pretrained on
-// the same folder, in the same run.
+// and the memory of four processes that have it open at once; in float32, and in int8. Peer: transformers'
+// from_pretrained on the same folder, in the same run.
 //
 //   python test/fixtures/make-large-gpt2.py FOLDER       once: GPT-2 large's shape, 3 GB
 //   python test/fixtures/make-large-t5.py FOLDER         or T5-large's
@@ -14,12 +14,12 @@ import { fileURLToPath } from 'node:url'
 
 const RUNS = 7
 const PROCESSES = 4
-const [folder, child] = process.argv.slice(2)
+const [folder, dtype] = process.argv.slice(2)
 const here = fileURLToPath(import.meta.url)
 
 if (folder === undefined) {
   console.log('needs the folder of a checkpoint: npm run bench -- open-checkpoint FOLDER')
-} else if (child === undefined) {
+} else if (dtype === undefined) {
   await compare()
 } else {
   console.log(JSON.stringify(await open()))
@@ -39,7 +39,7 @@ async function open() {
       VmRSS: residentBytes(),
     }
   }
-  const { result: backbone, ...load } = await timed(() => loadBackbone(folder))
+  const { result: backbone, ...load } = await timed(() => loadBackbone(folder, { dtype }))
   const { result: _, ...firstLogits } = await timed(() =>
     noGrad(async () => {
       const hidden = await lastHidden(backbone) // [1, H]
@@ -73,7 +73,10 @@ async function compare() {
   const peer = fileURLToPath(
     new URL('../test/fixtures/time_from_pretrained.py', import.meta.url),
   )
-  const programs = { lopt: [process.execPath, [here, folder, 'child']] }
+  const programs = {
+    lopt: [process.execPath, [here, folder, 'float32']],
+    'lopt, int8': [process.execPath, [here, folder, 'int8']],
+  }
   if (process.env.PEER_PYTHON)
     programs.transformers = [process.env.PEER_PYTHON, [peer, folder, '--hold']]
   else console.log('no peer: set PEER_PYTHON to a Python with transformers')

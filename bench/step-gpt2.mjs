@@ -1,5 +1,5 @@
 // One training step of GPT-2 small's shape: 8 rows of 40 tokens, a prefix of 20, one label token. Peer: PEFT's
-// prompt tuning.
+// prompt tuning; of a step in bfloat16 lopt's own in float32.
 
 import { modelSource } from './driver/models.mjs'
 import { compare, loptSide, peerSide } from './driver/sides.mjs'
@@ -12,8 +12,13 @@ const job = {
   placement: 'prefix',
   steps: 1,
 }
-const sides = {
-  lopt: await loptSide(job),
-  peer: await peerSide({ ...job, kind: 'peft' }),
+// `npm run bench -- step-gpt2 bfloat16`: this one only.
+const wanted = process.argv[2]
+for (const [dtype, peer, atLeast] of [
+  ['float32', () => peerSide({ ...job, kind: 'peft' }), 2.2],
+  ['bfloat16', () => loptSide(job), 1.3],
+]) {
+  if (wanted !== undefined && wanted !== dtype) continue
+  const sides = { lopt: await loptSide({ ...job, dtype }), peer: await peer() }
+  await compare(`step-gpt2, ${dtype}`, sides, { atLeast })
 }
-await compare('step-gpt2', sides, { atLeast: 2.2 })

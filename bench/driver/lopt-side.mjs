@@ -24,6 +24,7 @@ const filler = words.find((word) => isOneToken(` ${word}`))
 const text = (T) => ` ${filler}`.repeat(T)
 const task = createTask({
   train: lengths.map((T, i) => ({ text: text(T), label: labels[i % 2] })),
+  labels,
   devFraction: 0,
 })
 const prompts = Array.from({ length: job.prompts ?? 1 }, (_, seed) =>
@@ -58,9 +59,12 @@ async function scoreTexts(count) {
   return used()
 }
 
-/** Texts of all prompts, continued together: the time from the first token of each to the last ones. */
+/** Texts, of all prompts in turn, continued together: the time from the first token of each to the last ones. */
 async function continueTexts() {
-  const rows = prompts.map((prompt) => ({ prompt, text: text(lengths[0]) }))
+  const rows = lengths.map((T, i) => ({
+    prompt: prompts[i % prompts.length],
+    text: text(T),
+  }))
   const { newTokens } = job
   let tokens = 0
   let first = 0

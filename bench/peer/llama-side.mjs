@@ -7,7 +7,8 @@ import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
 import { llamaFolder } from '../driver/settings.mjs'
 
-const { gguf, prompts: streams, P, lengths, newTokens } = JSON.parse(process.argv[2])
+const { gguf, P, lengths, newTokens } = JSON.parse(process.argv[2])
+const streams = lengths.length
 const installed = createRequire(join(llamaFolder, 'package.json'))
 const path = installed.resolve('node-llama-cpp')
 const { getLlama, LlamaLogLevel } = await import(pathToFileURL(path).href)

@@ -3,7 +3,8 @@ transformers as a job says, some steps for each line that it reads, and answers 
 
 Kinds: `peft`, PEFT's prompt tuning of a causal model, a prefix; `score`, log-probabilities of two labels with several
 adapters, the rows of a batch grouped by adapter; `suffix`, [text | prompt] by hand, with
-logits where the label is predicted only; `t5`, a soft prompt at the encoder."""
+logits where the label is predicted only; `t5`, a soft prompt at the encoder; `t5-generate`, the same as it continues
+texts, greedily."""
 
 import json
 import random
@@ -13,11 +14,12 @@ import time
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers.generation import BaseStreamer
 
 job = json.loads(sys.argv[1])
 lengths, batch_size, P, steps = job["lengths"], job["batchSize"], job["P"], job["steps"]
 torch.manual_seed(0)
-Model = AutoModelForSeq2SeqLM if job["kind"] == "t5" else AutoModelForCausalLM
+Model = AutoModelForSeq2SeqLM if job["kind"].startswith("t5") else AutoModelForCausalLM
 model = Model.from_pretrained(job["model"], dtype=torch.float32).eval().requires_grad_(False)
 if model.config.pad_token_id is None:
     model.config.pad_token_id = 0
@@ -102,6 +104,42 @@ def score_batch():
     return torch.cat(scores)
 
 
+class FirstTokens(BaseStreamer):
+    """When the first new tokens were there: `generate` gives what a decoder starts from, then each step's tokens."""
+
+    def __init__(self):
+        self.calls, self.at = 0, 0.0
+
+    def put(self, tokens):
+        self.calls += 1
+        if self.calls == 2:
+            self.at = time.perf_counter()
+
+    def end(self):
+        pass
+
+
+@torch.no_grad()
+def continue_texts():
+    """Seconds from the first tokens to the last ones."""
+    B, T, N = len(lengths), lengths[0], job["newTokens"]
+    tokens = model.get_input_embeddings()(torch.full((B, T), FILLER))
+    x = torch.cat([prompt.expand(B, P, H), tokens], 1)
+    encoded = model.get_encoder()(inputs_embeds=x)
+    first = FirstTokens()
+    mask = torch.ones(B, P + T, dtype=torch.int64)
+    made = model.generate(
+        encoder_outputs=encoded,
+        attention_mask=mask,
+        do_sample=False,
+        min_new_tokens=N,
+        max_new_tokens=N,
+        streamer=first,
+    )
+    assert made.shape == (B, 1 + N)
+    return time.perf_counter() - first.at
+
+
 loss_of = {"peft": peft_loss, "suffix": suffix_loss, "t5": t5_loss}.get(job["kind"])
 order = batches()
 
@@ -110,21 +148,23 @@ def advance(count):
     if job["kind"] == "score":
         for _ in range(count):
             scores = score_batch()
-        return scores.mean().item()
+        return {"mean": scores.mean().item()}
+    if job["kind"] == "t5-generate":
+        return {"seconds": continue_texts()}
     for _ in range(count):
         optimizer.zero_grad()
         loss = loss_of(*next(order))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-    return loss.item()
+    return {"loss": loss.item()}
 
 
 advance(job.get("warmSteps", 1))
 print(json.dumps({"ready": True}), flush=True)
 for line in sys.stdin:
     started = time.perf_counter()
-    loss = advance(steps)
+    found = advance(steps)
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "loss": loss, "peakMemoryBytes": peak}), flush=True)
+    print(json.dumps({"seconds": seconds, "peakMemoryBytes": peak, **found}), flush=True)
