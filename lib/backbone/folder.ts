@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import { LoptError } from '../errors.js'
 import { binding } from '../torch/context.js'
-import { type Tensor, tidy } from '../torch/index.js'
+import { releaseMemory, type Tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
 import type { Architecture } from './architecture.js'
 import { architectureOf } from './architectures.js'
@@ -56,17 +56,21 @@ export async function loadFolder(
     const print = storedFingerprint(checkpoint, embedding, config)
     return await tidy(async () => {
       const names = architecture.parameters(config).map(({ name }) => name)
+      const isInt8 = (name: string) =>
+        quantization !== null && isKeptInInt8(architecture, name)
+      const found = (name: string) => [name, stored.get(name) as string] as const
       const parameters = await readParameters(
         checkpoint,
-        new Map(names.map((name) => [name, stored.get(name) as string])),
+        new Map(names.filter((name) => !isInt8(name)).map(found)),
         device,
-        { architecture, dtype, quantization },
+        { architecture, dtype },
       )
-      if (quantization !== null && config.tiedHead) {
-        const { tokenEmbedding, outputMatrix } = architecture
-        const embedding = parameters.get(tokenEmbedding) as Tensor
-        const output = await inInt8(architecture, outputMatrix, embedding)
-        for (const entry of output) parameters.set(...entry)
+      if (quantization !== null) {
+        const inBits = new Map(names.filter(isInt8).map(found))
+        // A tied output matrix is the embedding.
+        if (config.tiedHead) inBits.set(architecture.outputMatrix, embedding)
+        const read = await readInInt8(folder, inBits, architecture)
+        for (const entry of read) parameters.set(...entry)
       }
       return await compileBackbone({
         config,
@@ -126,22 +130,12 @@ async function readParameters(
   checkpoint: Checkpoint,
   stored: ReadonlyMap<string, string>,
   device: string,
-  kept: {
-    architecture: Architecture
-    dtype: BackboneDType
-    quantization: Quantization | null
-  },
+  kept: { architecture: Architecture; dtype: BackboneDType },
 ): Promise<Map<string, Tensor>> {
   const { architecture } = kept
   const parameters = new Map<string, Tensor>()
   for (const [name, found] of stored) {
     const mapped = checkpoint.tensor(found)
-    if (kept.quantization !== null && isKeptInInt8(architecture, name)) {
-      const entries = await inInt8(architecture, name, mapped)
-      for (const entry of entries) parameters.set(...entry)
-      mapped.dispose()
-      continue
-    }
     const dtype = architecture.parameterDType(name, kept.dtype)
     if (mapped.dtype === dtype && mapped.device === device) {
       parameters.set(name, mapped)
@@ -154,4 +148,30 @@ async function readParameters(
     mapped.dispose()
   }
   return parameters
+}
+
+/**
+ * Weights that are kept in 8 bits. They are read from a mapping of their own, whose pages go when it is closed: the
+ * weights that stay in the file would keep them in memory.
+ */
+async function readInInt8(
+  folder: string,
+  stored: ReadonlyMap<string, string>,
+  architecture: Architecture,
+): Promise<Map<string, Tensor>> {
+  const checkpoint = await openCheckpoint(folder)
+  try {
+    const parameters = new Map<string, Tensor>()
+    for (const [name, found] of stored) {
+      const mapped = checkpoint.tensor(found)
+      for (const entry of await inInt8(architecture, name, mapped)) {
+        parameters.set(...entry)
+      }
+      mapped.dispose()
+    }
+    releaseMemory() // of the turned matrices
+    return parameters
+  } finally {
+    checkpoint.dispose()
+  }
 }
