@@ -1,11 +1,12 @@
 // Weights of 8 bits. What they should give is computed here from the float32 model.
 
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, readFileSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import {
   type Backbone,
+  createBackbone,
   exportBackbone,
   loadBackbone,
   saveBackbone,
@@ -228,6 +229,38 @@ test('weights of 8 bits take about a quarter of the memory, and give it back', a
   expect((await settledMemory()).tensors).toBeLessThanOrEqual(before.tensors)
   expect(memory().bytes).toBeLessThanOrEqual(before.bytes)
 })
+
+test.runIf(process.platform === 'linux')(
+  'what weights of 8 bits were made from does not stay in memory',
+  async () => {
+    const nano = await loadBackbone('builtin:nano-gpt2')
+    const config = {
+      vocabSize: 8000,
+      hiddenSize: 256,
+      layers: 8,
+      heads: 4,
+      positions: 64,
+    }
+    const made = await createBackbone(config, { seed: 0, tokenizer: nano.tokenizer })
+    const folder = mkdtempSync(join(tmpdir(), 'lopt-'))
+    await saveBackbone(folder, made)
+    const file = join(folder, 'model.safetensors')
+    const backbone = await loadBackbone(folder, { dtype: 'int8' })
+    // Three quarters are of 8 bits now; the rest, the embedding, lies in the file.
+    expect(residentPages(file)).toBeLessThan(0.5 * statSync(file).size)
+    for (const one of [nano, made, backbone]) one.dispose()
+  },
+)
+
+/** Bytes of a mapped file that are in this process's memory. */
+function residentPages(file: string): number {
+  const maps = readFileSync('/proc/self/smaps', 'utf8').split(
+    /^(?=[0-9a-f]+-[0-9a-f]+ )/m,
+  )
+  return maps
+    .filter((map) => map.split('\n')[0]?.endsWith(file))
+    .reduce((sum, map) => sum + 1024 * Number(/^Rss:\s+(\d+)/m.exec(map)?.[1]), 0)
+}
 
 test('int8 is refused elsewhere than on a CPU, and for a .pt file', async () => {
   const refused = { code: 'ERR_UNSUPPORTED' }
