@@ -8,12 +8,15 @@ const model = await modelSource('gpt2-small')
 const common = { model, P: 20, placement: 'prefix' }
 const score = { kind: 'score', lengths: Array(32).fill(40), batchSize: 32, steps: 8 }
 const decode = { kind: 'generate', lengths: Array(16).fill(17), batchSize: 16, steps: 1 }
+// `npm run bench -- mixed score`: these only.
+const wanted = process.argv[2]
 for (const [name, own] of [
   ['score', score],
   ['score, int8', { ...score, dtype: 'int8' }],
   ['decode', { ...decode, newTokens: 48 }],
   ['decode, int8', { ...decode, newTokens: 48, dtype: 'int8' }],
 ]) {
+  if (wanted !== undefined && !name.startsWith(wanted)) continue
   const job = { ...common, ...own }
   const sides = {
     lopt: await loptSide({ ...job, prompts: 16 }),
