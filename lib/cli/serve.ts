@@ -4,10 +4,10 @@
 import { once } from 'node:events'
 import { stat } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { createEngine, type EngineLimits } from '../engine/index.js'
+import { createEngine, type Engine, type EngineLimits } from '../engine/index.js'
 import { cannotRead, LoptError } from '../errors.js'
 import type { Backbone } from '../index.js'
-import type { FolderReport, ServedEngine, ServerOptions } from '../serve/index.js'
+import type { FolderReport, ServerOptions } from '../serve/index.js'
 import { asked, UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import { backboneOptions, otherBackboneOption, withBackbone } from './model-options.js'
@@ -188,7 +188,7 @@ async function run(values: Options, context: Context): Promise<void> {
   })
 }
 
-function engineOf(backbone: Backbone, values: Options): ServedEngine {
+function engineOf(backbone: Backbone, values: Options): Engine {
   const { maxRunning, maxBatchTokens, maxQueuedRequests, maxQueuedTokens } = values
   const { maxTokens, maxInputs, requestTimeout } = values
   const limits: EngineLimits = {
@@ -197,11 +197,11 @@ function engineOf(backbone: Backbone, values: Options): ServedEngine {
     ...(maxInputs !== undefined && { maxRows: maxInputs }),
     ...(requestTimeout !== undefined && { timeoutMs: Math.ceil(requestTimeout * 1000) }),
   }
-  return Object.assign(createEngine({ backbone, limits }), { backbone })
+  return createEngine({ backbone, limits })
 }
 
 async function serve(
-  engine: ServedEngine,
+  engine: Engine,
   apiKeys: readonly string[] | undefined,
   values: Options,
   { output, signal }: Context,
@@ -253,7 +253,7 @@ function levelOf({ failed }: FolderReport): 'warn' | 'info' {
   return failed.length > 0 ? 'warn' : 'info'
 }
 
-function sayListening(output: Output, engine: ServedEngine, url: string): void {
+function sayListening(output: Output, engine: Engine, url: string): void {
   const { backboneName: model, prompts } = engine
   output.event({ type: 'listening', url, model, prompts: [...prompts.keys()] })
   const some = prompts.size === 1 ? '1 prompt' : `${count(prompts.size)} prompts`

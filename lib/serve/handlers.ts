@@ -5,8 +5,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import type { FastifyInstance } from 'fastify'
+import type { Engine } from '../engine/index.js'
 import { draining } from './api-error.js'
-import type { ServedEngine, ServeOptions } from './options.js'
+import type { ServeOptions } from './options.js'
 import { createServer, type ServerOptions } from './server.js'
 
 export interface HandlerOptions
@@ -30,10 +31,7 @@ export interface NodeHandler extends Closing {
  * @example
  * app.use('/llm', nodeHandler(engine))
  */
-export function nodeHandler(
-  engine: ServedEngine,
-  options: HandlerOptions = {},
-): NodeHandler {
+export function nodeHandler(engine: Engine, options: HandlerOptions = {}): NodeHandler {
   const server = createServer(engine, options)
   const ready = server.ready()
   const handle = (request: IncomingMessage, response: ServerResponse) => {
@@ -54,10 +52,7 @@ export interface FetchHandler extends Closing {
  * @example
  * app.all('/llm/*', (c) => handler(c.req.raw)) // const handler = fetchHandler(engine, { prefix: '/llm' })
  */
-export function fetchHandler(
-  engine: ServedEngine,
-  options: HandlerOptions = {},
-): FetchHandler {
+export function fetchHandler(engine: Engine, options: HandlerOptions = {}): FetchHandler {
   const server = createServer(engine, options)
   const calls = new Map<string, AbortSignal>()
   // Fastify's inject ends a request that is being read, and none that is being answered

@@ -19,7 +19,7 @@ export {
   nodeHandler,
 } from './handlers.js'
 export { readKeyFile } from './keys.js'
-export type { ServedEngine, ServeLimits, ServeOptions } from './options.js'
+export type { ServeLimits, ServeOptions } from './options.js'
 export { type ServePluginOptions, servePlugin } from './plugin.js'
 export {
   type FolderReport,

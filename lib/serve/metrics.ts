@@ -2,8 +2,7 @@
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { EngineStats } from '../engine/index.js'
-import type { ServedEngine } from './options.js'
+import type { Engine, EngineStats } from '../engine/index.js'
 
 // A label's values are bounded: each is a series that Prometheus keeps for ever.
 const MOST_PROMPTS = 200
@@ -28,7 +27,7 @@ export interface Metrics {
   stop(): void
 }
 
-export function createMetrics(engine: ServedEngine): Metrics {
+export function createMetrics(engine: Engine): Metrics {
   const registry = new Registry()
   const registers = [registry]
   const histogram = <Label extends string>(
@@ -102,7 +101,7 @@ export function createMetrics(engine: ServedEngine): Metrics {
 }
 
 /** Names that are served, the first of them; others could be anything that a client wrote. */
-function boundedNames(engine: ServedEngine): (name: string | undefined) => string {
+function boundedNames(engine: Engine): (name: string | undefined) => string {
   const known = new Set<string>([engine.backboneName])
   return (name) => {
     if (name === undefined) return ''
@@ -113,7 +112,7 @@ function boundedNames(engine: ServedEngine): (name: string | undefined) => strin
   }
 }
 
-function addEngineFigures(registry: Registry, engine: ServedEngine): void {
+function addEngineFigures(registry: Registry, engine: Engine): void {
   const gauge = (name: string, help: string, of: (stats: EngineStats) => number) =>
     new Gauge({
       name,

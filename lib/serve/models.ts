@@ -1,9 +1,8 @@
 // Which prompt a request's `model` names, and what is told of each. Knows no route.
 
 import { z } from 'zod'
-import type { PromptName, ServedPrompt } from '../engine/index.js'
+import type { Engine, PromptName, ServedPrompt } from '../engine/index.js'
 import { modelNotFound } from './api-error.js'
-import type { ServedEngine } from './options.js'
 import type { Call, Site } from './site.js'
 
 export const modelAnswer = z.object({
@@ -29,7 +28,7 @@ type Model = z.infer<typeof modelAnswer>
  *
  * @throws ApiError 404
  */
-export function promptOf(engine: ServedEngine, model: string): PromptName {
+export function promptOf(engine: Engine, model: string): PromptName {
   if (engine.prompts.has(model)) return model
   if (model === engine.backboneName) return null
   throw modelNotFound(model)

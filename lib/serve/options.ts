@@ -1,13 +1,8 @@
 // What a server is told, and its defaults. Knows no route.
 
 import { z } from 'zod'
-import type { Backbone } from '../backbone/index.js'
-import type { Engine } from '../engine/index.js'
 import { checkOptions } from '../fields.js'
 import { PromptsFolder } from './prompts-folder.js'
-
-/** An engine and the backbone that it runs. */
-export type ServedEngine = Engine & { readonly backbone: Backbone }
 
 const limits = z.strictObject({
   maxBodyBytes: z

@@ -8,18 +8,14 @@ import type {
   HTTPMethods,
   onRequestAsyncHookHandler,
 } from 'fastify'
+import type { Engine } from '../engine/index.js'
 import { ApiError, apiErrorIn, checkBody, draining } from './api-error.js'
 import { bodyReadBefore, readJsonBodies, refuseCompression } from './body.js'
 import { keyCheck } from './keys.js'
 import { LiveRequests } from './live-requests.js'
 import { createMetrics } from './metrics.js'
 import { openapiOf } from './openapi.js'
-import {
-  checkServeOptions,
-  type ServedEngine,
-  type ServeOptions,
-  type ServeSettings,
-} from './options.js'
+import { checkServeOptions, type ServeOptions, type ServeSettings } from './options.js'
 import { PromptsFolder } from './prompts-folder.js'
 import { retryAfter } from './retry-after.js'
 import { routesOf } from './routes/index.js'
@@ -27,7 +23,7 @@ import type { Route, Site } from './site.js'
 import { TokenTexts } from './token-texts.js'
 
 export interface ServePluginOptions extends ServeOptions {
-  engine: ServedEngine
+  engine: Engine
 }
 
 /**
@@ -49,7 +45,7 @@ export async function servePlugin(
 /** @param how.isWhole whether all paths below are this server's */
 export function mount(
   instance: FastifyInstance,
-  engine: ServedEngine,
+  engine: Engine,
   settings: ServeSettings,
   { isWhole }: { isWhole: boolean },
 ): void {
@@ -108,7 +104,7 @@ const HEADERS = {
 
 function siteOf(
   { prefix }: FastifyInstance,
-  engine: ServedEngine,
+  engine: Engine,
   settings: ServeSettings,
   routes: readonly Route[],
 ): Site {

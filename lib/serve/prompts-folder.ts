@@ -2,9 +2,9 @@
 
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Engine } from '../engine/index.js'
 import { cannotRead, LoptError } from '../errors.js'
 import { importPeft, loadPrompt, type Prompt } from '../prompt/index.js'
-import type { ServedEngine } from './options.js'
 import { copied, type PromptFiles, realFolder, signatureOf } from './prompt-files.js'
 
 const ENDING = '.lopt.safetensors'
@@ -36,7 +36,7 @@ export interface PromptsFolderOptions {
 
 export class PromptsFolder {
   readonly folder: string | undefined
-  readonly #engine: ServedEngine
+  readonly #engine: Engine
   readonly #maxBytes: number
   readonly #allowOtherBackbone: boolean
   /** What is served from the folder: name to what its files were like. */
@@ -44,7 +44,7 @@ export class PromptsFolder {
   /** One reading at a time. */
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(engine: ServedEngine, options: PromptsFolderOptions = {}) {
+  constructor(engine: Engine, options: PromptsFolderOptions = {}) {
     this.#engine = engine
     this.folder = options.folder
     this.#maxBytes = options.maxBytes ?? 64 * 2 ** 20

@@ -1,13 +1,13 @@
 // When a client that was refused may ask again: what waits, over how fast it went lately. Knows no HTTP.
 
-import type { ServedEngine } from './options.js'
+import type { Engine } from '../engine/index.js'
 
 // Of the average: some dozen passes count.
 const WEIGHT = 0.1
 const MOST_SECONDS = 30
 
 /** Seconds until the queue will be short again, a whole number of 1..30. */
-export function retryAfter(engine: ServedEngine): {
+export function retryAfter(engine: Engine): {
   seconds: () => number
   stop: () => void
 } {

@@ -12,9 +12,10 @@ import {
   LogController,
 } from 'fastify'
 import { z } from 'zod'
+import type { Engine } from '../engine/index.js'
 import { checkOptions } from '../fields.js'
 import { ApiError, apiErrorOf } from './api-error.js'
-import { checkServeOptions, type ServedEngine, type ServeOptions } from './options.js'
+import { checkServeOptions, type ServeOptions } from './options.js'
 import { mount } from './plugin.js'
 
 export interface ServerOptions extends ServeOptions {
@@ -57,7 +58,7 @@ const LOOK_MS = 1000
  * @throws TypeError or RangeError naming the option that is wrong
  */
 export function createServer(
-  engine: ServedEngine,
+  engine: Engine,
   options: ServerOptions = {},
 ): FastifyInstance {
   const { logger = false, ...rest } = options

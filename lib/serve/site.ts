@@ -2,15 +2,16 @@
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
+import type { Engine } from '../engine/index.js'
 import type { LiveRequest, LiveRequests } from './live-requests.js'
 import type { Metrics } from './metrics.js'
-import type { ServedEngine, ServeSettings } from './options.js'
+import type { ServeSettings } from './options.js'
 import type { PromptsFolder } from './prompts-folder.js'
 import type { TokenTexts } from './token-texts.js'
 
 /** A server's own, for all of its routes. */
 export interface Site {
-  readonly engine: ServedEngine
+  readonly engine: Engine
   readonly settings: ServeSettings
   readonly prompts: PromptsFolder
   readonly metrics: Metrics

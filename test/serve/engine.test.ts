@@ -7,13 +7,12 @@ import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import { createEngine, type Engine } from '../../lib/engine/index.js'
 import { generate, score } from '../../lib/inference/index.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
-import type { ServedEngine } from '../../lib/serve/index.js'
 import { createServer } from '../../lib/serve/index.js'
 import { fuzz } from './fuzz.mjs'
 import { asker, listening, until } from './listening.js'
 
 let backbone: Backbone
-let engine: ServedEngine
+let engine: Engine
 let prompts: Record<string, Prompt>
 beforeAll(async () => {
   backbone = await loadBackbone(join(import.meta.dirname, '../fixtures/gpt2-plain'))
@@ -24,7 +23,7 @@ beforeAll(async () => {
     return prompt
   }
   prompts = { p0: make(0), p1: make(1), p2: make(2) }
-  engine = Object.assign(createEngine({ backbone, prompts }) as Engine, { backbone })
+  engine = createEngine({ backbone, prompts })
 })
 afterAll(async () => {
   await engine.close()

@@ -19,7 +19,7 @@ import type {
 import { LoptError } from '../../lib/errors.js'
 import type { GenerateManyEvent, ReadToken } from '../../lib/inference/index.js'
 import type { Prompt } from '../../lib/prompt/index.js'
-import type { ServedEngine } from '../../lib/serve/index.js'
+import type { Engine } from '../../lib/serve/index.js'
 import { parseTemplate } from '../../lib/task/index.js'
 
 /** The end-of-text token. */
@@ -52,7 +52,7 @@ export interface FakeOptions {
   positions?: number
 }
 
-export interface FakeEngine extends ServedEngine {
+export interface FakeEngine extends Engine {
   /** Changes how it behaves. */
   readonly how: FakeOptions
   /** Requests as they came. */

@@ -1,11 +1,7 @@
 // Servers of a test, closed after it.
 
 import { afterEach } from 'vitest'
-import {
-  createServer,
-  type ServedEngine,
-  type ServerOptions,
-} from '../../lib/serve/index.js'
+import { createServer, type Engine, type ServerOptions } from '../../lib/serve/index.js'
 
 const closings: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -17,7 +13,7 @@ export function closeLater(close: () => Promise<unknown>): void {
 }
 
 /** A server on a free port; `url` has no slash at its end. */
-export async function listening(engine: ServedEngine, options: ServerOptions = {}) {
+export async function listening(engine: Engine, options: ServerOptions = {}) {
   const server = createServer(engine, { graceMs: 1000, ...options })
   closeLater(() => server.close())
   const url = await server.listen({ port: 0, host: '127.0.0.1' })
