@@ -40,13 +40,18 @@ export function checkOptions<S extends z.ZodType>(
       return `Expected ${name} to be ${wanted} but received ${shown(issue.input)}`
     })
     .join('; ')
+  throw issues.some(isOfType) ? new TypeError(message) : new RangeError(message)
+}
+
+/** Whether a value is of another type; of several that there may be, of none. */
+function isOfType(issue: z.core.$ZodIssue): boolean {
+  if (issue.code === 'invalid_union') {
+    return issue.errors.every((own) => own.some(isOfType))
+  }
+  if (issue.code !== 'invalid_type') return false
   // 1.5 in the place of an integer, or NaN, is of the right type
-  const isNumber = (issue: z.core.$ZodIssueInvalidType) =>
-    ['int', 'number'].includes(issue.expected) && typeof issue.input === 'number'
-  const isOfType = issues.some(
-    (issue) => issue.code === 'invalid_type' && !isNumber(issue),
-  )
-  throw isOfType ? new TypeError(message) : new RangeError(message)
+  const isNumber = ['int', 'number'].includes(issue.expected)
+  return !(isNumber && typeof issue.input === 'number')
 }
 
 /**

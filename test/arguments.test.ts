@@ -181,7 +181,7 @@ describe('options that do not fit are named, with what they are to be', () => {
     [
       () => continued({ text: ['a'.repeat(200)] }),
       TypeError,
-      `Expected text to be a string but received ["${'a'.repeat(78)}…`,
+      `Expected text to be a string or token ids but received ["${'a'.repeat(78)}…`,
     ],
     [
       () => trained({ optimizer: 'lion' }),
@@ -206,7 +206,7 @@ describe('options that do not fit are named, with what they are to be', () => {
     [
       () => continued({ text: 7 }),
       TypeError,
-      'Expected text to be a string but received 7',
+      'Expected text to be a string or token ids but received 7',
     ],
   ])('%#', async (call, kind, message) => {
     await expect(async () => await call()).rejects.toThrow(kind)

@@ -10,6 +10,7 @@ import {
   firstToken,
   type GenerateManyEvent,
   type ReadToken,
+  storedFormat,
 } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import { ActiveRequest, checkRequest, type Ending } from './active-request.js'
@@ -114,6 +115,12 @@ class BackboneEngine implements Engine {
     if (name === this.backboneName) {
       throw new RangeError(`Expected another name than ${name}, which is the backbone's`)
     }
+    // What is wrong with its labels is told now, and not to each who asks.
+    const { task } = prompt
+    if (task)
+      about(`The prompt ${name}`, () =>
+        this.#labels.of(prompt, storedFormat(prompt), true),
+      )
     this.#table.add(name, prompt)
   }
 
@@ -186,9 +193,9 @@ class BackboneEngine implements Engine {
     )
   }
 
-  async read(request: ReadRequest): Promise<ReadToken[]> {
+  async read(request: ReadRequest): Promise<ReadToken[][]> {
     const { signal, timeoutMs, ...rest } = request
-    const { prompt, text, logProbabilities } = checkRead(rest)
+    const { prompt, texts, logProbabilities } = checkRead(rest, this.#limits.maxRows)
     if (this.backbone.kind !== 'causal') {
       throw new LoptError(
         'ERR_UNSUPPORTED',
@@ -198,19 +205,22 @@ class BackboneEngine implements Engine {
     return await this.#admit(
       { signal, timeoutMs },
       [prompt],
-      this.#tokensOf(text),
-      async ({ active, held }) => {
-        const [own] = held as readonly [Held]
-        const [one] = await this.#continuationsOf([{ text, maxNewTokens: 1 }], held)
-        const ids = (one as Continuation).options.given
-        const [tokens] = await this.#gather<ReadToken[]>(active, [one], (give) => [
-          {
-            ...{ type: 'read', request: active, held: own, line: own.name, ids },
-            ...{ tokens: ids.length, likeliest: logProbabilities },
-            give: (tokens) => give(0, tokens),
-          } satisfies ReadWork,
-        ])
-        return tokens as ReadToken[]
+      sumOf(texts, (text) => this.#tokensOf(text)),
+      async ({ active, held: [one] }) => {
+        const held = one as Held
+        const rows = await this.#continuationsOf(
+          texts.map((text) => ({ text, maxNewTokens: 1 })),
+          texts.map(() => held),
+        )
+        return await this.#gather<ReadToken[]>(active, rows, (give) =>
+          rows.map(({ options: { given: ids } }, i): ReadWork => {
+            return {
+              ...{ type: 'read', request: active, held, line: held.name, ids },
+              ...{ tokens: ids.length, likeliest: logProbabilities },
+              give: (tokens) => give(i, tokens),
+            }
+          }),
+        )
       },
     )
   }

@@ -15,11 +15,13 @@ const labels = z.union(
   [z.array(z.string()).min(1), z.record(z.string(), z.string())],
   'Expected a list of labels, or their words by label',
 )
+const text = z.union([z.string(), ids], 'Expected a string or token ids')
 const readFields = z.strictObject({
   prompt: name,
-  text: z.union([z.string(), ids], 'Expected a string or token ids'),
+  texts: z.array(text),
   logProbabilities: z.int().min(0).max(20).default(0),
 })
+const rowFields = z.object({ prompt: name, text })
 
 type Unchecked<Request> = Omit<Request, 'signal' | 'timeoutMs'>
 
@@ -45,15 +47,17 @@ export function checkClassify(request: Unchecked<ClassifyRequest>, most: number)
   return checked
 }
 
-export function checkRead(request: Unchecked<ReadRequest>) {
-  return checkOptions(readFields, request)
+export function checkRead(request: Unchecked<ReadRequest>, most: number) {
+  const checked = checkOptions(readFields, request)
+  checkList(checked.texts, 'texts', most)
+  return checked
 }
 
 /** Of a row only what is asked of it before it is a continuation. */
 export function checkRows(rows: GenerateRequest['rows'], most: number): void {
   checkList(rows, 'rows', most)
   for (const [i, row] of rows.entries()) {
-    about(`rows[${i}]`, () => checkRead({ prompt: row?.prompt ?? null, text: row?.text }))
+    about(`rows[${i}]`, () => checkOptions(rowFields, row))
   }
 }
 

@@ -69,7 +69,8 @@ export interface Generation extends AsyncIterable<GenerateManyEvent> {
 
 export interface ReadRequest extends RequestOptions {
   prompt?: PromptName
-  text: string | readonly number[]
+  /** Strings, or token ids. */
+  texts: readonly (string | readonly number[])[]
   /** Tells so many likeliest tokens at each position, 0..20, default 0. */
   logProbabilities?: number
 }
@@ -137,8 +138,8 @@ export interface Engine {
   classify(request: ClassifyRequest): Promise<Classification[]>
   /** Resolves when the request was taken, with its errors up to there as `classify`; those of a row are events `failed`, others are thrown by the loop. */
   generate(request: GenerateRequest): Promise<Generation>
-  /** Log-probabilities of a text's own tokens; a causal model's alone (`ERR_UNSUPPORTED` otherwise). */
-  read(request: ReadRequest): Promise<ReadToken[]>
+  /** Log-probabilities of texts' own tokens; a causal model's alone (`ERR_UNSUPPORTED` otherwise). */
+  read(request: ReadRequest): Promise<ReadToken[][]>
   /**
    * Serves a prompt from now on, in place of one of that name. The engine owns it: it is disposed of once no request
    * needs it.

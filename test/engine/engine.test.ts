@@ -237,6 +237,10 @@ describe.each([
     await rows({ text: 3 }).toThrow(/rows\[0\]: .*text/)
     await expect(engine.generate({ rows: [] })).rejects.toThrow(/rows/)
     expect(() => engine.addPrompt('../x', prompts.low as Prompt)).toThrow(/name/)
+    const spaced = somePrompts(backbone).full as Prompt
+    spaced.task = { ...TASK, labels: { good: ' good', bad: 'bad' } }
+    expect(() => engine.addPrompt('spaced', spaced)).toThrow(/spaced: .*white space/)
+    spaced.dispose()
     expect(() => engine.addPrompt('small', prompts.low as Prompt)).toThrow(/backbone/)
     expect(engine.stats()).toMatchObject({
       queuedRequests: 0,
@@ -402,11 +406,9 @@ describe('on GPT-2', () => {
       const [scored] = await engine.classify({
         ...{ prompt, inputs: [ids], candidates: [[candidate.trim()]] },
       })
-      const tokens = await engine.read({
-        prompt,
-        text: text + candidate,
-        logProbabilities: 2,
-      })
+      const texts = ['a film', text + candidate]
+      const [, found] = await engine.read({ prompt, texts, logProbabilities: 2 })
+      const tokens = found ?? []
       expect(tokens.map(({ token }) => token)).toEqual(
         backbone.tokenizer.encode(text + candidate),
       )
@@ -416,12 +418,14 @@ describe('on GPT-2', () => {
       expect(tokens[1]?.likeliest).toHaveLength(2)
     }
     // A suffix stands behind it.
-    const [plain, behind] = await Promise.all([
-      engine.read({ text }),
-      engine.read({ text, prompt: 'behind' }),
+    const [[plain], [behind]] = await Promise.all([
+      engine.read({ texts: [text] }),
+      engine.read({ texts: [text], prompt: 'behind' }),
     ])
-    behind.forEach(({ logProbability }, i) => {
-      if (i > 0) expect(logProbability).toBeCloseTo(plain[i]?.logProbability as number, 8)
+    expect(behind?.length).toBe(ids.length)
+    behind?.forEach(({ logProbability }, i) => {
+      const alone = plain?.[i]?.logProbability as number
+      if (i > 0) expect(logProbability).toBeCloseTo(alone, 8)
     })
   })
 })
@@ -429,7 +433,7 @@ describe('on GPT-2', () => {
 test('an encoder-decoder says no probabilities of what it is given', async () => {
   const backbone = await loadSmallT5()
   const engine = createEngine({ backbone })
-  await expect(engine.read({ text: 'a' })).rejects.toMatchObject({
+  await expect(engine.read({ texts: ['a'] })).rejects.toMatchObject({
     code: 'ERR_UNSUPPORTED',
   })
   await engine.close()

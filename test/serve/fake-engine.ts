@@ -196,16 +196,17 @@ export function fakeEngine(how: FakeOptions = {}): FakeEngine {
     }
   }
 
-  async function read(request: ReadRequest): Promise<ReadToken[]> {
-    const { prompt, text, signal, logProbabilities = 0 } = request
+  async function read(request: ReadRequest): Promise<ReadToken[][]> {
+    const { prompt, texts, signal, logProbabilities = 0 } = request
     const leave = admit(request, [prompt], 1)
     try {
       await pause(signal)
-      const ids = idsOf(text, positions)
-      return ids.map((token, i) => {
-        if (i === 0) return { token }
-        return { token, ...chances(token, logProbabilities) }
-      })
+      return texts.map((text) =>
+        idsOf(text, positions).map((token, i) => {
+          if (i === 0) return { token }
+          return { token, ...chances(token, logProbabilities) }
+        }),
+      )
     } finally {
       leave()
     }

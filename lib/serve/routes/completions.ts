@@ -67,11 +67,7 @@ async function begin(
   const logProbabilities = body.logprobs ?? 0
   const isRead = rows.length === 0 || (body.echo && body.logprobs !== undefined)
   const reading = async () =>
-    isRead
-      ? await Promise.all(
-          texts.map((text) => engine.read({ prompt, text, logProbabilities, signal })),
-        )
-      : undefined
+    isRead ? await engine.read({ prompt, texts, logProbabilities, signal }) : undefined
   const generating = async () =>
     rows.length === 0 ? undefined : await engine.generate({ rows, signal })
   try {
