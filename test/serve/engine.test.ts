@@ -8,6 +8,7 @@ import { createEngine, type Engine } from '../../lib/engine/index.js'
 import { generate, score } from '../../lib/inference/index.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
 import { createServer } from '../../lib/serve/index.js'
+import { randomNumbers } from '../train/random-cases.js'
 import { fuzz } from './fuzz.mjs'
 import { asker, listening, until } from './listening.js'
 
@@ -32,33 +33,55 @@ afterAll(async () => {
 
 const TEXTS = ['The film was', 'A delight', 'Rain at noon', 'The dog']
 
-test('greedy completions and classifications, mixed and at once, are those of generate and score', async () => {
+test('200 mixed requests, 32 at a time, are answered as score and generate do', async () => {
   const { url, ask } = await listening(engine)
   const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 })
-  const names = [...Object.keys(prompts), 'gpt2-plain']
-  const completing = names.flatMap((model) =>
-    TEXTS.map(async (prompt) => {
-      const body = { model, prompt, temperature: 0, max_tokens: 6 }
-      const { choices } = await openai.completions.create(body)
-      let text = ''
-      const own = { backbone, prompt: prompts[model] ?? null, text: prompt }
-      for await (const event of generate({ ...own, maxNewTokens: 6 })) {
-        if (event.type === 'done') text = event.text
-      }
-      expect(choices[0]?.text, `${model}: ${prompt}`).toBe(text)
-    }),
-  )
-  const classifying = Object.entries(prompts).map(async ([model, prompt]) => {
-    const { json } = await ask('/v1/classify', { model, input: TEXTS })
-    const alone = await score({ backbone, prompt, texts: TEXTS })
-    for (const [i, { scores, prediction }] of alone.entries()) {
-      expect(json.data[i].label).toBe(prediction)
-      for (const [j, label] of json.data[i].labels.entries()) {
-        expect(json.data[i].scores[j]).toBeCloseTo(scores[label] as number, 4)
-      }
+  const models = [...Object.keys(prompts), 'gpt2-plain']
+  const next = randomNumbers(2)
+  const oneOf = <T>(values: readonly T[]) =>
+    values[Math.floor(next() * values.length)] as T
+  const complete = async () => {
+    const [model, prompt] = [oneOf(models), oneOf(TEXTS)]
+    const settings = {
+      max_tokens: 1 + Math.floor(next() * 8),
+      seed: Math.floor(next() * 9),
     }
-  })
-  await Promise.all([...completing, ...classifying])
+    const temperature = oneOf([0, 1.5])
+    const { choices } = await openai.completions.create({
+      ...{ model, prompt, temperature, ...settings },
+    })
+    const own = { backbone, prompt: prompts[model] ?? null, text: prompt, temperature }
+    const { max_tokens: maxNewTokens, seed } = settings
+    for await (const event of generate({ ...own, maxNewTokens, seed })) {
+      if (event.type === 'done') expect(choices[0]?.text).toBe(event.text)
+    }
+  }
+  const classify = async () => {
+    const [model, input] = [oneOf(Object.keys(prompts)), oneOf(TEXTS)]
+    const isPredict = next() < 0.3
+    const [alone] = await score({
+      backbone,
+      prompt: prompts[model] as Prompt,
+      texts: [input],
+    })
+    const scores = alone?.scores ?? {}
+    if (isPredict) {
+      const { json } = await ask('/predict', { model, inputs: input, raw_scores: true })
+      for (const { label, score } of json)
+        expect(score).toBeCloseTo(scores[label] as number, 4)
+      return
+    }
+    const { json } = await ask('/v1/classify', { model, input })
+    expect(json.data[0].label).toBe(alone?.prediction)
+    for (const [j, label] of json.data[0].labels.entries()) {
+      expect(json.data[0].scores[j]).toBeCloseTo(scores[label] as number, 4)
+    }
+  }
+  let left = 200
+  const client = async () => {
+    while (left-- > 0) await (next() < 0.5 ? complete() : classify())
+  }
+  await Promise.all(Array.from({ length: 32 }, client))
 })
 
 test('a seed gives the same text again, and each choice its own', async () => {
@@ -111,22 +134,46 @@ test('pieces of a stream are the whole text, with the same log-probabilities', a
   expect(whole.choices[0]?.logprobs?.token_logprobs?.[0]).toBeNull()
 })
 
-test('clients that go leave no slot behind', async () => {
+test('1,000 clients that go at any time end only their own requests, and leave no slot behind', async () => {
   const { url } = await listening(engine)
   const ask = asker(url)
-  const going = Array.from({ length: 30 }, async (_, i) => {
-    const signal = AbortSignal.timeout(1 + ((i * 13) % 60))
-    const body = { model: `p${i % 3}`, prompt: 'a', n: 1 + (i % 3), max_tokens: 50 }
-    await ask('/v1/completions', { ...body, stream: i % 2 === 0 }, { signal }).catch(
-      () => {},
-    )
-  })
-  await Promise.all(going)
+  const next = randomNumbers(1)
+  let left = 1000
+  let isOver = false
+  // Queued, read, continued, streamed or not, with several choices: whatever it is when its client goes.
+  const goingClient = async () => {
+    while (left > 0) {
+      left -= 1
+      const signal = AbortSignal.timeout(1 + Math.floor(next() * 40))
+      const model = `p${left % 3}`
+      const completion = { model, prompt: 'a dog', n: 1 + (left % 3), max_tokens: 50 }
+      const work =
+        left % 4 === 0
+          ? ask('/v1/classify', { model, input: Array(20).fill('The film') }, { signal })
+          : ask('/v1/completions', { ...completion, stream: left % 2 === 0 }, { signal })
+      await work.catch(() => {})
+    }
+  }
+  const body = { model: 'p1', prompt: 'The dog', temperature: 0, max_tokens: 6 }
+  const expected = (await ask('/v1/completions', body)).json.choices[0].text
+  const stayingClient = async () => {
+    let count = 0
+    for (; !isOver; count += 1) {
+      const { status, json } = await ask('/v1/completions', body)
+      expect([status, json.choices[0].text]).toEqual([200, expected])
+    }
+    return count
+  }
+  const staying = stayingClient()
+  await Promise.all(Array.from({ length: 24 }, goingClient))
+  isOver = true
+  expect(await staying).toBeGreaterThan(0)
   await until(() => {
     const { running, queuedRequests, queuedTokens, cacheUse } = engine.stats()
     return running + queuedRequests + queuedTokens + cacheUse === 0
   })
-})
+  expect(engine.stats().totals.aborted).toBeGreaterThan(0)
+}, 60_000)
 
 test.each([
   ['a text that leaves no position', { prompt: 'late '.repeat(99) }, 422],
