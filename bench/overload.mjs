@@ -42,9 +42,9 @@ async function waitUntilAtRest() {
 
 await closedLoad({ count: WAITING, concurrency: WAITING, request }) // warms up
 const count = isQuick ? 64 : 320
-const full = await closedLoad({ count, concurrency: WAITING, request })
+const fullLoad = () => closedLoad({ count, concurrency: WAITING, request })
+const full = await fullLoad()
 const perSecond = count / full.seconds
-const before = residentBytes()
 const samples = []
 const sampling = setInterval(() => samples.push(residentBytes()), 1000)
 const answers = await openLoad({
@@ -54,11 +54,15 @@ const answers = await openLoad({
 })
 clearInterval(sampling)
 const rest = await waitUntilAtRest()
+const fullAfter = await fullLoad()
 await server.end()
 
 const taken = answers.filter(({ status }) => status === 200)
 const statuses = [...new Set(answers.map(({ status }) => status))].sort()
-const fullP99 = quantile(full.times, 0.99)
+// Before and after: the machine may not be the same all the time.
+const fullP99 = quantile([...full.times, ...fullAfter.times], 0.99)
+// Connections and the heap have grown to what the load needs by then.
+const settled = samples[Math.floor(samples.length / 6)]
 const p99 = quantile(
   taken.map(({ milliseconds }) => milliseconds),
   0.99,
@@ -80,10 +84,10 @@ row(
   '',
 )
 row(
-  'resident memory, most beside full load',
-  `${(Math.max(...samples) / 1e6).toFixed(0)} MB`,
-  `${(before / 1e6).toFixed(0)} MB`,
-  `${(Math.max(...samples) / before).toFixed(3)}x`,
+  'resident memory at the end, beside a sixth of the time',
+  `${(samples.at(-1) / 1e6).toFixed(0)} MB`,
+  `${(settled / 1e6).toFixed(0)} MB`,
+  `${(samples.at(-1) / settled).toFixed(3)}x`,
   'flat',
 )
 row('at rest after', `${rest.toFixed(2)} s`, '', '', 'at most 5 s')
