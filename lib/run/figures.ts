@@ -1,5 +1,7 @@
 // The figures that a run is judged by, by their names. Computes none.
 
+import type { Metric } from '../task/index.js'
+
 /** Shares of 1; those that a task's metric does not ask for are absent. */
 export interface Figures {
   /** Share of rows predicted right. */
@@ -12,6 +14,14 @@ export interface Figures {
   readonly f1?: number
   /** Share of the groups of which every row is right; of those whose answer is right to the word. */
   readonly exactMatch?: number
+}
+
+/** Which figure a task's metric is. */
+export const FIGURE_OF: Readonly<Record<Metric, keyof Figures>> = {
+  accuracy: 'accuracy',
+  'macro-f1': 'macroF1',
+  f1a: 'f1a',
+  'answer-f1': 'f1',
 }
 
 const FIGURES = ['accuracy', 'macroF1', 'f1a', 'f1', 'exactMatch'] as const

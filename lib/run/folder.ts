@@ -16,8 +16,8 @@ import { LoptError } from '../errors.js'
 import { isLockFile, lockRun } from './lock.js'
 
 export const PROMPT_FILE = 'prompt.lopt.safetensors'
-const CONFIG_FILE = 'config.json'
-const METRICS_FILE = 'metrics.jsonl'
+export const CONFIG_FILE = 'config.json'
+export const METRICS_FILE = 'metrics.jsonl'
 const CHECKPOINT_FOLDER = 'checkpoint'
 const CHECKPOINT_FILE = 'state.safetensors'
 /** A checkpoint that does not count yet. */

@@ -16,8 +16,9 @@ export {
   type TrainSettings,
   trainFields,
 } from './fields.js'
-export { type Figures, figuresOf } from './figures.js'
-export { PROMPT_FILE } from './folder.js'
+export { FIGURE_OF, type Figures, figuresOf } from './figures.js'
+export { CONFIG_FILE, METRICS_FILE, PROMPT_FILE } from './folder.js'
+export { type LogLines, LogReader } from './log-reader.js'
 export { type OpenedRun, openRun } from './open-run.js'
 export {
   commonSteps,

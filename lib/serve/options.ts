@@ -57,7 +57,7 @@ export interface ServeOptions {
   allowAdmin?: boolean | undefined
   /** Where prompts come from that are added by a name. */
   prompts?: PromptsFolder | undefined
-  /** A folder of run folders, whose curves the page shows. */
+  /** A folder of run folders, as `train` writes them: the page shows their curves. Absent: none are shown. */
   runs?: string | undefined
   /** Bodies of requests are logged, which hold users' texts. Default false. */
   logText?: boolean | undefined

@@ -1,18 +1,10 @@
 // The files that a prompt is made of: checked to lie where they should, and copied. Knows no format.
 
-import {
-  constants,
-  type FileHandle,
-  mkdtemp,
-  open,
-  realpath,
-  rm,
-  stat,
-  writeFile,
-} from 'node:fs/promises'
+import { type FileHandle, mkdtemp, realpath, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, sep } from 'node:path'
+import { join } from 'node:path'
 import { cannotRead, LoptError } from '../errors.js'
+import { openFile, realPathIn } from './contained.js'
 
 export type PromptFiles = {
   readonly names: readonly string[]
@@ -76,11 +68,9 @@ async function readWhole(root: string, path: string, maxBytes: number): Promise<
   const real = await contained(root, path)
   let file: FileHandle | undefined
   try {
-    // a pipe in a file's place would keep its reader waiting
-    file = await open(real, constants.O_RDONLY | constants.O_NONBLOCK)
-    const info = await file.stat()
-    if (!info.isFile()) throw new LoptError('ERR_PROMPT_FILE', `${path} is no file`)
-    if (info.size > maxBytes) {
+    file = await openFile(real)
+    if (file === undefined) throw new LoptError('ERR_PROMPT_FILE', `${path} is no file`)
+    if ((await file.stat()).size > maxBytes) {
       throw new LoptError(
         'ERR_PROMPT_FILE',
         `${path}: more than ${maxBytes} bytes, which no prompt has`,
@@ -96,9 +86,9 @@ async function readWhole(root: string, path: string, maxBytes: number): Promise<
 }
 
 async function contained(root: string, path: string): Promise<string> {
-  const real = await realpath(path).catch((cause) => {
+  const real = await realPathIn(root, path).catch((cause) => {
     throw cannotRead(path, cause)
   })
-  if (real.startsWith(root.endsWith(sep) ? root : `${root}${sep}`)) return real
+  if (real !== undefined) return real
   throw new LoptError('ERR_PROMPT_FILE', `${path} leads out of the folder of prompts`)
 }

@@ -1,17 +1,9 @@
 // The figures of predictions: accuracy, macro-F1, the confusion table, and those over groups of rows.
 // Knows labels and no model.
 
-import type { Figures } from '../run/index.js'
+import { FIGURE_OF, type Figures } from '../run/index.js'
 import type { Example, Metric, Task } from '../task/index.js'
 import { answerF1, isExactMatch } from './answers.js'
-
-/** Which figure a metric is. */
-export const FIGURE_OF: Readonly<Record<Metric, keyof Figures>> = {
-  accuracy: 'accuracy',
-  'macro-f1': 'macroF1',
-  f1a: 'f1a',
-  'answer-f1': 'f1',
-}
 
 export interface Metrics extends Figures {
   /** `confusion[i][j]`: rows of label i predicted as label j, in the order of `labels`. */

@@ -11,6 +11,7 @@ import { openapiRoute } from './openapi.js'
 import { playgroundRoute } from './playground.js'
 import { predictRoute } from './predict.js'
 import { addPromptRoute, removePromptRoute } from './prompts.js'
+import { runsRoutes } from './runs.js'
 
 export function routesOf(settings: ServeSettings): Route[] {
   return [
@@ -21,6 +22,7 @@ export function routesOf(settings: ServeSettings): Route[] {
     modelRoute,
     addPromptRoute,
     removePromptRoute,
+    ...(settings.runs === undefined ? [] : runsRoutes(settings.runs)),
     healthRoute,
     readyRoute,
     metricsRoute,
