@@ -40,7 +40,7 @@ for (const name of order) {
     const siblings = isApart && apart[other] !== undefined
     if (before(other, name) && !siblings) to.push(folder(other))
   }
-  if (before('torch', name)) to.push(folder('hub'), '^lib/(py|html)\\.d\\.ts$')
+  if (before('torch', name)) to.push(folder('hub'), '^lib/(py|html|raw)\\.d\\.ts$')
   if (before('torch', name)) to.push(FIELDS)
   if (before('prompt', name)) to.push(folder('task'))
   layers.push({ name, from: folder(name), to })

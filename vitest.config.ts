@@ -15,6 +15,8 @@ export default defineConfig({
   plugins: [filesAsText],
   test: {
     include: ['test/**/*.test.ts'],
+    // the page's styles, as text: vitest empties others
+    css: { include: /\.css\?raw$/ },
     // libtorch is loaded once a process: a thread of the test's own would share its threads and
     // its grad mode, and a crash would end all tests
     pool: 'forks',

@@ -1,39 +1,23 @@
-// GET /: a page to try prompts on. It is one file, which nothing may be added to: its policy names the hashes of its own script
-// and style.
+// GET /: a page to try prompts on. It holds nothing that needs a key: it asks its user for one, and sends it with its requests.
 
-import { createHash } from 'node:crypto'
-import page from '../playground/page.html'
+import { PAGE_POLICY, pageOf } from '../playground/page.js'
 import type { Call, Route } from '../site.js'
-
-function hashesOf(element: string): string {
-  const inside = new RegExp(`<${element}>([^]*?)</${element}>`, 'g')
-  return [...page.matchAll(inside)]
-    .map(([, text = '']) => createHash('sha256').update(text).digest('base64'))
-    .map((hash) => `'sha256-${hash}'`)
-    .join(' ')
-}
-
-const POLICY = [
-  "default-src 'none'",
-  `script-src ${hashesOf('script')}`,
-  `style-src ${hashesOf('style')}`,
-  "connect-src 'self'",
-  'img-src data:',
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join('; ')
 
 export const playgroundRoute: Route = {
   method: 'GET',
   path: '/',
   summary: 'A page to try prompts on',
-  isPage: true,
+  isOpen: true,
   answer: 'text/html',
-  handle: ({ reply }: Call) =>
+  handle: ({ reply, site: { settings } }: Call) =>
     reply
       .type('text/html; charset=utf-8')
-      .header('content-security-policy', POLICY)
+      .header('content-security-policy', PAGE_POLICY)
       .header('cross-origin-opener-policy', 'same-origin')
-      .send(page),
+      .send(
+        pageOf({
+          wantsKey: settings.apiKeys !== undefined,
+          showsRuns: settings.runs !== undefined,
+        }),
+      ),
 }
