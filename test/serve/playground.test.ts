@@ -7,13 +7,9 @@ import { Script } from 'node:vm'
 import { fastify } from 'fastify'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createEngine } from '../../lib/engine/index.js'
+import { createEngine, type Engine } from '../../lib/engine/index.js'
 import { createPrompt } from '../../lib/prompt/index.js'
-import {
-  type ServedEngine,
-  type ServerOptions,
-  servePlugin,
-} from '../../lib/serve/index.js'
+import { type ServerOptions, servePlugin } from '../../lib/serve/index.js'
 import { loadSmall } from '../train/small-runs.js'
 import { browserPath, complaintsOf, openBrowser } from './chromium.js'
 import { fakeEngine } from './fake-engine.js'
@@ -46,7 +42,7 @@ if (browserPath === undefined) {
 
 describe.skipIf(browserPath === undefined)('in a browser', () => {
   let browser: Browser
-  let engine: ServedEngine
+  let engine: Engine
   beforeAll(async () => {
     const backbone = await loadSmall()
     const make = (template: string, labels: string[], seed: number) => {
@@ -61,7 +57,7 @@ describe.skipIf(browserPath === undefined)('in a browser', () => {
       pair: make('{premise} So {hypothesis}', ['yes', 'no'], 3),
       plain: createPrompt(backbone, { length: 2, rank: 1 }),
     }
-    engine = Object.assign(createEngine({ backbone, prompts }), { backbone })
+    engine = createEngine({ backbone, prompts })
     browser = await openBrowser()
   })
   afterAll(async () => {
@@ -181,14 +177,33 @@ describe.skipIf(browserPath === undefined)('in a browser', () => {
   })
 
   test('figures of the server move', async () => {
-    const { page, complaints } = await served()
-    await page.getByLabel('Text').first().pressSequentially('the dog', { delay: 200 })
-    const tile = page.locator('.tiles > div').filter({ hasText: 'Mean latency' })
-    await tile.getByText(/^\d+ ms$/).waitFor()
-    await page
-      .locator('.tiles')
-      .getByText(/^0 of \d+$/)
+    const fake = fakeEngine({ tokenMs: 20 })
+    const stats = { ...fake.stats(), queuedRequests: 5, running: 3 }
+    Object.assign(fake, { stats: () => stats })
+    const { url } = await listening(fake)
+    const { page, complaints } = await opened(url)
+    const tile = (title: string) =>
+      page.locator('.tiles > div').filter({ hasText: title }).locator('.value')
+    await page.getByLabel('Text').first().pressSequentially('the dog', { delay: 300 })
+    await tile('Mean latency')
+      .getByText(/^\d+ ms$/)
       .waitFor()
+    expect(await tile('Requests').textContent()).toMatch(/^[1-9]\.\d$/)
+    expect(await tile('Queue').textContent()).toBe('5')
+    expect(await tile('Running').textContent()).toBe('3 of 16')
+    expect(complaints).toEqual([])
+  })
+
+  test('prompts that come and go are seen', async () => {
+    const fake = fakeEngine()
+    const { url } = await listening(fake)
+    const { page, complaints } = await opened(url)
+    await page.getByLabel('Text').first().fill('typed before')
+    await choice(page, 'pair').check()
+    fake.removePrompt('review')
+    await choice(page, 'review').waitFor({ state: 'detached' })
+    expect(await choice(page, 'pair').isChecked()).toBe(true)
+    await card(page, 'review').waitFor({ state: 'detached' })
     expect(complaints).toEqual([])
   })
 

@@ -79,7 +79,7 @@ async function sampleOf() {
     at: performance.now(),
     done: sum('lopt_request_seconds_count', IS_WORK),
     seconds: sum('lopt_request_seconds_sum', IS_WORK),
-    queue: sum('lopt_queue_requests'),
+    queue: sum('lopt_queued_requests'),
     running: sum('lopt_running'),
     slots: sum('lopt_slots'),
     prompts: sum('lopt_prompts'),
