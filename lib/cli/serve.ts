@@ -66,7 +66,7 @@ const network = {
 const access = {
   apiKeyFile: optional(
     '--api-key-file <file>',
-    'keys, one a line; every route but /health, /ready and the page asks for one',
+    'keys, one a line; every route but /health and /ready asks for one',
     path,
     'none: open to all who reach it',
   ),

@@ -8,14 +8,16 @@ import { ApiError } from './api-error.js'
 const hashOf = (key: string) => createHash('sha256').update(key).digest()
 
 /**
- * A check of the header `authorization`: `Bearer KEY`. Hashes are compared, all of them and in constant time, so that nothing
- * tells how much of a key is right.
+ * A check of the header `authorization`: `Bearer KEY`, or `Basic` with the key as the password, which is what a browser
+ * asks its user for. Hashes are compared, all of them and in constant time, so that nothing tells how much of a key is right.
  *
  * @returns a function that throws ApiError 401
  */
-export function keyCheck(keys: readonly string[]): (header: string | undefined) => void {
+export function keyCheck(
+  keys: readonly string[],
+): (header: string | undefined, forPage: boolean) => void {
   const hashes = keys.map(hashOf)
-  return (header) => {
+  return (header, forPage) => {
     const given = hashOf(givenKey(header) ?? '')
     let isKnown = false
     for (const hash of hashes) {
@@ -29,13 +31,19 @@ export function keyCheck(keys: readonly string[]): (header: string | undefined) 
     throw new ApiError(401, message, {
       type: 'authentication_error',
       code: 'invalid_api_key',
-      headers: { 'www-authenticate': 'Bearer' },
+      headers: { 'www-authenticate': forPage ? 'Basic realm="lopt"' : 'Bearer' },
     })
   }
 }
 
 function givenKey(header: string | undefined): string | undefined {
-  return /^bearer +(\S+) *$/i.exec(header ?? '')?.[1]
+  const [, scheme = '', value = ''] =
+    /^(bearer|basic) +(\S+) *$/i.exec(header ?? '') ?? []
+  if (scheme.toLowerCase() === 'bearer') return value
+  if (scheme === '') return undefined
+  const pair = Buffer.from(value, 'base64').toString('utf8')
+  const colon = pair.indexOf(':')
+  return colon === -1 ? undefined : pair.slice(colon + 1)
 }
 
 const MAX_BYTES = 2 ** 20

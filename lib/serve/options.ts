@@ -51,7 +51,7 @@ export interface ServeLimits {
 
 /** What routes do, wherever they are mounted. */
 export interface ServeOptions {
-  /** Every route but /health, /ready and the page asks for one of them. Absent: open to all. */
+  /** Every route but /health and /ready asks for one of them. Absent: open to all. */
   apiKeys?: readonly string[] | undefined
   /** Prompts may be added and removed over HTTP; needs `apiKeys`. Default false. */
   allowAdmin?: boolean | undefined

@@ -125,7 +125,7 @@ function siteOf(
   }
 }
 
-type Guarded = Pick<Route, 'isOpen' | 'isAlways' | 'isAdmin'>
+type Guarded = Pick<Route, 'isOpen' | 'isPage' | 'isAlways' | 'isAdmin'>
 
 /** What a request must pass before anything of its body is read. */
 function guardOf({
@@ -134,9 +134,9 @@ function guardOf({
 }: Site): (route: Guarded) => onRequestAsyncHookHandler {
   const { apiKeys, allowAdmin } = settings
   const checkKey = apiKeys && keyCheck(apiKeys)
-  return ({ isOpen = false, isAlways = false, isAdmin = false }) =>
+  return ({ isOpen = false, isPage = false, isAlways = false, isAdmin = false }) =>
     async (request, reply) => {
-      if (!isOpen) checkKey?.(request.headers.authorization)
+      if (!isOpen) checkKey?.(request.headers.authorization, isPage)
       if (live.isDraining) reply.header('connection', 'close')
       if (live.isDraining && !isAlways) throw draining()
       if (isAdmin && !allowAdmin) {

@@ -43,6 +43,8 @@ export interface Route {
   readonly isAlways?: boolean
   /** Changes what is served: off unless it is allowed. */
   readonly isAdmin?: boolean
+  /** A page, for which a browser asks for the key. */
+  readonly isPage?: boolean
   /** Takes bytes beside JSON. */
   readonly takesBytes?: boolean
   readonly body?: z.ZodType

@@ -207,36 +207,25 @@ describe.skipIf(browserPath === undefined)('in a browser', () => {
     expect(complaints).toEqual([])
   })
 
-  test('a key is asked for once, again where it is wrong, and is kept in the tab', async () => {
-    const { page, complaints } = await served({ apiKeys: ['right'] })
-    const dialog = page.getByRole('dialog', { name: 'asks for a key' })
-    await dialog.waitFor()
-    expect(complaints).toEqual([])
-    await dialog.getByRole('textbox').fill('wrong')
-    await page.keyboard.press('Enter')
-    await dialog.getByText('This key is not known here.').waitFor()
-    // the browser itself tells of the refusal
-    expect(complaints.splice(0)).toEqual([expect.stringContaining('401')])
-    await dialog.getByRole('textbox').fill('right')
-    await page.keyboard.press('Enter')
+  test('where the server asks for a key, the browser asks for it, and the page needs no other', async () => {
+    const { url } = await listening(engine, { apiKeys: ['right'] })
+    const answer = await fetch(url)
+    expect([answer.status, answer.headers.get('www-authenticate')]).toEqual([
+      401,
+      'Basic realm="lopt"',
+    ])
+    const context = await browser.newContext({
+      httpCredentials: { username: '', password: 'right' },
+    })
+    closeLater(() => context.close())
+    const page = await context.newPage()
+    const complaints = complaintsOf(page)
+    await page.goto(url)
     await choice(page, 'mood').waitFor()
-    await page.reload()
-    await choice(page, 'mood').waitFor()
-    expect(await dialog.count()).toBe(0)
-    const stored = await page.evaluate(
-      '[sessionStorage.length, localStorage.length, document.cookie]',
-    )
-    expect(stored).toEqual([1, 0, ''])
-    expect(complaints).toEqual([])
-  })
-
-  test('without the key nothing is shown, and nobody is asked over and over', async () => {
-    const { page, complaints } = await served({ apiKeys: ['right'] })
-    await page.getByRole('dialog').waitFor()
-    await page.keyboard.press('Escape')
-    await page.getByRole('button', { name: 'Enter the key' }).waitFor()
-    await page.waitForTimeout(1500)
-    expect(await page.getByRole('dialog').count()).toBe(0)
+    await page.getByLabel('Text').first().fill('the film was')
+    await card(page, 'mood')
+      .getByText(/^\d+ tokens, \d+ ms$/)
+      .waitFor()
     expect(complaints).toEqual([])
   })
 

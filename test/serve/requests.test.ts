@@ -155,8 +155,10 @@ describe('an answer', () => {
 
 describe('a key', () => {
   const apiKeys = ['first-key', 'second-key']
+  const basic = (pair: string) => `Basic ${Buffer.from(pair).toString('base64')}`
 
   test.each([
+    ['/', 401],
     ['/v1/models', 401],
     ['/v1/models/review', 401],
     ['/metrics', 401],
@@ -165,14 +167,13 @@ describe('a key', () => {
     ['/v1/completions', 401],
     ['/health', 200],
     ['/ready', 200],
-    // which asks for it itself, and sends it with its requests
-    ['/', 200],
   ])('is asked for by %s: %i', async (path, status) => {
     const { url } = await listening(fakeEngine(), { apiKeys })
     const answer = await fetch(url + path)
     expect(answer.status).toBe(status)
     if (status === 200) return
-    expect(answer.headers.get('www-authenticate')).toBe('Bearer')
+    const scheme = path === '/' ? 'Basic realm="lopt"' : 'Bearer'
+    expect(answer.headers.get('www-authenticate')).toBe(scheme)
     const { error } = (await answer.json()) as { error: object }
     expect(error).toMatchObject({ type: 'authentication_error', code: 'invalid_api_key' })
   })
@@ -181,12 +182,15 @@ describe('a key', () => {
     ['Bearer first-key', 200],
     ['bearer second-key', 200],
     ['Bearer first-key ', 200],
+    [basic('anyone:second-key'), 200],
+    [basic(':first-key'), 200],
     ['Bearer first-ke', 401],
     ['Bearer first-key2', 401],
     ['Bearer', 401],
     ['Bearer first-key second-key', 401],
     ['first-key', 401],
-    [`Basic ${Buffer.from(':first-key').toString('base64')}`, 401],
+    [basic('first-key'), 401],
+    ['Basic !!!', 401],
     ['', 401],
   ])('is known in the header %s: %i', async (authorization, status) => {
     const { url } = await listening(fakeEngine(), { apiKeys })

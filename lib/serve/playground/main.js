@@ -25,7 +25,4 @@ async function start() {
   if ('showsRuns' in document.body.dataset) startRuns()
 }
 
-start().catch(({ message }) => {
-  // a key that is not given says so itself
-  if ($('trouble').hidden) showTrouble(message)
-})
+start().catch(({ message }) => showTrouble(message))

@@ -70,11 +70,9 @@ export const PAGE_POLICY = [
 
 /** What the page must know before it asks for anything. */
 export interface PageFlags {
-  readonly wantsKey: boolean
   readonly showsRuns: boolean
 }
 
-export function pageOf({ wantsKey, showsRuns }: PageFlags): string {
-  const flags = [wantsKey && ' data-wants-key', showsRuns && ' data-shows-runs']
-  return page.replace('<body>', `<body${flags.filter(Boolean).join('')}>`)
+export function pageOf({ showsRuns }: PageFlags): string {
+  return showsRuns ? page.replace('<body>', '<body data-shows-runs>') : page
 }

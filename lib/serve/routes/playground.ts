@@ -1,4 +1,4 @@
-// GET /: a page to try prompts on. It holds nothing that needs a key: it asks its user for one, and sends it with its requests.
+// GET /: a page to try prompts on.
 
 import { PAGE_POLICY, pageOf } from '../playground/page.js'
 import type { Call, Route } from '../site.js'
@@ -7,17 +7,12 @@ export const playgroundRoute: Route = {
   method: 'GET',
   path: '/',
   summary: 'A page to try prompts on',
-  isOpen: true,
+  isPage: true,
   answer: 'text/html',
   handle: ({ reply, site: { settings } }: Call) =>
     reply
       .type('text/html; charset=utf-8')
       .header('content-security-policy', PAGE_POLICY)
       .header('cross-origin-opener-policy', 'same-origin')
-      .send(
-        pageOf({
-          wantsKey: settings.apiKeys !== undefined,
-          showsRuns: settings.runs !== undefined,
-        }),
-      ),
+      .send(pageOf({ showsRuns: settings.runs !== undefined })),
 }
