@@ -169,7 +169,12 @@ export function addServe(
   })
 }
 
+// Requests make products of thousands of shapes, and oneDNN keeps some 600 kB for each of the last 1024: 600 MB for a model of 4.
+// As few as these cost no time where shapes hardly come again. Read once, with the first product.
+const PRODUCTS_KEPT = '64'
+
 async function run(values: Options, context: Context): Promise<void> {
+  process.env.ONEDNN_PRIMITIVE_CACHE_CAPACITY ??= PRODUCTS_KEPT
   // Fastify and what it brings takes a moment to load, which no other command should wait for.
   const { readKeyFile } = await import('../serve/index.js')
   if (values.allowAdmin && values.apiKeyFile === undefined) {
