@@ -1,137 +1,246 @@
 // Products of a frozen model whose weights are int8, each row with a scale of its own (an output
-// channel). The rows of the other factor are quantized in the same way for each product (dynamic
-// quantization by token: Dettmers et al. 2022, arXiv:2208.07339, section 2; Xiao et al. 2022,
-// arXiv:2211.10438, table 2), and integers are multiplied: oneDNN's int8 product, which libtorch
-// has as `_int_mm`, with VNNI where the CPU has it.
+// channel), and what stands around them. The rows of the other factor are quantized in the same way
+// for each product (dynamic quantization by token: Dettmers et al. 2022, arXiv:2208.07339, section
+// 2; Xiao et al. 2022, arXiv:2211.10438, table 2), and integers are multiplied. A row goes from one
+// product to the next while it is in the CPU's cache: scaled, normed or activated, quantized.
 #include "int8_linear.h"
 
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
-#include <algorithm>
-#include <bit>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <optional>
+#include <string_view>
 #include <vector>
+
+#include "int8_product.h"
+#include "rows.h"
 
 namespace lopt {
 namespace {
 
 using at::Tensor;
 
-// One source for several CPUs: which one runs is found when the addon is loaded.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define LOPT_FOR_CPUS __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
-#else
-#define LOPT_FOR_CPUS
-#endif
+// int8 [M, K] and float32 scales [M].
+struct QuantizedRows {
+  Tensor values;
+  Tensor scales;
+};
 
-// Rows below this many numbers are not worth another thread.
-constexpr int64_t kNumbersOfAThread = 1 << 14;
+// int8 [N, K], float32 scales [N], float32 bias [N] or null.
+struct Weight {
+  Tensor values;
+  Tensor scales;
+  Tensor bias;
 
-// Its inverse is still a number.
-constexpr float kSmallest = 1e-35F;
+  int64_t outputs() const { return values.size(0); }
+  const float* scales_of() const { return scales.const_data_ptr<float>(); }
+  const float* bias_of() const { return bias.defined() ? bias.const_data_ptr<float>() : nullptr; }
+};
 
-int64_t RowsOfAThread(int64_t numbers) {
-  return std::max<int64_t>(1, kNumbersOfAThread / std::max<int64_t>(1, numbers));
-}
+Tensor Floats(const Tensor& numbers) { return numbers.to(at::kFloat).contiguous(); }
 
-// Rounds to the nearest integer, ties to even, by the bits of a float: faster than a call, and
-// every compiler makes it a vector's. `x` is at most 127 in magnitude.
-inline float Rounded(float x) {
-  constexpr float kShift = 12582912.0F;  // 1.5 * 2^23
-  return (x + kShift) - kShift;
-}
-
-LOPT_FOR_CPUS
-float QuantizeRow(const float* row, int8_t* out, int64_t size) {
-  // Magnitudes are ordered as their bits are, infinities and NaNs above all numbers.
-  int32_t largest_bits = 0;
-  for (int64_t i = 0; i < size; ++i)
-    largest_bits = std::max(largest_bits, std::bit_cast<int32_t>(row[i]) & 0x7fffffff);
-  const float largest = std::bit_cast<float>(largest_bits);
-  if (!std::isfinite(largest)) {  // the scale alone says so, and spreads to all that the row gives
-    std::fill(out, out + size, static_cast<int8_t>(1));
-    return std::numeric_limits<float>::quiet_NaN();
-  }
-  if (largest < kSmallest) {
-    std::fill(out, out + size, static_cast<int8_t>(0));
-    return 0.0F;
-  }
-  const float inverse = 127.0F / largest;
-  for (int64_t i = 0; i < size; ++i) out[i] = static_cast<int8_t>(Rounded(row[i] * inverse));
-  return largest / 127.0F;
-}
-
-LOPT_FOR_CPUS
-void ScaleRow(const int32_t* sums, float row_scale, const float* scales, const float* bias,
-              float* out, int64_t size) {
-  if (bias == nullptr) {
-    for (int64_t i = 0; i < size; ++i)
-      out[i] = static_cast<float>(sums[i]) * (row_scale * scales[i]);
-    return;
-  }
-  for (int64_t i = 0; i < size; ++i)
-    out[i] = static_cast<float>(sums[i]) * (row_scale * scales[i]) + bias[i];
-}
-
-// x [M, K], weight int8 [N, K], scale [N], bias [N] -> x weightT + bias, [M, N] in x's dtype.
-// Batches of rows too.
-Tensor Int8Linear(const Tensor& x, const Tensor& weight, const Tensor& scale,
-                  const std::optional<Tensor>& bias) {
-  TORCH_CHECK(weight.dim() == 2 && weight.scalar_type() == at::kChar && x.dim() >= 1 &&
-                  x.size(-1) == weight.size(1) && scale.numel() == weight.size(0),
-              "int8_linear: ", x.sizes(), " x ", weight.sizes(), " with ", scale.sizes(),
+Weight WeightOf(const Tensor& values, const Tensor& scales, const std::optional<Tensor>& bias,
+                const Tensor& x) {
+  TORCH_CHECK(values.dim() == 2 && values.scalar_type() == at::kChar && x.dim() >= 1 &&
+                  x.size(-1) == values.size(1) && scales.numel() == values.size(0) &&
+                  (!bias || bias->numel() == values.size(0)),
+              "int8_linear: ", x.sizes(), " x ", values.sizes(), " with ", scales.sizes(),
               " scales do not align");
-  TORCH_CHECK(x.is_cpu(), "int8_linear: only on a CPU");
-  const int64_t N = weight.size(0);
+  return {values, Floats(scales), bias ? Floats(*bias) : Tensor()};
+}
+
+std::vector<int64_t> ShapeWith(const Tensor& x, int64_t last) {
   std::vector<int64_t> shape(x.sizes().begin(), x.sizes().end() - 1);
-  shape.push_back(N);
-  const auto [rows, row_scales] = QuantizeRows(x.reshape({-1, x.size(-1)}));
-  const int64_t M = rows.size(0);
-  Tensor out = at::empty({M, N}, rows.options().dtype(at::kFloat));
-  if (M > 0) {
-    const Tensor sums = at::_int_mm(rows, weight.t());
-    const Tensor column_scales = scale.to(at::kFloat).contiguous();
-    const Tensor added = bias ? bias->to(at::kFloat).contiguous() : Tensor();
-    const auto* from = sums.const_data_ptr<int32_t>();
-    const auto* of_rows = row_scales.const_data_ptr<float>();
-    const auto* of_columns = column_scales.const_data_ptr<float>();
-    const float* offset = bias ? added.const_data_ptr<float>() : nullptr;
-    auto* to = out.mutable_data_ptr<float>();
-    at::parallel_for(0, M, RowsOfAThread(N), [=](int64_t begin, int64_t end) {
-      for (int64_t m = begin; m < end; ++m)
-        ScaleRow(from + m * N, of_rows[m], of_columns, offset, to + m * N, N);
-    });
+  shape.push_back(last);
+  return shape;
+}
+
+Tensor RowsOf(const Tensor& x) { return Floats(x).view({-1, x.size(-1)}); }
+
+QuantizedRows EmptyRows(int64_t count, int64_t size) {
+  return {at::empty({count, size}, at::kChar), at::empty({count}, at::kFloat)};
+}
+
+template <class Function>
+void ForEachRow(int64_t rows, int64_t numbers, const Function& function) {
+  at::parallel_for(0, rows, RowsOfAThread(numbers), [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch(numbers);
+    for (int64_t row = begin; row < end; ++row) function(row, scratch.data());
+  });
+}
+
+QuantizedRows Quantized(const Tensor& rows) {
+  const auto made = EmptyRows(rows.size(0), rows.size(1));
+  const int64_t K = rows.size(1);
+  const auto* from = rows.const_data_ptr<float>();
+  auto* values = made.values.mutable_data_ptr<int8_t>();
+  auto* scales = made.scales.mutable_data_ptr<float>();
+  at::parallel_for(0, rows.size(0), RowsOfAThread(K), [=](int64_t begin, int64_t end) {
+    for (int64_t m = begin; m < end; ++m) scales[m] = QuantizeRow(from + m * K, values + m * K, K);
+  });
+  return made;
+}
+
+struct Norm {
+  const Tensor& weight;
+  const std::optional<Tensor>& bias;  // none: T5's, by the root mean square
+  double eps;
+};
+
+// The rows normed, then quantized.
+QuantizedRows Normed(const Tensor& rows, const Norm& norm) {
+  const int64_t K = rows.size(1);
+  const Tensor weight = Floats(norm.weight);
+  const Tensor bias = norm.bias ? Floats(*norm.bias) : Tensor();
+  TORCH_CHECK(weight.numel() == K && (!bias.defined() || bias.numel() == K), "a norm of ",
+              weight.sizes(), " does not fit rows of ", K);
+  const auto made = EmptyRows(rows.size(0), K);
+  const auto* from = rows.const_data_ptr<float>();
+  const auto* by = weight.const_data_ptr<float>();
+  const auto* plus = bias.defined() ? bias.const_data_ptr<float>() : nullptr;
+  auto* values = made.values.mutable_data_ptr<int8_t>();
+  auto* scales = made.scales.mutable_data_ptr<float>();
+  const auto eps = static_cast<float>(norm.eps);
+  ForEachRow(rows.size(0), K, [=](int64_t m, float* scratch) {
+    NormRow(from + m * K, by, plus, eps, scratch, K);
+    scales[m] = QuantizeRow(scratch, values + m * K, K);
+  });
+  return made;
+}
+
+// x weightT + bias + residual, [M, N].
+Tensor Linear(const QuantizedRows& x, const Weight& weight, const Tensor& residual = {}) {
+  const int64_t M = x.values.size(0);
+  const int64_t N = weight.outputs();
+  Tensor out = at::empty({M, N}, at::kFloat);
+  if (M == 0) return out;
+  const Tensor sums = Int8Product(x.values, weight.values);
+  const auto* from = sums.const_data_ptr<int32_t>();
+  const auto* of_rows = x.scales.const_data_ptr<float>();
+  const auto* of_columns = weight.scales_of();
+  const auto* bias = weight.bias_of();
+  const auto* before = residual.defined() ? residual.const_data_ptr<float>() : nullptr;
+  auto* to = out.mutable_data_ptr<float>();
+  at::parallel_for(0, M, RowsOfAThread(N), [=](int64_t begin, int64_t end) {
+    for (int64_t m = begin; m < end; ++m)
+      ScaleRow(from + m * N, of_rows[m], of_columns, bias,
+               before == nullptr ? nullptr : before + m * N, to + m * N, N);
+  });
+  return out;
+}
+
+// What the inner layer of an MLP gives the outer one: its first product activated, and times the
+// second where it is gated.
+QuantizedRows Activated(const QuantizedRows& x, const std::vector<Weight>& weights,
+                        Activation activation) {
+  const int64_t M = x.values.size(0);
+  const int64_t N = weights[0].outputs();
+  const auto made = EmptyRows(M, N);
+  if (M == 0) return made;
+  std::vector<Tensor> sums;
+  for (const auto& weight : weights) sums.push_back(Int8Product(x.values, weight.values));
+  const auto* of_rows = x.scales.const_data_ptr<float>();
+  auto* values = made.values.mutable_data_ptr<int8_t>();
+  auto* scales = made.scales.mutable_data_ptr<float>();
+  const auto scaled = [&](size_t i, int64_t m, float* out) {
+    ScaleRow(sums[i].const_data_ptr<int32_t>() + m * N, of_rows[m], weights[i].scales_of(),
+             weights[i].bias_of(), nullptr, out, N);
+  };
+  ForEachRow(M, 2 * N, [&](int64_t m, float* scratch) {
+    scaled(0, m, scratch);
+    ActivateRow(activation, scratch, N);
+    if (weights.size() == 2) {
+      scaled(1, m, scratch + N);
+      MultiplyRow(scratch, scratch + N, N);
+    }
+    scales[m] = QuantizeRow(scratch, values + m * N, N);
+  });
+  return made;
+}
+
+// x [.., K], weight int8 [N, K], scale [N], bias [N], residual [.., N] -> x weightT + bias +
+// residual, [.., N] in x's dtype.
+Tensor Int8Linear(const Tensor& x, const Tensor& weight, const Tensor& scale,
+                  const std::optional<Tensor>& bias, const std::optional<Tensor>& residual) {
+  const auto matrix = WeightOf(weight, scale, bias, x);
+  const auto shape = ShapeWith(x, matrix.outputs());
+  TORCH_CHECK(!residual || residual->numel() == c10::multiply_integers(shape),
+              "int8_linear: a residual of another shape");
+  const Tensor before = residual ? Floats(*residual) : Tensor();
+  return Linear(Quantized(RowsOf(x)), matrix, before).view(shape).to(x.scalar_type());
+}
+
+std::vector<Weight> WeightsOf(at::TensorList values, at::TensorList scales, at::TensorList biases,
+                              const Tensor& x) {
+  TORCH_CHECK(values.size() == scales.size() && (biases.empty() || biases.size() == values.size()),
+              "int8: as many weights as scales and biases");
+  std::vector<Weight> weights;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto bias = biases.empty() ? std::nullopt : std::optional(biases[i]);
+    weights.push_back(WeightOf(values[i], scales[i], bias, x));
   }
-  return out.view(shape).to(x.scalar_type());
+  return weights;
+}
+
+// The products of x normed with each weight; biases may be none.
+std::vector<Tensor> Int8Normed(const Tensor& x, const Tensor& norm_weight,
+                               const std::optional<Tensor>& norm_bias, double eps,
+                               at::TensorList weights, at::TensorList scales,
+                               at::TensorList biases) {
+  const auto matrices = WeightsOf(weights, scales, biases, x);
+  const auto rows = Normed(RowsOf(x), {norm_weight, norm_bias, eps});
+  std::vector<Tensor> products;
+  for (const auto& matrix : matrices)
+    products.push_back(
+        Linear(rows, matrix).view(ShapeWith(x, matrix.outputs())).to(x.scalar_type()));
+  return products;
+}
+
+// x + outer(activation(inner(norm(x)))), with two inner weights activation(first) * second.
+Tensor Int8Mlp(const Tensor& x, const Tensor& norm_weight, const std::optional<Tensor>& norm_bias,
+               double eps, at::TensorList weights, at::TensorList scales, at::TensorList biases,
+               std::string_view activation, const Tensor& weight, const Tensor& scale,
+               const std::optional<Tensor>& bias) {
+  const auto known = ActivationOf(activation);
+  TORCH_CHECK(known, "int8_mlp: no activation ", activation);
+  const auto inner = WeightsOf(weights, scales, biases, x);
+  TORCH_CHECK(inner.size() == 1 || (inner.size() == 2 && inner[0].outputs() == inner[1].outputs()),
+              "int8_mlp: one inner weight, or two of one shape");
+  const Tensor rows = RowsOf(x);
+  const auto hidden = Activated(Normed(rows, {norm_weight, norm_bias, eps}), inner, *known);
+  const auto outer = WeightOf(weight, scale, bias, hidden.values);
+  TORCH_CHECK(outer.outputs() == rows.size(1), "int8_mlp: the outer weight gives another size");
+  return Linear(hidden, outer, rows).view(x.sizes()).to(x.scalar_type());
 }
 
 }  // namespace
 
 std::tuple<Tensor, Tensor> QuantizeRows(const Tensor& rows) {
   TORCH_CHECK(rows.dim() == 2, "quantizeRows: expected a matrix but received ", rows.sizes());
-  const Tensor from = rows.to(at::kFloat).contiguous();
-  const int64_t N = from.size(0);
-  const int64_t K = from.size(1);
-  Tensor quantized = at::empty({N, K}, from.options().dtype(at::kChar));
-  Tensor scales = at::empty({N}, from.options());
-  const auto* values = from.const_data_ptr<float>();
-  auto* out = quantized.mutable_data_ptr<int8_t>();
-  auto* of_rows = scales.mutable_data_ptr<float>();
-  at::parallel_for(0, N, RowsOfAThread(K), [=](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; ++n) of_rows[n] = QuantizeRow(values + n * K, out + n * K, K);
-  });
-  return {quantized, scales};
+  const auto made = Quantized(Floats(rows));
+  return {made.values, made.scales};
 }
 
 // No gradient: a backbone of int8 weights is not trained through.
 TORCH_LIBRARY(lopt, library) {
-  library.def("int8_linear(Tensor x, Tensor weight, Tensor scale, Tensor? bias) -> Tensor");
+  library.def(
+      "int8_linear(Tensor x, Tensor weight, Tensor scale, Tensor? bias, Tensor? residual=None) -> "
+      "Tensor");
+  library.def(
+      "int8_normed(Tensor x, Tensor norm_weight, Tensor? norm_bias, float eps, Tensor[] weights, "
+      "Tensor[] scales, Tensor[] biases) -> Tensor[]");
+  library.def(
+      "int8_mlp(Tensor x, Tensor norm_weight, Tensor? norm_bias, float eps, Tensor[] weights, "
+      "Tensor[] scales, Tensor[] biases, str activation, Tensor weight, Tensor scale, Tensor? "
+      "bias) "
+      "-> Tensor");
 }
 
-TORCH_LIBRARY_IMPL(lopt, CPU, library) { library.impl("int8_linear", &Int8Linear); }
+TORCH_LIBRARY_IMPL(lopt, CPU, library) {
+  library.impl("int8_linear", &Int8Linear);
+  library.impl("int8_normed", &Int8Normed);
+  library.impl("int8_mlp", &Int8Mlp);
+}
 
 }  // namespace lopt

@@ -1,7 +1,7 @@
 # One block of GPT-2. Children are named as in the Hugging Face checkpoint: ln_1, attn.c_attn,
-# attn.c_proj, ln_2, mlp.c_fc, mlp.c_proj; those with weights know their product (../products).
+# attn.c_proj, ln_2, mlp.c_fc, mlp.c_proj; those with weights know their product, and the block its attention
+# (../products).
 # B batch, Q positions run now, K of them asked for, S = past + Q positions seen, H hidden size.
-# gpt2.ts puts the activation's expression in the place of ACTIVATION(hidden).
 
 
 def split_heads(self, x: Tensor, batch: int) -> Tensor:
@@ -24,34 +24,21 @@ def with_past(self, past: List[Tensor], at: int, now: Tensor, batch: int) -> Ten
 def attend(
     self, query: Tensor, key: Tensor, value: Tensor, bias: Optional[Tensor], causal: bool
 ) -> Tensor:
-    # [B, heads, K, H / heads], [B, heads, S, H / heads] twice -> [B, heads, K, H / heads]
-    if not self.upcast or query.element_size() > 2:
-        return torch.scaled_dot_product_attention(
-            query, key, value, bias, 0.0, causal, scale=self.scale
-        )
-    # Half precision. transformers' `_upcast_and_reordered_attn`: scores and softmax in float32, weights
-    # and what they mix in half precision again.
-    scores = torch.matmul(query.float(), key.float().transpose(2, 3)) * self.scale
-    if bias is not None:
-        scores = scores + bias
-    if causal:
-        hidden = torch.triu(torch.ones_like(scores[0, 0]), 1)
-        scores = scores.masked_fill(hidden > 0, float("-inf"))
-    return torch.matmul(torch.softmax(scores, -1).to(value.dtype), value)
-
-
-def joined_heads(self, mixed: Tensor) -> Tensor:
-    # [B, heads, K, H / heads] -> [B * K, H]
-    return mixed.transpose(1, 2).reshape(-1, self.heads * self.head_size)
+    # [B, heads, K, H / heads], [B, heads, S, H / heads] twice -> [B * K, H]
+    return self.attended(query, key, value, bias, causal).flatten(0, 1)
 
 
 def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
     # What follows attention, for each position by itself: x [.., H], mixed heads [M, H]
-    x = x + self.attn.c_proj.product(mixed).view_as(x)
-    normed = torch.layer_norm(x, [x.size(-1)], self.ln_2.weight, self.ln_2.bias, self.eps)
-    hidden = self.mlp.c_fc.product(normed.view(-1, x.size(-1)))
-    hidden = ACTIVATION(hidden)
-    return x + self.mlp.c_proj.product(hidden).view_as(x)
+    x = self.attn.c_proj.added(mixed, x)
+    return self.mlp.added(x, self.ln_2.weight, self.ln_2.bias, self.eps)
+
+
+def query_key_value(self, x: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    # [.., H] -> three of [M, H]
+    product = self.attn.c_attn.normed(x, self.ln_1.weight, self.ln_1.bias, self.eps)
+    query, key, value = product.split(x.size(-1), 1)
+    return query, key, value
 
 
 def forward(
@@ -65,12 +52,12 @@ def forward(
 ) -> Tuple[Tensor, Tensor, Tensor]:
     batch = x.size(0)
     size = x.size(2)
-    normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
-    flat = normed.view(-1, size)
     if queries is None:
-        query, key, value = self.attn.c_attn.product(flat).split(size, 1)
+        query, key, value = self.query_key_value(x)
     else:
         # Keys and values of all positions, queries of the asked ones only.
+        normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
+        flat = normed.view(-1, size)
         key, value = self.attn.c_attn.columns(flat, size, 3 * size).split(size, 1)
         index = queries.unsqueeze(2).expand(-1, -1, size)
         asked = torch.gather(normed, 1, index).view(-1, size)
@@ -80,7 +67,7 @@ def forward(
     key = self.with_past(past, at, key, batch)
     value = self.with_past(past, at + 1, value, batch)
     mixed = self.attend(self.split_heads(query, batch), key, value, bias, causal)
-    return self.finish(x, self.joined_heads(mixed)), key, value
+    return self.finish(x, mixed), key, value
 
 
 def with_prefixes(
@@ -113,10 +100,10 @@ def forward_with_prefixes(
     size = x.size(1)
     parts = [K * P, x.size(0) - K * P]
 
-    normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
     if asked is None:
-        query, key, value = self.attn.c_attn.product(normed).split(size, 1)
+        query, key, value = self.query_key_value(x)
     else:
+        normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
         key, value = self.attn.c_attn.columns(normed, size, 3 * size).split(size, 1)
         query = self.attn.c_attn.columns(normed.index_select(0, asked), 0, size)
         x = x.index_select(0, asked)
@@ -127,7 +114,7 @@ def forward_with_prefixes(
     values = self.with_prefixes(prefix_value, row_values, K, batch, owners)
     if asked is not None:
         mixed = self.attend(self.split_heads(query, batch), keys, values, bias, False)
-        return self.finish(x, self.joined_heads(mixed))
+        return self.finish(x, mixed)
     prefix_query, row_queries = query.split_with_sizes(parts)
     first = self.attend(
         self.split_heads(prefix_query, K),
@@ -137,18 +124,7 @@ def forward_with_prefixes(
         True,
     )
     mixed = self.attend(self.split_heads(row_queries, batch), keys, values, bias, False)
-    return self.finish(x, torch.cat([self.joined_heads(first), self.joined_heads(mixed)]))
-
-
-def written(
-    self, cache: Tensor, now: Tensor, rows: Tensor, lengths: Tensor, read: int
-) -> Tensor:
-    # Puts [B, H] behind what each row has in its slot of [slots, heads, capacity, H / heads], and gives the first
-    # `read` of the rows' slots, a view.
-    batch = now.size(0)
-    at: List[Optional[Tensor]] = [rows, lengths]
-    cache.transpose(1, 2).index_put_(at, now.view(batch, self.heads, self.head_size))
-    return cache[:batch, :, :read]
+    return self.finish(x, torch.cat([first, mixed]))
 
 
 def decode_step(
@@ -158,13 +134,18 @@ def decode_step(
     at: int,  # where in `cache` this layer's keys lie; its values come next
     rows: Tensor,  # int64 [B], 0..B - 1
     lengths: Tensor,  # int64 [B]
-    read: int,
     bias: Tensor,  # [B, 1, 1, read]
 ) -> Tensor:
-    size = x.size(1)
-    normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
-    query, key, value = self.attn.c_attn.product(normed).split(size, 1)
-    keys = self.written(cache[at], key, rows, lengths, read)
-    values = self.written(cache[at + 1], value, rows, lengths, read)
-    mixed = self.attend(self.split_heads(query, x.size(0)), keys, values, bias, False)
-    return self.finish(x, self.joined_heads(mixed))
+    batch = x.size(0)
+    query, key, value = self.query_key_value(x)
+    mixed = self.attended_slots(
+        self.split_heads(query, batch),
+        self.split_heads(key, batch),
+        self.split_heads(value, batch),
+        cache,
+        at,
+        rows,
+        lengths,
+        bias,
+    )
+    return self.finish(x, mixed.flatten(1))

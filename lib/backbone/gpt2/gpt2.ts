@@ -1,17 +1,23 @@
 // GPT-2's parameters and its TorchScript module, from a configuration. Knows no file.
 
 import type { ModuleSpec, Tensor } from '../../torch/index.js'
-import { ACTIVATIONS } from '../activations.js'
+import { ACTIVATIONS, activationOnTheWay } from '../activations.js'
 import type { Architecture, ParameterShape } from '../architecture.js'
 import type { Gpt2BackboneConfig, Quantization } from '../contract.js'
+import attentionSource from '../products/attention.py'
+import attentionInt8 from '../products/attention_int8.py'
 import denseSource from '../products/dense.py'
 import denseInt8 from '../products/dense_int8.py'
 import outputSource from '../products/output.py'
 import outputInt8 from '../products/output_int8.py'
+import slotsSource from '../products/slots.py'
 import { unroll } from '../source.js'
 import blockSource from './block.py'
 import { parseGpt2Config, storedGpt2Config } from './config.js'
+import mlpSource from './mlp.py'
+import mlpInt8 from './mlp_int8.py'
 import modelSource from './model.py'
+import upcastAttention from './upcast_attention.py'
 
 const TOKEN_EMBEDDING = 'wte.weight'
 /** The one name that stands outside the prefix. */
@@ -132,15 +138,11 @@ function gpt2Module(
   const hasHead = !config.tiedHead || quantization !== null
   const block = (i: number): ModuleSpec => ({
     name: 'GPT2Block',
-    source: blockSource.replace(
-      'ACTIVATION(hidden)\n',
-      `${ACTIVATIONS.get(config.activation)}\n`,
-    ),
+    source: `${attentionText(config, quantization)}\n\n${blockSource}`,
     attributes: {
       heads: { type: 'int', value: config.heads },
       head_size: { type: 'int', value: headSize },
       scale: { type: 'float', value: attentionScale(config, headSize, i) },
-      upcast: { type: 'bool', value: config.upcastAttention },
       eps,
     },
     modules: {
@@ -150,10 +152,14 @@ function gpt2Module(
         c_proj: dense(`h.${i}.attn.c_proj`),
       }),
       ln_2: pair(`h.${i}.ln_2`),
-      mlp: group('GPT2MLP', {
-        c_fc: dense(`h.${i}.mlp.c_fc`),
-        c_proj: dense(`h.${i}.mlp.c_proj`),
-      }),
+      mlp: {
+        name: 'GPT2MLP',
+        source: mlpText(config, quantization),
+        modules: {
+          c_fc: dense(`h.${i}.mlp.c_fc`),
+          c_proj: dense(`h.${i}.mlp.c_proj`),
+        },
+      },
     },
   })
   const blocks = Array.from(
@@ -176,6 +182,24 @@ function gpt2Module(
 
 function group(name: string, modules: Record<string, ModuleSpec>): ModuleSpec {
   return { name, source: '', modules }
+}
+
+function attentionText(
+  { upcastAttention: isUpcast }: Gpt2BackboneConfig,
+  quantization: Quantization | null,
+): string {
+  if (quantization !== null) return attentionInt8
+  return `${isUpcast ? upcastAttention : attentionSource}\n\n${slotsSource}`
+}
+
+function mlpText(
+  { activation }: Gpt2BackboneConfig,
+  quantization: Quantization | null,
+): string {
+  const onTheWay = activationOnTheWay(activation, quantization)
+  return onTheWay === undefined
+    ? mlpSource.replace('ACTIVATION(hidden)\n', `${ACTIVATIONS.get(activation)}\n`)
+    : mlpInt8.replace('"ACTIVATION"', `"${onTheWay}"`)
 }
 
 function attentionScale(

@@ -133,8 +133,8 @@ def decode_step(
     flat = x.squeeze(1) + torch.embedding(self.wpe.weight, lengths)
     # repeat block
     flat = getattr(self.h, "LAYER").decode_step(
-        flat, cache, 2 * LAYER, rows, lengths, read, bias
+        flat, cache, 2 * LAYER, rows, lengths, bias
     )
     # end
-    flat = getattr(self.h, "LAST").decode_step(flat, cache, 2 * LAST, rows, lengths, read, bias)
+    flat = getattr(self.h, "LAST").decode_step(flat, cache, 2 * LAST, rows, lengths, bias)
     return torch.layer_norm(flat, [size], self.ln_f.weight, self.ln_f.bias, self.eps)

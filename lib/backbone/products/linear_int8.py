@@ -4,3 +4,8 @@
 def product(self, x: Tensor) -> Tensor:
     # [.., in] -> [.., out]
     return lopt.int8_linear(x, self.weight, self.scale, None)
+
+
+def added(self, x: Tensor, residual: Tensor) -> Tensor:
+    # [.., in], [.., out] -> [.., out]
+    return lopt.int8_linear(x, self.weight, self.scale, None, residual)

@@ -1,5 +1,5 @@
 # Attention of one T5 decoder block to the encoder's output. Children: EncDecAttention.{q, k, v, o},
-# layer_norm. B batch, Q positions run now, S encoder positions, D a head's size.
+# layer_norm; `attended` of ../products. B batch, Q positions run now, S encoder positions, D a head's size.
 
 
 def split_heads(self, x: Tensor) -> Tensor:
@@ -25,9 +25,8 @@ def forward(
     query = self.split_heads(self.EncDecAttention.q.product(self.norm(x)))
     key = key.expand(batch, -1, -1, -1)
     value = value.expand(batch, -1, -1, -1)
-    mixed = torch.scaled_dot_product_attention(query, key, value, bias, 0.0, False, scale=1.0)
-    mixed = mixed.transpose(1, 2).flatten(2)
-    return x + self.EncDecAttention.o.product(mixed)
+    mixed = self.attended(query, key, value, bias, False)
+    return self.EncDecAttention.o.added(mixed, x)
 
 
 def by_head(self, weight: Tensor) -> Tensor:
@@ -61,4 +60,4 @@ def forward_encoded(
     mixed = mixed.reshape(heads, batch * length, size)
     mixed = torch.bmm(mixed, self.by_head(weight.v.weight).transpose(1, 2))
     mixed = mixed.transpose(0, 1).reshape(batch, length, -1)
-    return x + weight.o.product(mixed)
+    return weight.o.added(mixed, x)

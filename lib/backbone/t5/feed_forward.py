@@ -8,4 +8,4 @@ def forward(self, x: Tensor) -> Tensor:
     hidden = INNER(normed)
     # A float16 model keeps `wo` in float32, as transformers does: its output goes beyond 65504
     # (transformers issue 20287). From the first block on, the residual stream is then float32.
-    return x + self.DenseReluDense.wo.product(hidden)
+    return self.DenseReluDense.wo.added(hidden, x)

@@ -1,10 +1,17 @@
-# Self-attention of one T5 block. Children: SelfAttention.{q, k, v, o}, layer_norm.
-# B batch, Q positions run now, S = past + Q positions seen, D a head's size. Scores are not scaled.
+# Self-attention of one T5 block. Children: SelfAttention.{q, k, v, o}, layer_norm; `projected` of
+# projections.py, `attended` and `attended_slots` of ../products.
+# B batch, Q positions run now, S = past + Q positions seen, D a head's size.
 
 
 def split_heads(self, x: Tensor) -> Tensor:
     # [B, Q, heads * D] -> [B, heads, Q, D], a view
     return x.view(x.size(0), x.size(1), self.heads, self.head_size).transpose(1, 2)
+
+
+def heads_of(self, x: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    # [B, Q, H] -> three of [B, heads, Q, D]
+    query, key, value = self.projected(x)
+    return self.split_heads(query), self.split_heads(key), self.split_heads(value)
 
 
 def with_past(self, past: List[Tensor], at: int, now: Tensor) -> Tensor:
@@ -21,25 +28,11 @@ def forward(
     past: List[Tensor],
     at: int,  # where in `past` this layer's key lies; its value comes next
 ) -> Tuple[Tensor, Tensor, Tensor]:
-    normed = self.norm(x)
-    query = self.split_heads(self.SelfAttention.q.product(normed))
-    key = self.split_heads(self.SelfAttention.k.product(normed))
-    value = self.split_heads(self.SelfAttention.v.product(normed))
+    query, key, value = self.heads_of(x)
     key = self.with_past(past, at, key)
     value = self.with_past(past, at + 1, value)
-    mixed = torch.scaled_dot_product_attention(query, key, value, bias, 0.0, False, scale=1.0)
-    mixed = mixed.transpose(1, 2).flatten(2)
-    return x + self.SelfAttention.o.product(mixed), key, value
-
-
-def written(
-    self, cache: Tensor, now: Tensor, rows: Tensor, lengths: Tensor, read: int
-) -> Tensor:
-    # Puts [B, heads, 1, D] behind what each row has in its slot of [slots, heads, capacity, D], and gives the first
-    # `read` of the rows' slots, a view.
-    at: List[Optional[Tensor]] = [rows, lengths]
-    cache.transpose(1, 2).index_put_(at, now.squeeze(2))
-    return cache[: now.size(0), :, :read]
+    mixed = self.attended(query, key, value, bias, False)
+    return self.SelfAttention.o.added(mixed, x), key, value
 
 
 def decode_step(
@@ -51,13 +44,6 @@ def decode_step(
     rows: Tensor,  # int64 [B], 0..B - 1
     lengths: Tensor,  # int64 [B]
 ) -> Tensor:
-    read = bias.size(3)
-    normed = self.norm(x)
-    query = self.split_heads(self.SelfAttention.q.product(normed))
-    key = self.split_heads(self.SelfAttention.k.product(normed))
-    value = self.split_heads(self.SelfAttention.v.product(normed))
-    keys = self.written(cache[at], key, rows, lengths, read)
-    values = self.written(cache[at + 1], value, rows, lengths, read)
-    mixed = torch.scaled_dot_product_attention(query, keys, values, bias, 0.0, False, scale=1.0)
-    mixed = mixed.transpose(1, 2).flatten(2)
-    return x + self.SelfAttention.o.product(mixed)
+    query, key, value = self.heads_of(x)
+    mixed = self.attended_slots(query, key, value, cache, at, rows, lengths, bias)
+    return self.SelfAttention.o.added(mixed, x)

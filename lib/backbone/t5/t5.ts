@@ -1,21 +1,27 @@
 // T5's parameters and its TorchScript module, from a configuration. Knows no file.
 
 import type { ModuleSpec, Tensor } from '../../torch/index.js'
-import { ACTIVATIONS } from '../activations.js'
+import { ACTIVATIONS, activationOnTheWay } from '../activations.js'
 import type { Architecture, ParameterShape } from '../architecture.js'
 import type { Quantization, T5BackboneConfig } from '../contract.js'
+import attentionSource from '../products/attention.py'
+import attentionInt8 from '../products/attention_int8.py'
 import linearSource from '../products/linear.py'
 import linearInt8 from '../products/linear_int8.py'
 import outputSource from '../products/output.py'
 import outputInt8 from '../products/output_int8.py'
+import slotsSource from '../products/slots.py'
 import { unroll } from '../source.js'
 import { parseT5Config, storedT5Config } from './config.js'
 import crossAttentionSource from './cross_attention.py'
 import decoderBlockSource from './decoder_block.py'
 import encoderBlockSource from './encoder_block.py'
 import feedForwardSource from './feed_forward.py'
+import feedForwardInt8 from './feed_forward_int8.py'
 import modelSource from './model.py'
 import normSource from './norm.py'
+import projectionsSource from './projections.py'
+import projectionsInt8 from './projections_int8.py'
 import selfAttentionSource from './self_attention.py'
 
 const TOKEN_EMBEDDING = 'shared.weight'
@@ -182,6 +188,7 @@ interface Leaves {
   /** Those that know their product: by `float`, or by `int8` where weights are of 8 bits. */
   product(name: string, float: string, int8: string): ModuleSpec
   products(at: string, names: readonly string[]): Record<string, ModuleSpec>
+  readonly quantization: Quantization | null
 }
 
 function leavesOf(
@@ -202,7 +209,7 @@ function leavesOf(
     Object.fromEntries(
       names.map((name) => [name, product(`${at}.${name}`, linearSource, linearInt8)]),
     )
-  return { leaf, product, products }
+  return { leaf, product, products, quantization }
 }
 
 const epsOf = ({ layerNormEpsilon }: T5BackboneConfig) =>
@@ -244,19 +251,24 @@ function attention(
   block: string,
   [place, name]: readonly [string, string],
   hasBias: boolean,
-  { leaf, products }: Leaves,
+  { leaf, products, quantization }: Leaves,
 ): ModuleSpec {
   const layer = `${block}.layer.${place}`
   const own = `${layer}.${name}`
   const isSelf = name === 'SelfAttention'
   const bias = 'relative_attention_bias'
+  const isFloat = quantization === null
+  const attended = isFloat ? [attentionSource, slotsSource] : [attentionInt8]
+  const projections = isFloat ? projectionsSource : projectionsInt8
+  const sources = isSelf ? [projections, selfAttentionSource] : [crossAttentionSource]
   return {
     name: isSelf ? 'T5LayerSelfAttention' : 'T5LayerCrossAttention',
-    source: normSource + (isSelf ? selfAttentionSource : crossAttentionSource),
+    source: [normSource, ...attended, ...sources].join('\n\n'),
     attributes: {
       eps: epsOf(config),
       heads: { type: 'int', value: config.heads },
       head_size: { type: 'int', value: config.headSize },
+      scale: { type: 'float', value: 1 }, // scores are not scaled
     },
     modules: {
       [name]: group('T5Attention', {
@@ -271,20 +283,35 @@ function attention(
 function feedForward(
   config: T5BackboneConfig,
   layer: string,
-  { leaf, products }: Leaves,
+  { leaf, products, quantization }: Leaves,
 ): ModuleSpec {
   const names = [...innerNames(config), 'wo']
   return {
     name: 'T5LayerFF',
-    source:
-      normSource +
-      feedForwardSource.replace('INNER(normed)\n', `${innerSource(config)}\n`),
+    source: normSource + feedForwardText(config, quantization),
     attributes: { eps: epsOf(config) },
     modules: {
       [MLP]: group('T5Dense', products(`${layer}.${MLP}`, names)),
       layer_norm: leaf(`${layer}.layer_norm`),
     },
   }
+}
+
+function feedForwardText(
+  config: T5BackboneConfig,
+  quantization: Quantization | null,
+): string {
+  const onTheWay = activationOnTheWay(config.activation, quantization)
+  if (onTheWay === undefined)
+    return feedForwardSource.replace('INNER(normed)\n', `${innerSource(config)}\n`)
+  const inner = (key: string) =>
+    innerNames(config)
+      .map((name) => `self.${MLP}.${name}.${key}`)
+      .join(', ')
+  return feedForwardInt8
+    .replace('INNER.weight', inner('weight'))
+    .replace('INNER.scale', inner('scale'))
+    .replace('"ACTIVATION"', `"${onTheWay}"`)
 }
 
 /** The inner layer's expression of `normed`, [B, Q, F]. */

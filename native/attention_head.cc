@@ -1,0 +1,237 @@
+#include "attention_head.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "exponential.h"
+#include "for_cpus.h"
+
+namespace lopt {
+namespace {
+
+constexpr int64_t kLanes = kAttentionLanes;
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+
+// Queries that are computed together.
+constexpr int64_t kRows = 4;
+
+using Floats [[gnu::vector_size(kLanes * sizeof(float))]] = float;
+
+// By reference everywhere: how such a type is returned depends on the CPU.
+[[gnu::always_inline]] inline void Load(Floats& to, const float* from) {
+  std::memcpy(&to, from, sizeof(to));
+}
+
+[[gnu::always_inline]] inline void Store(float* to, const Floats& from) {
+  std::memcpy(to, &from, sizeof(from));
+}
+
+struct Four {
+  Floats a{}, b{}, c{}, d{};
+};
+
+[[gnu::always_inline]] inline void LoadFour(Four& to, const float* from) {
+  Load(to.a, from);
+  Load(to.b, from + kLanes);
+  Load(to.c, from + 2 * kLanes);
+  Load(to.d, from + 3 * kLanes);
+}
+
+[[gnu::always_inline]] inline void StoreFour(float* to, const Four& from) {
+  Store(to, from.a);
+  Store(to + kLanes, from.b);
+  Store(to + 2 * kLanes, from.c);
+  Store(to + 3 * kLanes, from.d);
+}
+
+[[gnu::always_inline]] inline void Add(Four& sums, float by, const Four& what) {
+  sums.a += by * what.a;
+  sums.b += by * what.b;
+  sums.c += by * what.c;
+  sums.d += by * what.d;
+}
+
+// Four rows [.., size] of `left` times columns of `right` [size, ..], into four rows of `out`.
+struct Product {
+  const float* left;
+  const float* right;
+  float* out;
+  int64_t left_stride, right_stride, out_stride, size;
+};
+
+[[gnu::always_inline]] inline void FourVectors(const Product& of, int64_t column) {
+  Four first;
+  Four second;
+  Four third;
+  Four fourth;
+  const float* left = of.left;
+  for (int64_t k = 0; k < of.size; ++k) {
+    Four some;
+    LoadFour(some, of.right + k * of.right_stride + column);
+    Add(first, left[k], some);
+    Add(second, left[of.left_stride + k], some);
+    Add(third, left[2 * of.left_stride + k], some);
+    Add(fourth, left[3 * of.left_stride + k], some);
+  }
+  StoreFour(of.out + column, first);
+  StoreFour(of.out + of.out_stride + column, second);
+  StoreFour(of.out + 2 * of.out_stride + column, third);
+  StoreFour(of.out + 3 * of.out_stride + column, fourth);
+}
+
+[[gnu::always_inline]] inline void OneVector(const Product& of, int64_t column) {
+  Four sums;
+  for (int64_t k = 0; k < of.size; ++k) {
+    Floats some;
+    Load(some, of.right + k * of.right_stride + column);
+    sums.a += of.left[k] * some;
+    sums.b += of.left[of.left_stride + k] * some;
+    sums.c += of.left[2 * of.left_stride + k] * some;
+    sums.d += of.left[3 * of.left_stride + k] * some;
+  }
+  Store(of.out + column, sums.a);
+  Store(of.out + of.out_stride + column, sums.b);
+  Store(of.out + 2 * of.out_stride + column, sums.c);
+  Store(of.out + 3 * of.out_stride + column, sums.d);
+}
+
+[[gnu::always_inline]] inline void Multiply(const Product& of, int64_t columns) {
+  int64_t column = 0;
+  for (; column + 4 * kLanes <= columns; column += 4 * kLanes) FourVectors(of, column);
+  for (; column < columns; column += kLanes) OneVector(of, column);
+}
+
+[[gnu::always_inline]] inline float Total(const Floats& of) {
+  float lanes[kLanes];
+  Store(lanes, of);
+  for (int64_t half = kLanes / 2; half > 0; half /= 2)
+    for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+[[gnu::always_inline]] inline float Dot(const float* a, const float* b, int64_t size) {
+  Floats sum{};
+  for (int64_t i = 0; i < size; i += kLanes) {
+    Floats x;
+    Floats y;
+    Load(x, a + i);
+    Load(y, b + i);
+    sum += x * y;
+  }
+  return Total(sum);
+}
+
+// Scores become what e^score is of the largest one's; those from `keys` on, up to a whole vector,
+// 0. The sum, by which the weights are too large.
+[[gnu::always_inline]] inline float Exponentials(float* scores, const float* bias, int64_t keys,
+                                                 int64_t padded) {
+  if (bias != nullptr)
+    for (int64_t s = 0; s < keys; ++s) scores[s] += bias[s];
+  for (int64_t s = keys; s < padded; ++s) scores[s] = kNever;
+  Floats most;
+  Load(most, scores);
+  for (int64_t s = kLanes; s < padded; s += kLanes) {
+    Floats some;
+    Load(some, scores + s);
+    most = some > most ? some : most;
+  }
+  float lanes[kLanes];
+  Store(lanes, most);
+  const float largest = *std::max_element(lanes, lanes + kLanes);
+  for (int64_t s = 0; s < padded; ++s) scores[s] = Exponential(scores[s] - largest);
+  Floats sum{};
+  for (int64_t s = 0; s < padded; s += kLanes) {
+    Floats some;
+    Load(some, scores + s);
+    sum += some;
+  }
+  return Total(sum);
+}
+
+[[gnu::always_inline]] inline int64_t Padded(int64_t count) {
+  return (count + kLanes - 1) / kLanes * kLanes;
+}
+
+[[gnu::always_inline]] inline const float* BiasOf(const AttentionHead& head, int64_t query) {
+  return head.bias == nullptr ? nullptr : head.bias + query * head.bias_stride;
+}
+
+[[gnu::always_inline]] inline int64_t KeysOf(const AttentionHead& head, int64_t query) {
+  return head.causal ? std::min(query + 1, head.keys) : head.keys;
+}
+
+// Keys and values are read once, as they lie.
+[[gnu::always_inline]] inline void OneQuery(const AttentionHead& head, int64_t query,
+                                            AttentionScratch& scratch) {
+  const float* bias = BiasOf(head, query);
+  int64_t keys = KeysOf(head, query);
+  if (bias != nullptr)
+    while (keys > 1 && bias[keys - 1] == kNever) --keys;
+  const int64_t padded = Padded(keys);
+  scratch.scores.resize(padded);
+  float* scores = scratch.scores.data();
+  const float* from = head.query + query * head.query_stride;
+  for (int64_t s = 0; s < keys; ++s)
+    scores[s] = head.scale * Dot(from, head.key + s * head.key_stride, head.size);
+  const float inverse = 1.0F / Exponentials(scores, bias, keys, padded);
+  float* out = head.out + query * head.out_stride;
+  for (int64_t i = 0; i < head.size; i += kLanes) {
+    Floats sum{};
+    for (int64_t s = 0; s < keys; ++s) {
+      Floats value;
+      Load(value, head.value + s * head.value_stride + i);
+      sum += scores[s] * value;
+    }
+    Store(out + i, sum * inverse);
+  }
+}
+
+// Four queries from `first` on, of which the last ones may be none.
+[[gnu::always_inline]] inline void SomeQueries(const AttentionHead& head, int64_t first,
+                                               AttentionScratch& scratch) {
+  const int64_t size = head.size;
+  const int64_t padded = Padded(head.keys);
+  const int64_t count = std::min(kRows, head.queries - first);
+  float* query = scratch.query.data();
+  float* mixed = query + kRows * size;
+  float* scores = scratch.scores.data();
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t j = 0; j < size; ++j)
+      query[i * size + j] = head.scale * head.query[(first + i) * head.query_stride + j];
+  Multiply({query, scratch.turned.data(), scores, size, padded, padded, size}, padded);
+  float inverse[kRows];
+  for (int64_t i = 0; i < count; ++i)
+    inverse[i] = 1.0F / Exponentials(scores + i * padded, BiasOf(head, first + i),
+                                     KeysOf(head, first + i), padded);
+  Multiply({scores, head.value, mixed, padded, head.value_stride, size, head.keys}, size);
+  for (int64_t i = 0; i < count; ++i) {
+    float* out = head.out + (first + i) * head.out_stride;
+    for (int64_t j = 0; j < size; ++j) out[j] = inverse[i] * mixed[i * size + j];
+  }
+}
+
+[[gnu::always_inline]] inline void Turn(const AttentionHead& head, float* turned) {
+  const int64_t padded = Padded(head.keys);
+  for (int64_t s = 0; s < head.keys; ++s)
+    for (int64_t j = 0; j < head.size; ++j)
+      turned[j * padded + s] = head.key[s * head.key_stride + j];
+}
+
+}  // namespace
+
+LOPT_FOR_CPUS
+void AttendHead(const AttentionHead& head, AttentionScratch& scratch) {
+  if (head.queries < kRows) {
+    for (int64_t query = 0; query < head.queries; ++query) OneQuery(head, query, scratch);
+    return;
+  }
+  const int64_t padded = Padded(head.keys);
+  scratch.turned.assign(head.size * padded, 0.0F);
+  scratch.query.assign(2 * kRows * head.size, 0.0F);
+  scratch.scores.assign(kRows * padded, 0.0F);
+  Turn(head, scratch.turned.data());
+  for (int64_t first = 0; first < head.queries; first += kRows) SomeQueries(head, first, scratch);
+}
+
+}  // namespace lopt

@@ -1,0 +1,36 @@
+// Attention of one head of one row, in float32. Knows no tensor.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace lopt {
+
+// The size of a head is a multiple of this.
+constexpr int64_t kAttentionLanes = 16;
+
+struct AttentionHead {
+  const float* query;  // [queries, size]
+  const float* key;    // [keys, size]
+  const float* value;  // [keys, size]
+  const float* bias;   // [queries, keys], added to the scores; or null
+  float* out;          // [queries, size]
+  // From one row to the next; 0 for a bias that all queries share.
+  int64_t query_stride, key_stride, value_stride, bias_stride, out_stride;
+  int64_t queries, keys, size;
+  float scale;
+  // Query i sees the keys up to i.
+  bool causal;
+};
+
+// Used again by one head after the other.
+struct AttentionScratch {
+  std::vector<float> turned;  // the keys, [size, keys]
+  std::vector<float> query;
+  std::vector<float> scores;
+};
+
+// out = softmax(query keyT scale + bias) value
+void AttendHead(const AttentionHead& head, AttentionScratch& scratch);
+
+}  // namespace lopt

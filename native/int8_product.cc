@@ -1,0 +1,58 @@
+// Products of integers: oneDNN's, which libtorch has as `_int_mm`, with VNNI where the CPU has it.
+// It packs the weights anew for each product, so that few rows, those of decoding, get them at a
+// fraction of the memory's rate: few_rows.cc reads them as they lie.
+#include "int8_product.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "few_rows.h"
+
+namespace lopt {
+namespace {
+
+using at::Tensor;
+
+// More rows are oneDNN's.
+constexpr int64_t kMostFewRows = 32;
+
+// A thread multiplies so many pairs of numbers at least.
+constexpr int64_t kPairsOfAThread = 1 << 19;
+
+// Columns that a thread takes at once.
+constexpr int64_t kColumns = 4;
+
+Tensor ProductOfFewRows(const Tensor& rows, const Tensor& weight) {
+  const int64_t M = rows.size(0);
+  const int64_t K = rows.size(1);
+  const int64_t N = weight.size(0);
+  const auto* x = rows.const_data_ptr<int8_t>();
+  std::vector<int32_t> excess(M);
+  for (int64_t m = 0; m < M; ++m) excess[m] = ExcessOf(x + m * K, K);
+  Tensor sums = at::empty({M, N}, rows.options().dtype(at::kInt));
+  const FewRows product{.rows = x,
+                        .weight = weight.const_data_ptr<int8_t>(),
+                        .excess = excess.data(),
+                        .out = sums.mutable_data_ptr<int32_t>(),
+                        .M = M,
+                        .N = N,
+                        .K = K};
+  const int64_t least = std::max<int64_t>(1, kPairsOfAThread / (kColumns * K * M));
+  at::parallel_for(0, (N + kColumns - 1) / kColumns, least, [&](int64_t begin, int64_t end) {
+    MultiplyFewRows(product, begin * kColumns, std::min(N, end * kColumns));
+  });
+  return sums;
+}
+
+}  // namespace
+
+Tensor Int8Product(const Tensor& rows, const Tensor& weight) {
+  const bool suits = rows.size(0) <= kMostFewRows && rows.numel() > 0 && weight.is_contiguous();
+  if (suits && MultipliesFewRows()) return ProductOfFewRows(rows, weight);
+  return at::_int_mm(rows, weight.t());
+}
+
+}  // namespace lopt
