@@ -26,7 +26,7 @@ import { llamaSide, report } from './driver/sides.mjs'
 
 const PROMPTS = 16
 const CONCURRENCY = 32
-const COUNT = isQuick ? 64 : 192
+const COUNT = isQuick ? 64 : 96
 const STREAMS = 16
 const TOKENS = 48
 // 38 words and the template's two are 40 tokens or a few more.

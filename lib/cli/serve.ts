@@ -126,7 +126,7 @@ const limits = {
     integer(1),
     '2048',
   ),
-  maxConnections: optional('--max-connections <n>', 'at once', integer(1), '1000'),
+  maxConnections: optional('--max-connections <n>', 'at once', integer(1), '4096'),
 }
 
 const options = { ...model, ...network, ...access, ...limits, json: jsonOption }

@@ -19,19 +19,38 @@ export class Admission {
    * @throws LoptError `ERR_OVERLOADED` when too many wait, RangeError for one that would never fit
    */
   enter(tokens: number): Place {
-    const { maxQueuedRequests, maxQueuedTokens } = this.#limits
+    this.#check(tokens)
+    if (this.requests >= this.#limits.maxQueuedRequests) throw this.#overloaded()
+    return new Place(this, tokens)
+  }
+
+  /**
+   * A request's tokens once they are counted: those of a text once for each of its candidates that is a row of its own.
+   *
+   * @throws as `enter`
+   */
+  admit(place: Place, tokens: number): void {
+    place.resize(0)
+    this.#check(tokens)
+    place.resize(tokens)
+  }
+
+  #check(tokens: number): void {
+    const { maxQueuedTokens } = this.#limits
     if (tokens > maxQueuedTokens) {
       throw new RangeError(
         `Expected a request of ${maxQueuedTokens} tokens at most but received about ${tokens}`,
       )
     }
-    if (this.requests >= maxQueuedRequests || this.tokens + tokens > maxQueuedTokens) {
-      throw new LoptError(
-        'ERR_OVERLOADED',
-        `${this.requests} requests of ${this.tokens} tokens wait: try again later`,
-      )
-    }
-    return new Place(this, tokens)
+    if (this.tokens + tokens > maxQueuedTokens) throw this.#overloaded()
+  }
+
+  #overloaded(): LoptError {
+    const { requests, tokens } = this
+    return new LoptError(
+      'ERR_OVERLOADED',
+      `${requests} requests of ${tokens} tokens wait: try again later`,
+    )
   }
 }
 

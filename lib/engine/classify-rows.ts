@@ -67,10 +67,10 @@ export async function classifyRows(
       return { fields: {}, candidates: words }
     }),
   )
-  const longestCandidate = Math.max(
-    0,
-    ...own.flatMap((ids) => ids ?? []).map(({ length }) => length),
-  )
+  let longestCandidate = 0
+  for (const ids of own.flatMap((ids) => ids ?? [])) {
+    longestCandidate = Math.max(longestCandidate, ids.length)
+  }
   const limits = { trained: prompt?.task?.maxLength, longestCandidate }
   const limit = textLimit(backbone, prompt, labels, limits)
   const texts = await encodeInputs(backbone, format.template, inputs, limit)

@@ -35,7 +35,13 @@ import type {
 } from './requests.js'
 import { Scheduler } from './scheduler.js'
 import { maxCacheBytes, type SlotRoom, slotRoom } from './slot-room.js'
-import type { AnyWork, ContinueWork, ReadWork, ScoreWork } from './work.js'
+import {
+  type AnyWork,
+  type ContinueWork,
+  type ReadWork,
+  type ScoreWork,
+  workOf,
+} from './work.js'
 
 export interface EngineOptions {
   backbone: Backbone
@@ -99,8 +105,7 @@ class BackboneEngine implements Engine {
     this.#labels = new LabelCache(backbone)
     this.#queue = new Admission(this.#limits)
     this.#scheduler = new Scheduler(backbone, this.#limits, this.#room, (event) => {
-      if (event.work === 'decode') this.#totals.tokensMade += event.tokens
-      else this.#totals.tokensRead += event.tokens
+      if (event.work !== 'decode') this.#totals.tokensRead += event.tokens
       this.#hear(event)
     })
     for (const [name, prompt] of Object.entries(prompts)) this.addPrompt(name, prompt)
@@ -130,8 +135,10 @@ class BackboneEngine implements Engine {
 
   async classify(request: ClassifyRequest): Promise<Classification[]> {
     const { signal, timeoutMs, ...rest } = request
-    const { prompt, ...asked } = checkClassify(rest, this.#limits.maxRows)
-    const tokens = sumOf(asked.inputs, (input) => this.#tokensOf(input))
+    const { prompt, ...asked } = checkClassify(rest, this.#limits)
+    const { inputs, candidates = [] } = asked
+    const words = sumOf(candidates, (own) => sumOf(own, ({ length }) => 1 + length / 4))
+    const tokens = Math.ceil(sumOf(inputs, (input) => this.#tokensOf(input)) + words)
     return await this.#admit(
       { signal, timeoutMs },
       [prompt],
@@ -171,20 +178,24 @@ class BackboneEngine implements Engine {
         active.ended.then(() => stream.end(active.error))
         let left = continuations.length
         const works = continuations.map((continuation, row): ContinueWork => {
-          const one = held[row] as Held
-          const tokens =
-            continuation.options.given.length + (one.prompt?.config.length ?? 0)
-          return {
-            ...{ type: 'continue', request: active, held: one, line: one.name, tokens },
-            continuation,
-            give(events, error) {
-              for (const event of events) stream.push({ row, ...event })
+          const { given, prompt, maxNewTokens } = continuation.options
+          const tokens = given.length + (prompt?.config.length ?? 0)
+          // What it is continued by comes out of its prompt's share as well.
+          const cost = tokens + maxNewTokens
+          const work = workOf(active, held[row] as Held, { tokens, cost })
+          return Object.assign(work, {
+            ...{ type: 'continue' as const, continuation },
+            give: ((events, error) => {
+              for (const event of events) {
+                stream.push({ row, ...event })
+                if (event.type === 'token') this.#totals.tokensMade += 1
+              }
               if (error instanceof LoptError) stream.push({ row, type: 'failed', error })
               if (!continuation.isDone && error === undefined) return
               left -= 1
               if (left === 0) active.answer()
-            },
-          }
+            }) satisfies ContinueWork['give'],
+          })
         })
         this.#begin(active, works)
         const given = continuations.map(({ options }) => options.given)
@@ -214,11 +225,10 @@ class BackboneEngine implements Engine {
         )
         return await this.#gather<ReadToken[]>(active, rows, (give) =>
           rows.map(({ options: { given: ids } }, i): ReadWork => {
-            return {
-              ...{ type: 'read', request: active, held, line: held.name, ids },
-              ...{ tokens: ids.length, likeliest: logProbabilities },
-              give: (tokens) => give(i, tokens),
-            }
+            return Object.assign(workOf(active, held, { tokens: ids.length }), {
+              ...{ type: 'read' as const, ids, likeliest: logProbabilities },
+              give: (tokens: ReadToken[]) => give(i, tokens),
+            })
           }),
         )
       },
@@ -319,10 +329,7 @@ class BackboneEngine implements Engine {
 
   #ended(request: ActiveRequest, how: Ending): void {
     this.#active.delete(request)
-    if (how !== 'answered') {
-      this.#totals[how] += 1
-      this.#scheduler.forget(request)
-    }
+    if (how !== 'answered') this.#totals[how] += 1
     this.#scheduler.afterRound(() => {
       for (const one of request.held) this.#table.release(one)
     })
@@ -331,7 +338,10 @@ class BackboneEngine implements Engine {
   /** Its works wait for their turn. */
   #begin(active: ActiveRequest, works: readonly AnyWork[]): void {
     active.check()
-    active.place.resize(sumOf(works, ({ tokens }) => tokens))
+    this.#queue.admit(
+      active.place,
+      sumOf(works, ({ tokens }) => tokens),
+    )
     this.#scheduler.push(works)
   }
 
@@ -360,14 +370,16 @@ class BackboneEngine implements Engine {
     held: readonly Held[],
   ): Promise<Continuation[]> {
     const { tokenizer } = this.backbone
+    // A text of several choices is encoded once.
     const strings = rows.flatMap(({ text }) => (typeof text === 'string' ? [text] : []))
-    const encoded = await tokenizer.tokenize(strings)
-    let next = 0
+    const distinct = [...new Set(strings)]
+    const encoded = await tokenizer.tokenize(distinct)
+    const idsOf = new Map(distinct.map((text, i) => [text, encoded[i] as number[]]))
     const given = rows.map((row, i) => {
       const { text } = row
       const ids =
         typeof text === 'string'
-          ? [...firstToken(tokenizer), ...(encoded[next++] as number[])]
+          ? [...firstToken(tokenizer), ...(idsOf.get(text) as number[])]
           : text
       return { ...row, prompt: held[i]?.prompt ?? null, text: ids }
     })
@@ -417,11 +429,9 @@ function scoreWorksOf(
     const own = candidates.slice(begin, begin + count)
     // One token is read off where the text ends, a longer one is a row of its own.
     const rows = Math.max(1, own.filter(({ length }) => length > 1).length)
-    return {
-      ...{ type: 'score', request: active, held, line: held.name },
-      row: { ...row, candidates: own },
-      tokens: text.length * rows,
-      give(some) {
+    return Object.assign(workOf(active, held, { tokens: text.length * rows }), {
+      ...{ type: 'score' as const, row: { ...row, candidates: own } },
+      give(some: readonly number[]) {
         scores.splice(begin, some.length, ...some)
         left -= 1
         if (left > 0) return
@@ -431,7 +441,7 @@ function scoreWorksOf(
           active.fail(error as Error)
         }
       },
-    } satisfies ScoreWork
+    })
   })
 }
 

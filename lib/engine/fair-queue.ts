@@ -1,33 +1,41 @@
-// Work that waits: a line for each prompt, and turns by how many tokens each had (start-time fair queueing: Goyal, Vin and Cheng
-// 1996). Knows tokens, nothing of models.
+// Work that waits: a line for each prompt, and turns by how much each had (start-time fair queueing: Goyal, Vin and Cheng
+// 1996). Knows what work costs, nothing of models.
 
 export interface Waiting {
   /** Whose line it stands in. */
   readonly line: string
-  readonly tokens: number
+  /** What it takes of its line's share, in tokens. */
+  readonly cost: number
+  /** Nobody waits for it any more. */
+  readonly isGone: boolean
 }
 
 interface Line<Work> {
-  readonly works: Work[]
+  works: Work[]
+  /** The first ones were taken. */
+  taken: number
   /** Tokens that it had, counted as if it had always been there. */
   served: number
 }
 
+/** Taken works that a line keeps before it drops them: dropping one by one would move all others each time. */
+const MOST_TAKEN = 256
+
 export class FairQueue<Work extends Waiting> {
-  /** Those that are not empty. */
   readonly #lines = new Map<string, Line<Work>>()
   /** What the line that was last in turn had. */
   #clock = 0
 
+  /** Whether nothing waits that somebody waits for. */
   get isEmpty(): boolean {
-    return this.#lines.size === 0
+    return this.#next() === undefined
   }
 
   push(work: Work): void {
     const line = this.#lines.get(work.line)
     if (line) line.works.push(work)
     // Who comes late has no claim to what others had before.
-    else this.#lines.set(work.line, { works: [work], served: this.#clock })
+    else this.#lines.set(work.line, { works: [work], taken: 0, served: this.#clock })
   }
 
   /**
@@ -39,30 +47,30 @@ export class FairQueue<Work extends Waiting> {
     const taken: Work[] = []
     for (;;) {
       const line = this.#next()
-      const work = line?.works[0]
+      const work = line?.works[line.taken]
       if (line === undefined || work === undefined || !fits(work, taken)) return taken
-      line.works.shift()
+      advance(line)
       this.#clock = line.served
-      line.served += work.tokens
+      line.served += work.cost
       taken.push(work)
-      if (line.works.length === 0) this.#lines.delete(work.line)
     }
   }
 
-  /** Forgets all that is so. */
-  remove(isGone: (work: Work) => boolean): void {
-    for (const [name, line] of this.#lines) {
-      const kept = line.works.filter((work) => !isGone(work))
-      if (kept.length === 0) this.#lines.delete(name)
-      else line.works.splice(0, line.works.length, ...kept)
-    }
-  }
-
+  /** The line whose turn it is. What is gone is forgotten where its turn would come. */
   #next(): Line<Work> | undefined {
     let next: Line<Work> | undefined
-    for (const line of this.#lines.values()) {
-      if (next === undefined || line.served < next.served) next = line
+    for (const [name, line] of this.#lines) {
+      while (line.works[line.taken]?.isGone) advance(line)
+      if (line.taken === line.works.length) this.#lines.delete(name)
+      else if (next === undefined || line.served < next.served) next = line
     }
     return next
   }
+}
+
+function advance(line: Line<unknown>): void {
+  line.taken += 1
+  if (line.taken < MOST_TAKEN || line.taken * 2 < line.works.length) return
+  line.works = line.works.slice(line.taken)
+  line.taken = 0
 }

@@ -23,8 +23,10 @@ export interface EngineLimits {
   maxTextTokens?: number | undefined
   /** Tokens that a text is continued by, default 2048 and no more than the backbone has positions for. */
   maxNewTokens?: number | undefined
-  /** Texts of a request, and candidates of a text, default 256. */
+  /** Texts of a request, default 256. */
   maxRows?: number | undefined
+  /** Candidates of a text, default 256. */
+  maxCandidates?: number | undefined
   /** Milliseconds that a request may take, default 600,000; its own `timeoutMs` may be shorter. */
   timeoutMs?: number | undefined
 }
@@ -42,6 +44,7 @@ const fields = z.strictObject({
   maxTextTokens: count.optional(),
   maxNewTokens: count.default(2048),
   maxRows: count.default(256),
+  maxCandidates: count.default(256),
   // The longest that a timer can wait.
   timeoutMs: count.max(2 ** 31 - 1).default(600_000),
 })

@@ -43,8 +43,13 @@ export class PromptTable {
       )
     }
     checkPrompt(prompt, this.#backbone, `The prompt ${name}`)
-    const known = this.#entries.get(name)
-    if (known?.prompt === prompt) return
+    for (const other of this.#entries.values()) {
+      if (other.prompt !== prompt) continue
+      if (other.name === name) return
+      throw new RangeError(
+        `The prompt ${name} is served as ${other.name} already: load it again for another name`,
+      )
+    }
     this.remove(name)
     this.#entries.set(name, { name, prompt, users: 0, isServed: true })
     this.served.set(name, servedPrompt(name, prompt))

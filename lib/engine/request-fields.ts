@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { about } from '../errors.js'
 import { checkOptions } from '../fields.js'
+import type { CheckedLimits } from './limits.js'
 import type { ClassifyRequest, GenerateRequest, ReadRequest } from './requests.js'
 
 const name = z.string().nullable().default(null)
@@ -32,17 +33,20 @@ const classifyFields = z.strictObject({
   candidates: z.array(z.array(z.string()).min(1)).optional(),
 })
 
-export function checkClassify(request: Unchecked<ClassifyRequest>, most: number) {
+export function checkClassify(
+  request: Unchecked<ClassifyRequest>,
+  { maxRows, maxCandidates }: Pick<CheckedLimits, 'maxRows' | 'maxCandidates'>,
+) {
   const checked = checkOptions(classifyFields, request)
   const { inputs, candidates = [] } = checked
-  checkList(inputs, 'inputs', most)
+  checkList(inputs, 'inputs', maxRows)
   if (candidates.length > 0 && candidates.length !== inputs.length) {
     throw new RangeError(
       `Expected candidates for each of ${inputs.length} inputs but received ${candidates.length}`,
     )
   }
   candidates.forEach((own, i) => {
-    checkList(own, `candidates[${i}]`, most)
+    checkList(own, `candidates[${i}]`, maxCandidates)
   })
   return checked
 }

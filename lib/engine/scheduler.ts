@@ -11,7 +11,6 @@ import {
   readTokens,
 } from '../inference/index.js'
 import { noGrad, tidy } from '../torch/index.js'
-import type { ActiveRequest } from './active-request.js'
 import { FairQueue } from './fair-queue.js'
 import type { CheckedLimits } from './limits.js'
 import type { EngineEvent } from './requests.js'
@@ -73,12 +72,6 @@ export class Scheduler {
       else this.#scoring.push(work)
     }
     this.#loop ??= this.#run()
-  }
-
-  /** A request is over: what of it waits is forgotten; what runs, before the next round. */
-  forget(request: ActiveRequest): void {
-    this.#scoring.remove((work) => work.request === request)
-    this.#joining.remove((work) => work.request === request)
   }
 
   /** Calls back when no pass can need any more what is gone now. */
@@ -167,8 +160,7 @@ export class Scheduler {
     const { continuation, request } = work
     try {
       const read = () => this.#batch.prefillPiece(continuation, tokens)
-      const piece = { ...work, tokens }
-      const grown = await this.#timed('read', [piece], read)
+      const grown = await this.#timed('read', [{ tokens }], read)
       if (grown.length === 0) return
       this.#running.set(continuation, work)
       this.#give(grown)
@@ -223,7 +215,7 @@ export class Scheduler {
     const works = [...this.#running.values()]
     if (works.length === 0) return
     try {
-      const each = works.map((work) => ({ ...work, tokens: 1 }))
+      const each = works.map(() => ({ tokens: 1 }))
       this.#give(await this.#timed('decode', each, () => this.#batch.step()))
     } catch (error) {
       // Nobody knows what each has read then.
@@ -241,7 +233,7 @@ export class Scheduler {
 
   async #timed<T>(
     work: PassEvent['work'],
-    works: readonly AnyWork[],
+    works: readonly Pick<AnyWork, 'tokens'>[],
     run: () => Promise<T>,
   ): Promise<T> {
     const begin = performance.now()

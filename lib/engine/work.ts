@@ -1,4 +1,4 @@
-// What waits for its turn at the backbone, row by row. Types alone.
+// What waits for its turn at the backbone, row by row.
 
 import type {
   CandidateRow,
@@ -14,6 +14,8 @@ import type { Held } from './prompt-table.js'
 interface Work extends Waiting {
   readonly request: ActiveRequest
   readonly held: Held
+  /** That run at once. */
+  readonly tokens: number
 }
 
 /** Candidates of a text that are scored. */
@@ -37,6 +39,20 @@ export interface ContinueWork extends Work {
   readonly type: 'continue'
   readonly continuation: Continuation
   readonly give: (events: readonly (TokenEvent | DoneEvent)[], error?: Error) => void
+}
+
+/** Of a request: gone once that is over. */
+export function workOf(
+  request: ActiveRequest,
+  held: Held,
+  { tokens, cost = tokens }: { tokens: number; cost?: number },
+) {
+  return {
+    ...{ request, held, line: held.name, tokens, cost },
+    get isGone() {
+      return request.isOver
+    },
+  }
 }
 
 export type AnyWork = ScoreWork | ReadWork | ContinueWork

@@ -149,7 +149,9 @@ export class KeyValueCache {
   }
 
   dispose(): void {
-    for (const kept of this.tensors) kept.dispose()
+    for (const kept of this.#tensors) kept.dispose()
+    this.#tensors = []
+    this.#reserved = { slots: 0, capacity: 0 }
   }
 
   #part(i: number, slot: number, begin: number, end: number): Tensor {

@@ -91,11 +91,13 @@ export function apiErrorOf(cause: unknown, param: string | null = null): ApiErro
     const [status, code] = STATUS_OF[cause.code] ?? [500, 'internal_error']
     if (status === 500) return failed(code, cause)
     const isBusy = status === 429 || status === 503
+    const isHopeless = cause.code === 'ERR_DEADLINE'
     const own = status === 422 || status === 400 ? param : null
     return new ApiError(status, cause.message, {
       code,
       param: status === 404 ? 'model' : own,
       ...(isBusy && { headers: SOON }),
+      ...(isHopeless && { headers: NO_RETRY }),
       cause,
     })
   }

@@ -115,10 +115,12 @@ export function completionOf(
     )
   }
   if (body.max_tokens === 0) return { prompt, texts, n, rows: [] }
-  const seed = body.seed ?? randomInt(2 ** 31)
+  const { seed } = body
   const common = settingsOf(body, prompt)
   const rows = texts.flatMap((text) =>
-    Array.from({ length: n }, (_, i) => ({ ...common, text, seed: seed + i })),
+    Array.from({ length: n }, (_, i) => {
+      return { ...common, text, seed: seed === undefined ? randomInt(2 ** 31) : seed + i }
+    }),
   )
   return { prompt, texts, n, rows }
 }

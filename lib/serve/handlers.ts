@@ -58,7 +58,9 @@ export function fetchHandler(engine: Engine, options: HandlerOptions = {}): Fetc
   // Fastify's inject ends a request that is being read, and none that is being answered
   server.addHook('onRequest', async ({ headers }, { raw }) => {
     const end = () => raw.destroy()
-    calls.get(String(headers[CALL]))?.addEventListener('abort', end, { once: true })
+    const signal = calls.get(String(headers[CALL]))
+    if (signal?.aborted) end()
+    else signal?.addEventListener('abort', end, { once: true })
   })
   let isClosed = false
   const handle = async (request: Request) => {
@@ -66,6 +68,7 @@ export function fetchHandler(engine: Engine, options: HandlerOptions = {}): Fetc
       const { status, body, headers } = draining()
       return Response.json(body, { status, headers })
     }
+    if (request.signal.aborted) return new Response(null, { status: 499 }) // nobody will read it
     const id = randomUUID()
     const gone = new AbortController()
     calls.set(id, AbortSignal.any([request.signal, gone.signal]))

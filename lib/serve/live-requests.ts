@@ -1,6 +1,7 @@
 // The requests that are being answered: each ends with its client, with the server, or with a client that takes nothing of its
 // answer. Knows no route.
 
+import type { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { draining } from './api-error.js'
 
@@ -34,6 +35,8 @@ const LAST_WORDS_MS = 1000
 
 export class LiveRequests {
   readonly #open = new Map<object, Open>()
+  /** What ends the requests of a connection. */
+  readonly #bySocket = new WeakMap<Socket, Set<() => void>>()
   readonly #stallMs: number
   readonly #watch: NodeJS.Timeout
   #idle: (() => void) | undefined
@@ -51,6 +54,7 @@ export class LiveRequests {
 
   begin(request: FastifyRequest, reply: FastifyReply, outcome: Outcome): void {
     const { raw } = reply
+    const { socket } = request.raw
     const controller = new AbortController()
     const now = performance.now()
     const live: LiveRequest = {
@@ -65,14 +69,35 @@ export class LiveRequests {
     raw.once('finish', () => {
       isFinished = true
     })
-    // comes in any case: once all is sent, or the client has gone
-    raw.once('close', () => {
-      this.#open.delete(request.raw)
+    const end = () => {
+      if (!this.#open.delete(request.raw)) return
+      this.#leave(socket, end)
       if (!isFinished) controller.abort()
       const status = isFinished ? (live.failure ?? raw.statusCode) : 499
       outcome(live, status, (performance.now() - now) / 1000)
       if (this.#working === 0) this.#idle?.()
+    }
+    // comes once all is sent, or the client has gone
+    raw.once('close', end)
+    // but not for an answer that waits behind another one of its connection
+    this.#enter(socket, end)
+  }
+
+  #enter(socket: Socket, end: () => void): void {
+    const ends = this.#bySocket.get(socket)
+    if (ends !== undefined) {
+      ends.add(end)
+      return
+    }
+    const own = new Set([end])
+    this.#bySocket.set(socket, own)
+    socket.once('close', () => {
+      for (const one of [...own]) one()
     })
+  }
+
+  #leave(socket: Socket, end: () => void): void {
+    this.#bySocket.get(socket)?.delete(end)
   }
 
   of(request: FastifyRequest): LiveRequest {

@@ -151,7 +151,8 @@ function addEngineFigures(registry: Registry, engine: Engine): void {
 }
 
 function addProcessFigures(registry: Registry) {
-  const delay = monitorEventLoopDelay({ resolution: 10 })
+  const resolution = 10
+  const delay = monitorEventLoopDelay({ resolution })
   delay.enable()
   new Gauge({
     name: 'lopt_event_loop_delay_seconds',
@@ -160,8 +161,9 @@ function addProcessFigures(registry: Registry) {
     registers: [registry],
     collect() {
       for (const quantile of [0.5, 0.99]) {
-        const late = delay.percentile(quantile * 100) / 1e9
-        this.set({ quantile }, Number.isFinite(late) ? late : 0)
+        // What is measured is the time between two looks.
+        const late = delay.count === 0 ? 0 : delay.percentile(quantile * 100) / 1e9
+        this.set({ quantile }, Math.max(0, late - resolution / 1000))
       }
       delay.reset()
     },

@@ -86,11 +86,21 @@ export function mount(
       throw new ApiError(404, `There is no such route for ${method}: see /openapi.json`)
     })
   }
-  instance.addHook('preClose', () => live.drain(settings.graceMs))
+  instance.addHook('preClose', () => live.drain(graceOf(instance, settings)))
   instance.addHook('onClose', async () => {
     pace.stop()
     metrics.stop()
   })
+}
+
+/** Fastify gives up closing after `pluginTimeout`, by default 10 s: a server of our own has none. */
+function graceOf(
+  { initialConfig: { pluginTimeout = 0 } }: FastifyInstance,
+  { graceMs }: ServeSettings,
+): number {
+  return pluginTimeout === 0
+    ? graceMs
+    : Math.min(graceMs, Math.max(0, pluginTimeout - 2000))
 }
 
 /** What helmet sets, as far as it means something to an API. A page has its own policy. */

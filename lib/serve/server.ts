@@ -31,7 +31,7 @@ export interface ServerOptions extends ServeOptions {
   headersTimeoutMs?: number | undefined
   /** How long a connection may stay without a request, default 5 s. */
   keepAliveTimeoutMs?: number | undefined
-  /** Connections at once, default 1000; more are refused. */
+  /** Connections at once, default 4096: more than may wait, so that these are told so. More are refused. */
   maxConnections?: number | undefined
 }
 
@@ -45,7 +45,7 @@ const fields = z.strictObject({
   requestTimeoutMs: milliseconds.default(30_000),
   headersTimeoutMs: milliseconds.default(10_000),
   keepAliveTimeoutMs: milliseconds.default(5000),
-  maxConnections: z.int().min(1).default(1000),
+  maxConnections: z.int().min(1).default(4096),
 })
 
 // How often Node looks for connections that are too slow.
@@ -82,6 +82,8 @@ export function createServer(
     },
     // the routes say so themselves, in their own words
     return503OnClosing: false,
+    // closing waits for requests as long as `graceMs` says
+    pluginTimeout: 0,
     // what is left once requests had their time
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 1024 },

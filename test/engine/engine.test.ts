@@ -241,6 +241,10 @@ describe.each([
     spaced.task = { ...TASK, labels: { good: ' good', bad: 'bad' } }
     expect(() => engine.addPrompt('spaced', spaced)).toThrow(/spaced: .*white space/)
     spaced.dispose()
+    const { full: twice } = somePrompts(backbone) as { full: Prompt }
+    engine.addPrompt('once', twice)
+    expect(() => engine.addPrompt('twice', twice)).toThrow(/served as once already/)
+    engine.removePrompt('once')
     expect(() => engine.addPrompt('small', prompts.low as Prompt)).toThrow(/backbone/)
     expect(engine.stats()).toMatchObject({
       queuedRequests: 0,
@@ -359,10 +363,17 @@ describe.each([
     await until(() => hasty.stats().running > 0)
     await hasty.close({ graceMs: 0 })
     await expect(cut).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+    expect(hasty.stats()).toMatchObject({ running: 0, cacheBytes: 0 })
   })
 
   test('holds what it says of its cache', async () => {
-    await said(engine, [{ text: 'the dog', maxNewTokens: 3 }])
+    const before = engine.stats().totals.tokensMade
+    let count = 0
+    const rows = [{ text: 'the dog', maxNewTokens: 3 }]
+    for await (const event of await engine.generate({ rows })) {
+      if (event.type === 'token') count += 1
+    }
+    expect(engine.stats().totals.tokensMade - before).toBe(count)
     const { cacheBytes, maxCacheBytes, slots } = engine.stats()
     expect(slots).toBe(4)
     expect(cacheBytes).toBeGreaterThan(0)

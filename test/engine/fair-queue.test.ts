@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest'
 import { FairQueue } from '../../lib/engine/fair-queue.js'
 
-const work = (line: string, tokens: number) => ({ line, tokens })
+const work = (line: string, cost: number) => ({ line, cost, isGone: false })
 type Work = ReturnType<typeof work>
 
 function orderOf(queue: FairQueue<Work>, count: number): string {
@@ -40,15 +40,28 @@ test('who comes late has no claim to what others had before, and does not wait f
 test('what does not fit stays the next, and what is gone is forgotten', () => {
   const queue = new FairQueue<Work>()
   queue.push(work('a', 10))
-  queue.push(work('b', 50))
+  const gone = work('b', 50)
+  queue.push(gone)
   queue.push(work('c', 10))
   let sum = 0
-  const taken = queue.take(({ tokens }) => {
-    sum += tokens
+  const taken = queue.take(({ cost }) => {
+    sum += cost
     return sum <= 30
   })
   expect(taken.map(({ line }) => line)).toEqual(['a'])
-  queue.remove(({ line }) => line === 'b')
+  gone.isGone = true
   expect(orderOf(queue, 9)).toBe('c')
   expect(queue.isEmpty).toBe(true)
+})
+
+test('a hundred thousand that are gone cost no more than those that are taken', () => {
+  const queue = new FairQueue<Work>()
+  const works = Array.from({ length: 100_000 }, (_, i) => work(`${i % 3}`, 1))
+  for (const one of works) queue.push(one)
+  for (const one of works) one.isGone = true
+  queue.push(work('0', 7))
+  expect(queue.take(() => true)).toEqual([work('0', 7)])
+  expect(queue.isEmpty).toBe(true)
+  for (const one of works) queue.push({ ...one, isGone: false })
+  expect(queue.take(() => true)).toHaveLength(100_000)
 })

@@ -1,5 +1,6 @@
 // The server over the real engine: what comes out is what score and generate give alone.
 
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -174,6 +175,54 @@ test('1,000 clients that go at any time end only their own requests, and leave n
   })
   expect(engine.stats().totals.aborted).toBeGreaterThan(0)
 }, 60_000)
+
+test('requests that wait behind another one of their connection end with it', async () => {
+  const { url } = await listening(engine)
+  const { port } = new URL(url)
+  const body = JSON.stringify({ model: 'p0', prompt: 'a', max_tokens: 50, n: 3 })
+  const head = `POST /v1/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n`
+  const request = `${head}content-length: ${body.length}\r\n\r\n${body}`
+  const socket = connect(Number(port), '127.0.0.1')
+  socket.write(request.repeat(6))
+  await until(() => engine.stats().running > 0)
+  socket.destroy()
+  await until(() => engine.stats().running + engine.stats().queuedRequests === 0)
+  expect(engine.stats().totals.aborted).toBeGreaterThanOrEqual(6)
+})
+
+test('the same prompt several times is continued differently, unless a seed says how', async () => {
+  const { ask } = await listening(engine)
+  const body = {
+    model: 'p0',
+    prompt: ['The', 'The', 'The'],
+    max_tokens: 8,
+    temperature: 2,
+  }
+  const textsOf = async (given: object) => {
+    const { json } = await ask('/v1/completions', given)
+    return new Set(json.choices.map(({ text }: { text: string }) => text))
+  }
+  expect((await textsOf(body)).size).toBe(3)
+  expect((await textsOf({ ...body, seed: 1 })).size).toBe(1)
+})
+
+test('candidates that multiply a text beyond the queue are refused, and nobody else notices', async () => {
+  const { ask } = await listening(engine)
+  const input = Array(128).fill('The film was good and the dog was long'.repeat(2))
+  const candidates = Array.from({ length: 256 }, (_, i) => `good and long ${i}`)
+  const [large, small] = await Promise.all([
+    ask('/v1/classify', { model: 'p0', input, candidates }),
+    ask('/v1/classify', { model: 'p0', input: 'The film' }),
+  ])
+  expect([large.status, small.status]).toEqual([422, 200])
+  expect(large.json.error.message).toMatch(/tokens at most/)
+})
+
+test('closing waits as long as the grace says, whatever Fastify gives its plugins', async () => {
+  const server = createServer(engine)
+  expect(server.initialConfig.pluginTimeout).toBe(0)
+  await server.close()
+})
 
 test.each([
   ['a text that leaves no position', { prompt: 'late '.repeat(99) }, 422],
