@@ -196,6 +196,7 @@ test('the same prompt several times is continued differently, unless a seed says
     model: 'p0',
     prompt: ['The', 'The', 'The'],
     max_tokens: 8,
+    min_tokens: 8,
     temperature: 2,
   }
   const textsOf = async (given: object) => {
