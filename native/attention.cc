@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -70,31 +71,32 @@ Tensor Attend(const Tensor& query, const Tensor& key, const Tensor& value,
   const Heads of_value = HeadsOf(value);
   const Bias of_bias = bias ? BiasOf(*bias) : Bias{};
   auto* to = out.mutable_data_ptr<float>();
+  const auto head = [&](int64_t i) {
+    const int64_t b = i / H;
+    const int64_t h = i % H;
+    return AttentionHead{.query = of_query.data + b * of_query.batch + h * of_query.head,
+                         .key = of_key.data + b * of_key.batch + h * of_key.head,
+                         .value = of_value.data + b * of_value.batch + h * of_value.head,
+                         .bias = of_bias.data == nullptr
+                                     ? nullptr
+                                     : of_bias.data + b * of_bias.batch + h * of_bias.head,
+                         .out = to + b * Q * H * D + h * D,
+                         .query_stride = of_query.row,
+                         .key_stride = of_key.row,
+                         .value_stride = of_value.row,
+                         .bias_stride = of_bias.query,
+                         .out_stride = H * D,
+                         .queries = Q,
+                         .keys = lengths == nullptr ? S : lengths[b],
+                         .size = D,
+                         .scale = static_cast<float>(scale),
+                         .causal = causal};
+  };
   const int64_t least = std::max<int64_t>(1, kWorkOfAThread / std::max<int64_t>(1, Q * S * D));
   at::parallel_for(0, B * H, least, [&](int64_t begin, int64_t end) {
     AttentionScratch scratch;
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t b = i / H;
-      const int64_t h = i % H;
-      AttendHead(
-          {.query = of_query.data + b * of_query.batch + h * of_query.head,
-           .key = of_key.data + b * of_key.batch + h * of_key.head,
-           .value = of_value.data + b * of_value.batch + h * of_value.head,
-           .bias = of_bias.data == nullptr ? nullptr
-                                           : of_bias.data + b * of_bias.batch + h * of_bias.head,
-           .out = to + b * Q * H * D + h * D,
-           .query_stride = of_query.row,
-           .key_stride = of_key.row,
-           .value_stride = of_value.row,
-           .bias_stride = of_bias.query,
-           .out_stride = H * D,
-           .queries = Q,
-           .keys = lengths == nullptr ? S : lengths[b],
-           .size = D,
-           .scale = static_cast<float>(scale),
-           .causal = causal},
-          scratch);
-    }
+    for (int64_t i = begin; i < end; ++i)
+      AttendHead(head(i), head(std::min(i + 1, end - 1)), scratch);
   });
   return out;
 }
@@ -113,17 +115,24 @@ void CheckShapes(const Tensor& query, const Tensor& key, const Tensor& value,
       "attention: a bias of another shape");
 }
 
-bool TakesBias(const std::optional<Tensor>& bias) {
-  return !bias || (bias->scalar_type() == at::kFloat && bias->stride(3) == 1);
+// Its keys without gaps between them: what broadcasting made may lie in any order.
+std::optional<Tensor> Dense(const std::optional<Tensor>& bias) {
+  return bias && bias->stride(3) != 1 ? bias->contiguous() : bias;
+}
+
+bool Takes(const Tensor& query, const Tensor& key, const Tensor& value,
+           const std::optional<Tensor>& bias) {
+  return IsPlain(query) && IsPlain(key) && IsPlain(value) &&
+         (!bias || bias->scalar_type() == at::kFloat);
 }
 
 Tensor Attention(const Tensor& query, const Tensor& key, const Tensor& value,
                  const std::optional<Tensor>& bias, bool causal, double scale) {
   CheckShapes(query, key, value, bias);
   TORCH_CHECK(!bias || bias->size(3) == key.size(2), "attention: a bias for other keys");
-  const bool takes = IsPlain(query) && IsPlain(key) && IsPlain(value) && TakesBias(bias);
-  if (!takes) return PlainAttention(query, key, value, bias, causal, scale);
-  return Attend(query, key, value, bias, nullptr, causal, scale);
+  if (!Takes(query, key, value, bias))
+    return PlainAttention(query, key, value, bias, causal, scale);
+  return Attend(query, key, value, Dense(bias), nullptr, causal, scale);
 }
 
 // Puts a row's newest [heads, D] behind what it has in its slot [heads, capacity, D].
@@ -171,9 +180,9 @@ Tensor AttendSlots(const Tensor& query, const Tensor& key, const Tensor& value,
   WriteHeads(value_cache, value, before);
   const Tensor keys = key_cache.slice(0, 0, B).slice(2, 0, read);
   const Tensor values = value_cache.slice(0, 0, B).slice(2, 0, read);
-  const bool takes = IsPlain(query) && IsPlain(keys) && IsPlain(values) && TakesBias(bias);
-  if (!takes) return PlainAttention(query, keys, values, bias, false, scale);
-  return Attend(query, keys, values, bias, own.data(), false, scale);
+  if (!Takes(query, keys, values, bias))
+    return PlainAttention(query, keys, values, bias, false, scale);
+  return Attend(query, keys, values, Dense(bias), own.data(), false, scale);
 }
 
 }  // namespace

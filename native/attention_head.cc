@@ -161,9 +161,14 @@ struct Product {
   return head.causal ? std::min(query + 1, head.keys) : head.keys;
 }
 
-// Keys and values are read once, as they lie.
-[[gnu::always_inline]] inline void OneQuery(const AttentionHead& head, int64_t query,
-                                            AttentionScratch& scratch) {
+[[gnu::always_inline]] inline void Fetch(const float* row, int64_t size) {
+  for (int64_t i = 0; i < size; i += kLanes) __builtin_prefetch(row + i);
+}
+
+// Keys and values are read once, as they lie: each is fetched while the one before it is computed
+// with.
+[[gnu::always_inline]] inline void OneQuery(const AttentionHead& head, const AttentionHead& next,
+                                            int64_t query, AttentionScratch& scratch) {
   const float* bias = BiasOf(head, query);
   int64_t keys = KeysOf(head, query);
   if (bias != nullptr)
@@ -172,13 +177,16 @@ struct Product {
   scratch.scores.resize(padded);
   float* scores = scratch.scores.data();
   const float* from = head.query + query * head.query_stride;
-  for (int64_t s = 0; s < keys; ++s)
+  for (int64_t s = 0; s < keys; ++s) {
+    Fetch(head.value + s * head.value_stride, head.size);
     scores[s] = head.scale * Dot(from, head.key + s * head.key_stride, head.size);
+  }
   const float inverse = 1.0F / Exponentials(scores, bias, keys, padded);
   float* out = head.out + query * head.out_stride;
   for (int64_t i = 0; i < head.size; i += kLanes) {
     Floats sum{};
     for (int64_t s = 0; s < keys; ++s) {
+      __builtin_prefetch(next.key + s * next.key_stride + i);
       Floats value;
       Load(value, head.value + s * head.value_stride + i);
       sum += scores[s] * value;
@@ -187,15 +195,28 @@ struct Product {
   }
 }
 
+// The part of what a head reads that is to be there when so many of its queries were computed.
+[[gnu::always_inline]] inline void FetchPart(const AttentionHead& head, int64_t first,
+                                             int64_t count) {
+  for (int64_t i = first; i < first + count; ++i)
+    Fetch(head.query + i * head.query_stride, head.size);
+  const int64_t end = head.keys * (first + count) / head.queries;
+  for (int64_t s = head.keys * first / head.queries; s < end; ++s) {
+    Fetch(head.key + s * head.key_stride, head.size);
+    Fetch(head.value + s * head.value_stride, head.size);
+  }
+}
+
 // Four queries from `first` on, of which the last ones may be none.
-[[gnu::always_inline]] inline void SomeQueries(const AttentionHead& head, int64_t first,
-                                               AttentionScratch& scratch) {
+[[gnu::always_inline]] inline void SomeQueries(const AttentionHead& head, const AttentionHead& next,
+                                               int64_t first, AttentionScratch& scratch) {
   const int64_t size = head.size;
   const int64_t padded = Padded(head.keys);
   const int64_t count = std::min(kRows, head.queries - first);
   float* query = scratch.query.data();
   float* mixed = query + kRows * size;
   float* scores = scratch.scores.data();
+  FetchPart(next, first, count);
   for (int64_t i = 0; i < count; ++i)
     for (int64_t j = 0; j < size; ++j)
       query[i * size + j] = head.scale * head.query[(first + i) * head.query_stride + j];
@@ -204,7 +225,7 @@ struct Product {
   for (int64_t i = 0; i < count; ++i)
     inverse[i] = 1.0F / Exponentials(scores + i * padded, BiasOf(head, first + i),
                                      KeysOf(head, first + i), padded);
-  Multiply({scores, head.value, mixed, padded, head.value_stride, size, head.keys}, size);
+  Multiply({scores, scratch.values.data(), mixed, padded, size, size, head.keys}, size);
   for (int64_t i = 0; i < count; ++i) {
     float* out = head.out + (first + i) * head.out_stride;
     for (int64_t j = 0; j < size; ++j) out[j] = inverse[i] * mixed[i * size + j];
@@ -221,17 +242,22 @@ struct Product {
 }  // namespace
 
 LOPT_FOR_CPUS
-void AttendHead(const AttentionHead& head, AttentionScratch& scratch) {
+void AttendHead(const AttentionHead& head, const AttentionHead& next, AttentionScratch& scratch) {
   if (head.queries < kRows) {
-    for (int64_t query = 0; query < head.queries; ++query) OneQuery(head, query, scratch);
+    for (int64_t query = 0; query < head.queries; ++query) OneQuery(head, next, query, scratch);
     return;
   }
   const int64_t padded = Padded(head.keys);
   scratch.turned.assign(head.size * padded, 0.0F);
   scratch.query.assign(2 * kRows * head.size, 0.0F);
   scratch.scores.assign(kRows * padded, 0.0F);
+  scratch.values.resize(head.keys * head.size);
   Turn(head, scratch.turned.data());
-  for (int64_t first = 0; first < head.queries; first += kRows) SomeQueries(head, first, scratch);
+  for (int64_t s = 0; s < head.keys; ++s)
+    std::memcpy(scratch.values.data() + s * head.size, head.value + s * head.value_stride,
+                head.size * sizeof(float));
+  for (int64_t first = 0; first < head.queries; first += kRows)
+    SomeQueries(head, next, first, scratch);
 }
 
 }  // namespace lopt

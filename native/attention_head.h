@@ -26,11 +26,13 @@ struct AttentionHead {
 // Used again by one head after the other.
 struct AttentionScratch {
   std::vector<float> turned;  // the keys, [size, keys]
+  std::vector<float> values;  // without gaps, which would share few places of the cache
   std::vector<float> query;
   std::vector<float> scores;
 };
 
-// out = softmax(query keyT scale + bias) value
-void AttendHead(const AttentionHead& head, AttentionScratch& scratch);
+// out = softmax(query keyT scale + bias) value. What `next` reads, the head after this one, is
+// fetched meanwhile.
+void AttendHead(const AttentionHead& head, const AttentionHead& next, AttentionScratch& scratch);
 
 }  // namespace lopt

@@ -38,7 +38,15 @@ struct Weight {
   const float* bias_of() const { return bias.defined() ? bias.const_data_ptr<float>() : nullptr; }
 };
 
-Tensor Floats(const Tensor& numbers) { return numbers.to(at::kFloat).contiguous(); }
+// Mostly they are, and a call of libtorch's says so more slowly.
+Tensor Floats(const Tensor& numbers) {
+  const bool are = numbers.scalar_type() == at::kFloat && numbers.is_contiguous();
+  return are ? numbers : numbers.to(at::kFloat).contiguous();
+}
+
+Tensor InDtype(const Tensor& numbers, at::ScalarType dtype) {
+  return dtype == at::kFloat ? numbers : numbers.to(dtype);
+}
 
 Weight WeightOf(const Tensor& values, const Tensor& scales, const std::optional<Tensor>& bias,
                 const Tensor& x) {
@@ -168,7 +176,7 @@ Tensor Int8Linear(const Tensor& x, const Tensor& weight, const Tensor& scale,
   TORCH_CHECK(!residual || residual->numel() == c10::multiply_integers(shape),
               "int8_linear: a residual of another shape");
   const Tensor before = residual ? Floats(*residual) : Tensor();
-  return Linear(Quantized(RowsOf(x)), matrix, before).view(shape).to(x.scalar_type());
+  return InDtype(Linear(Quantized(RowsOf(x)), matrix, before).view(shape), x.scalar_type());
 }
 
 std::vector<Weight> WeightsOf(at::TensorList values, at::TensorList scales, at::TensorList biases,
@@ -193,7 +201,7 @@ std::vector<Tensor> Int8Normed(const Tensor& x, const Tensor& norm_weight,
   std::vector<Tensor> products;
   for (const auto& matrix : matrices)
     products.push_back(
-        Linear(rows, matrix).view(ShapeWith(x, matrix.outputs())).to(x.scalar_type()));
+        InDtype(Linear(rows, matrix).view(ShapeWith(x, matrix.outputs())), x.scalar_type()));
   return products;
 }
 
@@ -211,7 +219,7 @@ Tensor Int8Mlp(const Tensor& x, const Tensor& norm_weight, const std::optional<T
   const auto hidden = Activated(Normed(rows, {norm_weight, norm_bias, eps}), inner, *known);
   const auto outer = WeightOf(weight, scale, bias, hidden.values);
   TORCH_CHECK(outer.outputs() == rows.size(1), "int8_mlp: the outer weight gives another size");
-  return Linear(hidden, outer, rows).view(x.sizes()).to(x.scalar_type());
+  return InDtype(Linear(hidden, outer, rows).view(x.sizes()), x.scalar_type());
 }
 
 }  // namespace

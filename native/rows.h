@@ -8,7 +8,7 @@
 namespace lopt {
 
 // Rows of at least so many numbers together are worth another thread.
-constexpr int64_t kNumbersOfAThread = 1 << 14;
+constexpr int64_t kNumbersOfAThread = 1 << 16;
 
 // How many rows of so many numbers a thread takes at least.
 int64_t RowsOfAThread(int64_t numbers);

@@ -75,12 +75,13 @@ export function pastOf(
   const longest = Math.max(...known.map(({ shape }) => shape[2] as number))
   const [layers, heads, , D] = some.shape as [number, number, number, number]
   const { dtype, device } = some
-  const none = () => zeros([layers, heads, longest, D], { dtype, device })
+  const none = () => zeros([layers, longest, heads, D], { dtype, device })
+  // A position's heads lie together, as a layer joins them with its own.
   const parts = groups.map(({ size }, i) => {
-    const past = pasts[i] ? paddedTo(longest, pasts[i], 2) : none()
-    return past.unsqueeze(1).expand([layers, size, heads, longest, D])
+    const past = pasts[i] ? paddedTo(longest, pasts[i].transpose(1, 2), 1) : none()
+    return past.unsqueeze(1).expand([layers, size, longest, heads, D])
   })
-  return layersOf(cat(parts, 1))
+  return layersOf(cat(parts, 1).transpose(2, 3))
 }
 
 /** [2L, ..]: k and v of each layer. */

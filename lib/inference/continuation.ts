@@ -80,14 +80,14 @@ export class Continuation {
     return this.#isDone
   }
 
-  /** Whether the likeliest token comes next, whatever was made. */
+  /** Whether the likeliest token comes next that is not banned. */
   get isPlain(): boolean {
     const { temperature, repetitionPenalty, logProbabilities } = this.options
-    const isPlain = temperature === 0 && repetitionPenalty === 1
-    return isPlain && logProbabilities === undefined && this.#banned.length === 0
+    return temperature === 0 && repetitionPenalty === 1 && logProbabilities === undefined
   }
 
-  get #banned(): readonly number[] {
+  /** Tokens that may not come next. */
+  get banned(): readonly number[] {
     return this.made.length < this.options.minNewTokens ? this.options.ends : []
   }
 
@@ -95,7 +95,7 @@ export class Continuation {
   async choose(logits: Tensor): Promise<Choice> {
     const { before, logProbabilities } = this.options
     const seen = [...before, ...this.made]
-    const processed = processedLogits(logits, this.options, seen, this.#banned)
+    const processed = processedLogits(logits, this.options, seen, this.banned)
     const token = await chooseToken(processed, this.options, this.#generator)
     if (logProbabilities === undefined) return { token }
     const all = logits.logSoftmax(1)

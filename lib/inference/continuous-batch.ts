@@ -20,7 +20,7 @@ import {
   type PartialPrefill,
 } from './decoding.js'
 import type { PromptCache } from './prompt-cache.js'
-import { notFinite } from './sample.js'
+import { notFinite, withoutBanned } from './sample.js'
 
 /** What a token more of a text says. */
 export interface Grown<C extends Continuation = Continuation> {
@@ -230,12 +230,15 @@ export async function chooseAll(
   continuations: readonly Continuation[],
 ): Promise<(Choice | LoptError)[]> {
   const { jobs } = binding()
-  const handle = handleOf(logits)
   const isPlain = continuations.some((one) => one.isPlain)
+  const allowed = withoutBanned(
+    logits,
+    continuations.map((one) => (one.isPlain ? one.banned : [])),
+  )
   // A NaN is the largest of its row.
   const [largest, likeliest] = await Promise.all([
-    jobs.amax(handle, [1], false),
-    isPlain ? jobs.argmax(handle, 1, false) : null,
+    jobs.amax(handleOf(logits), [1], false),
+    isPlain ? jobs.argmax(handleOf(allowed), 1, false) : null,
   ])
   const [values, tokens] = await Promise.all([
     wrap(largest).read(),

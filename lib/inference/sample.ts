@@ -47,10 +47,7 @@ export function processedLogits(
     )
     x = x.scatter(1, ids, penalised)
   }
-  if (banned.length > 0) {
-    const ids = idRow(banned, x.device)
-    x = x.scatter(1, ids, x.gather(1, ids).mul(0).add(NEVER))
-  }
+  x = withoutBanned(x, [banned])
   if (temperature > 0 && temperature !== 1) x = x.div(temperature)
   if (topK > 0 && topK < (x.shape[1] as number)) {
     const least = x.topk(topK).values.slice(1, topK - 1, topK) // [1, 1]
@@ -64,6 +61,23 @@ export function processedLogits(
     x = x.scatter(1, indices, values.maskedFill(dropped, NEVER))
   }
   return x
+}
+
+/**
+ * Logits [B, N], -inf where a row may not choose a token.
+ *
+ * @param banned ids, of each row
+ */
+export function withoutBanned(
+  logits: Tensor,
+  banned: readonly (readonly number[])[],
+): Tensor {
+  const N = logits.shape[1] as number
+  const places = banned.flatMap((ids, row) => ids.map((id) => row * N + id))
+  if (places.length === 0) return logits
+  const at = tensor(places, { dtype: 'int64', device: logits.device })
+  const all = logits.reshape([-1])
+  return all.scatter(0, at, all.gather(0, at).mul(0).add(NEVER)).reshape(logits.shape)
 }
 
 /** Draws one id of logits [1, N], or takes the likeliest at temperature 0. */
