@@ -6,9 +6,11 @@ import { binding } from '../../lib/torch/context.js'
 import {
   cat,
   Generator,
+  getNumThreads,
   randn,
   ScriptModule,
   type ScriptValue,
+  setNumThreads,
   type Tensor,
   tensor,
 } from '../../lib/torch/index.js'
@@ -363,4 +365,26 @@ describe('attention to slots', () => {
       ),
     ).rejects.toThrow(/8 keys/)
   })
+})
+
+test('any number of threads gives the same numbers', async () => {
+  const { weights, scales, biases } = weightsOf([[300, 64]], true)
+  const outer = weightsOf([[64, 300]], true)
+  const norm = [random([64]), random([64])]
+  const inner = [weights, scales, biases, 'gelu_tanh']
+  const rest = [outer.weights[0], outer.scales[0], outer.biases[0]] as Tensor[]
+  const heads = [1, 2, 3].map(() => random([9, 4, 33, 32]))
+  const rows = [20, 600].map((M) => random([M, 64]))
+  const all = async () => {
+    const mlp = rows.map((x) => tensorOf('mlp', x, ...norm, ...inner, ...rest))
+    const attention = tensorOf('attention', ...heads, null, false)
+    return (await Promise.all([...mlp, attention])).map((one) => one.toArray())
+  }
+  const threads = getNumThreads()
+  const found = await all()
+  await setNumThreads(1)
+  expect(await all()).toEqual(found)
+  await setNumThreads(4)
+  expect(await all()).toEqual(found)
+  await setNumThreads(threads)
 })
