@@ -1,7 +1,6 @@
 // Attention of int8 models, in float32: few queries a row, or short rows, which libtorch's kernel
 // cuts into products too small for a library. What it does not take goes to libtorch's.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "attention_head.h"
+#include "parallel.h"
 
 namespace lopt {
 namespace {
@@ -93,7 +93,7 @@ Tensor Attend(const Tensor& query, const Tensor& key, const Tensor& value,
                          .causal = causal};
   };
   const int64_t least = std::max<int64_t>(1, kWorkOfAThread / std::max<int64_t>(1, Q * S * D));
-  at::parallel_for(0, B * H, least, [&](int64_t begin, int64_t end) {
+  ParallelFor(B * H, least, [&](int64_t begin, int64_t end) {
     AttentionScratch scratch;
     for (int64_t i = begin; i < end; ++i)
       AttendHead(head(i), head(std::min(i + 1, end - 1)), scratch);

@@ -5,7 +5,6 @@
 // product to the next while it is in the CPU's cache: scaled, normed or activated, quantized.
 #include "int8_linear.h"
 
-#include <ATen/Parallel.h>
 #include <torch/library.h>
 
 #include <cstdint>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "int8_product.h"
+#include "parallel.h"
 #include "rows.h"
 
 namespace lopt {
@@ -72,7 +72,7 @@ QuantizedRows EmptyRows(int64_t count, int64_t size) {
 
 template <class Function>
 void ForEachRow(int64_t rows, int64_t numbers, const Function& function) {
-  at::parallel_for(0, rows, RowsOfAThread(numbers), [&](int64_t begin, int64_t end) {
+  ParallelFor(rows, RowsOfAThread(numbers), [&](int64_t begin, int64_t end) {
     std::vector<float> scratch(numbers);
     for (int64_t row = begin; row < end; ++row) function(row, scratch.data());
   });
@@ -84,7 +84,7 @@ QuantizedRows Quantized(const Tensor& rows) {
   const auto* from = rows.const_data_ptr<float>();
   auto* values = made.values.mutable_data_ptr<int8_t>();
   auto* scales = made.scales.mutable_data_ptr<float>();
-  at::parallel_for(0, rows.size(0), RowsOfAThread(K), [=](int64_t begin, int64_t end) {
+  ParallelFor(rows.size(0), RowsOfAThread(K), [=](int64_t begin, int64_t end) {
     for (int64_t m = begin; m < end; ++m) scales[m] = QuantizeRow(from + m * K, values + m * K, K);
   });
   return made;
@@ -130,7 +130,7 @@ Tensor Linear(const QuantizedRows& x, const Weight& weight, const Tensor& residu
   const auto* bias = weight.bias_of();
   const auto* before = residual.defined() ? residual.const_data_ptr<float>() : nullptr;
   auto* to = out.mutable_data_ptr<float>();
-  at::parallel_for(0, M, RowsOfAThread(N), [=](int64_t begin, int64_t end) {
+  ParallelFor(M, RowsOfAThread(N), [=](int64_t begin, int64_t end) {
     for (int64_t m = begin; m < end; ++m)
       ScaleRow(from + m * N, of_rows[m], of_columns, bias,
                before == nullptr ? nullptr : before + m * N, to + m * N, N);

@@ -3,13 +3,12 @@
 // fraction of the memory's rate: few_rows.cc reads them as they lie.
 #include "int8_product.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "few_rows.h"
+#include "parallel.h"
 
 namespace lopt {
 namespace {
@@ -41,7 +40,7 @@ Tensor ProductOfFewRows(const Tensor& rows, const Tensor& weight) {
                         .N = N,
                         .K = K};
   const int64_t least = std::max<int64_t>(1, kPairsOfAThread / (kColumns * K * M));
-  at::parallel_for(0, (N + kColumns - 1) / kColumns, least, [&](int64_t begin, int64_t end) {
+  ParallelFor((N + kColumns - 1) / kColumns, least, [&](int64_t begin, int64_t end) {
     MultiplyFewRows(product, begin * kColumns, std::min(N, end * kColumns));
   });
   return sums;
