@@ -122,10 +122,8 @@ class BackboneEngine implements Engine {
     }
     // What is wrong with its labels is told now, and not to each who asks.
     const { task } = prompt
-    if (task)
-      about(`The prompt ${name}`, () =>
-        this.#labels.of(prompt, storedFormat(prompt), true),
-      )
+    const encode = () => this.#labels.of(prompt, storedFormat(prompt), true)
+    if (task) about(`The prompt ${name}`, encode)
     this.#table.add(name, prompt)
   }
 
@@ -296,10 +294,7 @@ class BackboneEngine implements Engine {
       )
     } catch (error) {
       for (const one of held) this.#table.release(one)
-      if (error instanceof LoptError) {
-        this.#totals.rejected += 1
-        this.#hear({ type: 'rejected', prompt: names[0] ?? null })
-      }
+      this.#countRejected(error, names)
       throw error
     }
     this.#totals.requests += 1
@@ -309,9 +304,17 @@ class BackboneEngine implements Engine {
       active.check()
       return result
     } catch (error) {
+      // Its texts may have turned out to be more than may wait.
+      this.#countRejected(error, names)
       active.fail(error as Error)
       throw active.error
     }
+  }
+
+  #countRejected(error: unknown, names: readonly PromptName[]): void {
+    if (!(error instanceof LoptError) || error.code !== 'ERR_OVERLOADED') return
+    this.#totals.rejected += 1
+    this.#hear({ type: 'rejected', prompt: names[0] ?? null })
   }
 
   #hold(names: readonly PromptName[]): Held[] {

@@ -99,7 +99,7 @@ function servedPrompt(
   const { method, length, rank } = config
   return {
     ...{ name, method, length, trainableParameters, addedAt: new Date() },
-    ...(rank !== undefined && { rank }),
+    ...(rank > 0 && { rank }),
     ...(task && { task: { template: task.template, labels: Object.keys(task.labels) } }),
   }
 }

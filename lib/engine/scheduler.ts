@@ -95,17 +95,26 @@ export class Scheduler {
     // What arrives in the same turn runs together.
     await turn()
     while (this.#hasWork) {
-      await this.#dropOver()
-      // Texts that are being continued do not wait for long.
-      const { pieceTokens, maxBatchTokens } = this.#limits
-      const tokens = this.#running.size > 0 ? pieceTokens : maxBatchTokens
-      await this.#join(tokens)
-      await this.#score(tokens)
-      await this.#step()
+      try {
+        await this.#round()
+      } catch (error) {
+        // Who is left would wait for ever.
+        for (const { request } of this.#running.values()) request.fail(error as Error)
+      }
       this.#endRound()
     }
     this.#loop = undefined
     this.#endRound()
+  }
+
+  async #round(): Promise<void> {
+    await this.#dropOver()
+    // Texts that are being continued do not wait for long.
+    const { pieceTokens, maxBatchTokens } = this.#limits
+    const tokens = this.#running.size > 0 ? pieceTokens : maxBatchTokens
+    await this.#join(tokens)
+    await this.#score(tokens)
+    await this.#step()
   }
 
   #endRound(): void {
@@ -117,13 +126,13 @@ export class Scheduler {
   async #dropOver(): Promise<void> {
     const partial = this.#partial
     if (partial?.request.isOver) {
-      await this.#batch.drop(partial.continuation)
       this.#partial = undefined
+      await this.#batch.drop(partial.continuation)
     }
     for (const [continuation, { request }] of this.#running) {
       if (!request.isOver) continue
-      await this.#batch.drop(continuation)
       this.#running.delete(continuation)
+      await this.#batch.drop(continuation)
     }
   }
 
@@ -151,7 +160,11 @@ export class Scheduler {
     try {
       this.#give(await this.#timed('read', works, read))
     } catch (error) {
-      for (const { continuation } of works) this.#running.delete(continuation)
+      // They may have been read before it failed.
+      for (const { continuation } of works) {
+        this.#running.delete(continuation)
+        await this.#batch.drop(continuation)
+      }
       await apart(works, error, (some) => this.#read(some))
     }
   }
@@ -166,6 +179,7 @@ export class Scheduler {
       this.#give(grown)
     } catch (error) {
       request.fail(error as Error)
+      await this.#batch.drop(continuation)
     }
     this.#partial = undefined
   }

@@ -302,6 +302,12 @@ describe.each([
     expect(engine.removePrompt('changing')).toBe(true)
     expect(engine.removePrompt('changing')).toBe(false)
     expect([...engine.prompts.keys()]).toEqual(names)
+    expect(engine.prompts.get('low')).toMatchObject({
+      method: 'lopt-1',
+      length: 4,
+      rank: 2,
+    })
+    expect(engine.prompts.get('full')).not.toHaveProperty('rank')
   })
 
   test('lets a broken prompt fail alone', async () => {
