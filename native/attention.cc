@@ -34,6 +34,35 @@ Heads HeadsOf(const Tensor& heads) {
           heads.stride(2)};
 }
 
+// Keys and values, and how many of them a row has.
+struct Part {
+  Heads key, value;
+  int64_t count = 0;
+
+  AttentionKeys Of(int64_t row, int64_t head, int64_t own) const {
+    return {.key = key.data + row * key.batch + head * key.head,
+            .value = value.data + row * value.batch + head * value.head,
+            .key_stride = key.row,
+            .value_stride = value.row,
+            .count = own};
+  }
+};
+
+Part PartOf(const Tensor& key, const Tensor& value) {
+  return {HeadsOf(key), HeadsOf(value), key.size(2)};
+}
+
+// Keys and values before the rows' own: row b's are those of `owners[b]`, or as many rows in turn
+// stand behind each.
+struct Before {
+  Tensor key, value;  // [M, heads, P, D]
+  const int64_t* owners = nullptr;
+
+  int64_t OwnerOf(int64_t row, int64_t rows) const {
+    return owners == nullptr ? row / (rows / key.size(0)) : owners[row];
+  }
+};
+
 // Strides are 0 where it is the same for all.
 struct Bias {
   const float* data = nullptr;
@@ -56,43 +85,42 @@ Tensor PlainAttention(const Tensor& query, const Tensor& key, const Tensor& valu
 }
 
 // query [B, heads, Q, D], key and value [B or 1, heads, S, D], bias [B or 1, heads or 1, Q or 1, at
-// least S], added to the scores -> [B, Q, heads * D]. `lengths` [B]: how many keys a row has.
-Tensor Attend(const Tensor& query, const Tensor& key, const Tensor& value,
+// least all keys], added to the scores -> [B, Q, heads * D]. `lengths` [B]: how many keys a row
+// has.
+Tensor Attend(const Tensor& query, const Before* before, const Tensor& key, const Tensor& value,
               const std::optional<Tensor>& bias, const int64_t* lengths, bool causal,
               double scale) {
   const int64_t B = query.size(0);
   const int64_t H = query.size(1);
   const int64_t Q = query.size(2);
   const int64_t D = query.size(3);
-  const int64_t S = key.size(2);
   Tensor out = at::empty({B, Q, H * D}, query.options());
   const Heads of_query = HeadsOf(query);
-  const Heads of_key = HeadsOf(key);
-  const Heads of_value = HeadsOf(value);
+  const Part shared = before == nullptr ? Part{} : PartOf(before->key, before->value);
+  const Part own = PartOf(key, value);
   const Bias of_bias = bias ? BiasOf(*bias) : Bias{};
   auto* to = out.mutable_data_ptr<float>();
   const auto head = [&](int64_t i) {
     const int64_t b = i / H;
     const int64_t h = i % H;
-    return AttentionHead{.query = of_query.data + b * of_query.batch + h * of_query.head,
-                         .key = of_key.data + b * of_key.batch + h * of_key.head,
-                         .value = of_value.data + b * of_value.batch + h * of_value.head,
-                         .bias = of_bias.data == nullptr
-                                     ? nullptr
-                                     : of_bias.data + b * of_bias.batch + h * of_bias.head,
-                         .out = to + b * Q * H * D + h * D,
-                         .query_stride = of_query.row,
-                         .key_stride = of_key.row,
-                         .value_stride = of_value.row,
-                         .bias_stride = of_bias.query,
-                         .out_stride = H * D,
-                         .queries = Q,
-                         .keys = lengths == nullptr ? S : lengths[b],
-                         .size = D,
-                         .scale = static_cast<float>(scale),
-                         .causal = causal};
+    return AttentionHead{
+        .query = of_query.data + b * of_query.batch + h * of_query.head,
+        .before =
+            before == nullptr ? AttentionKeys{} : shared.Of(before->OwnerOf(b, B), h, shared.count),
+        .own = own.Of(b, h, lengths == nullptr ? own.count : lengths[b]),
+        .bias =
+            of_bias.data == nullptr ? nullptr : of_bias.data + b * of_bias.batch + h * of_bias.head,
+        .out = to + b * Q * H * D + h * D,
+        .query_stride = of_query.row,
+        .bias_stride = of_bias.query,
+        .out_stride = H * D,
+        .queries = Q,
+        .size = D,
+        .scale = static_cast<float>(scale),
+        .causal = causal};
   };
-  const int64_t least = std::max<int64_t>(1, kWorkOfAThread / std::max<int64_t>(1, Q * S * D));
+  const int64_t work = Q * (shared.count + own.count) * D;
+  const int64_t least = std::max<int64_t>(1, kWorkOfAThread / std::max<int64_t>(1, work));
   ParallelFor(B * H, least, [&](int64_t begin, int64_t end) {
     AttentionScratch scratch;
     for (int64_t i = begin; i < end; ++i)
@@ -132,7 +160,47 @@ Tensor Attention(const Tensor& query, const Tensor& key, const Tensor& value,
   TORCH_CHECK(!bias || bias->size(3) == key.size(2), "attention: a bias for other keys");
   if (!Takes(query, key, value, bias))
     return PlainAttention(query, key, value, bias, causal, scale);
-  return Attend(query, key, value, Dense(bias), nullptr, causal, scale);
+  return Attend(query, nullptr, key, value, Dense(bias), nullptr, causal, scale);
+}
+
+// Keys or values [M, heads, P, D] and the rows' own [B, heads, S, D] -> [B, heads, P + S, D].
+Tensor Joined(const Tensor& before, const std::optional<Tensor>& owners, const Tensor& own) {
+  const Tensor of_rows = owners ? before.index_select(0, *owners)
+                                : before.repeat_interleave(own.size(0) / before.size(0), 0);
+  return at::cat({of_rows, own}, 2);
+}
+
+void CheckBefore(const Tensor& query, const Tensor& past_key, const Tensor& past_value,
+                 const std::optional<Tensor>& owners, const std::optional<Tensor>& bias,
+                 int64_t keys) {
+  const int64_t B = query.size(0);
+  TORCH_CHECK(past_key.dim() == 4 && past_value.sizes() == past_key.sizes() &&
+                  past_key.size(0) > 0 && past_key.size(1) == query.size(1) &&
+                  past_key.size(3) == query.size(3) && (owners || B % past_key.size(0) == 0),
+              "attention_behind: ", query.sizes(), " behind ", past_key.sizes(), " do not align");
+  TORCH_CHECK(!bias || bias->size(3) == past_key.size(2) + keys,
+              "attention_behind: a bias for other keys");
+  if (!owners) return;
+  TORCH_CHECK(owners->scalar_type() == at::kLong && owners->is_contiguous() && owners->numel() == B,
+              "attention_behind: owners ", owners->sizes(), " of ", B, " rows");
+  const auto* of = owners->const_data_ptr<int64_t>();
+  TORCH_CHECK(std::all_of(of, of + B, [&](int64_t i) { return i >= 0 && i < past_key.size(0); }),
+              "attention_behind: an owner that is not there");
+}
+
+// As Attention, of rows behind keys and values [M, heads, P, D] that several share, which are read
+// where they lie. owners int64 [B]: whose a row stands behind; none: as many rows in turn behind
+// each. bias [.., P + S].
+Tensor AttentionBehind(const Tensor& query, const Tensor& past_key, const Tensor& past_value,
+                       const std::optional<Tensor>& owners, const Tensor& key, const Tensor& value,
+                       const std::optional<Tensor>& bias, double scale) {
+  CheckShapes(query, key, value, bias);
+  CheckBefore(query, past_key, past_value, owners, bias, key.size(2));
+  if (!Takes(query, key, value, bias) || !IsPlain(past_key) || !IsPlain(past_value))
+    return PlainAttention(query, Joined(past_key, owners, key), Joined(past_value, owners, value),
+                          bias, false, scale);
+  const Before before{past_key, past_value, owners ? owners->const_data_ptr<int64_t>() : nullptr};
+  return Attend(query, &before, key, value, Dense(bias), nullptr, false, scale);
 }
 
 // Puts a row's newest [heads, D] behind what it has in its slot [heads, capacity, D].
@@ -182,7 +250,7 @@ Tensor AttendSlots(const Tensor& query, const Tensor& key, const Tensor& value,
   const Tensor values = value_cache.slice(0, 0, B).slice(2, 0, read);
   if (!Takes(query, keys, values, bias))
     return PlainAttention(query, keys, values, bias, false, scale);
-  return Attend(query, keys, values, Dense(bias), own.data(), false, scale);
+  return Attend(query, nullptr, keys, values, Dense(bias), own.data(), false, scale);
 }
 
 }  // namespace
@@ -193,12 +261,16 @@ TORCH_LIBRARY_FRAGMENT(lopt, library) {
       "-> "
       "Tensor");
   library.def(
+      "attention_behind(Tensor query, Tensor past_key, Tensor past_value, Tensor? owners, Tensor "
+      "key, Tensor value, Tensor? bias, float scale) -> Tensor");
+  library.def(
       "attend_slots(Tensor query, Tensor key, Tensor value, Tensor(a!) key_cache, Tensor(b!) "
       "value_cache, Tensor lengths, Tensor bias, float scale) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(lopt, CPU, library) {
   library.impl("attention", &Attention);
+  library.impl("attention_behind", &AttentionBehind);
   library.impl("attend_slots", &AttendSlots);
 }
 

@@ -158,11 +158,20 @@ struct Product {
 }
 
 [[gnu::always_inline]] inline int64_t KeysOf(const AttentionHead& head, int64_t query) {
-  return head.causal ? std::min(query + 1, head.keys) : head.keys;
+  return head.causal ? std::min(query + 1, head.Keys()) : head.Keys();
 }
 
 [[gnu::always_inline]] inline void Fetch(const float* row, int64_t size) {
   for (int64_t i = 0; i < size; i += kLanes) __builtin_prefetch(row + i);
+}
+
+// The first `count` of both parts' keys: calls `work` with a part, its row, and which key of all it
+// is.
+template <class Work>
+[[gnu::always_inline]] inline void ForKeys(const AttentionHead& head, int64_t count, Work work) {
+  const int64_t shared = std::min(count, head.before.count);
+  for (int64_t s = 0; s < shared; ++s) work(head.before, s, s);
+  for (int64_t s = 0; s < count - shared; ++s) work(head.own, s, shared + s);
 }
 
 // Keys and values are read once, as they lie: each is fetched while the one before it is computed
@@ -177,20 +186,24 @@ struct Product {
   scratch.scores.resize(padded);
   float* scores = scratch.scores.data();
   const float* from = head.query + query * head.query_stride;
-  for (int64_t s = 0; s < keys; ++s) {
-    Fetch(head.value + s * head.value_stride, head.size);
-    scores[s] = head.scale * Dot(from, head.key + s * head.key_stride, head.size);
-  }
+  ForKeys(
+      head,
+      keys, [&](const AttentionKeys& part, int64_t row, int64_t s) __attribute__((always_inline)) {
+        Fetch(part.value + row * part.value_stride, head.size);
+        scores[s] = head.scale * Dot(from, part.key + row * part.key_stride, head.size);
+      });
   const float inverse = 1.0F / Exponentials(scores, bias, keys, padded);
   float* out = head.out + query * head.out_stride;
   for (int64_t i = 0; i < head.size; i += kLanes) {
     Floats sum{};
-    for (int64_t s = 0; s < keys; ++s) {
-      __builtin_prefetch(next.key + s * next.key_stride + i);
-      Floats value;
-      Load(value, head.value + s * head.value_stride + i);
-      sum += scores[s] * value;
-    }
+    ForKeys(
+        head, keys,
+        [&](const AttentionKeys& part, int64_t row, int64_t s) __attribute__((always_inline)) {
+          __builtin_prefetch(next.own.key + s * next.own.key_stride + i);
+          Floats value;
+          Load(value, part.value + row * part.value_stride + i);
+          sum += scores[s] * value;
+        });
     Store(out + i, sum * inverse);
   }
 }
@@ -200,10 +213,11 @@ struct Product {
                                              int64_t count) {
   for (int64_t i = first; i < first + count; ++i)
     Fetch(head.query + i * head.query_stride, head.size);
-  const int64_t end = head.keys * (first + count) / head.queries;
-  for (int64_t s = head.keys * first / head.queries; s < end; ++s) {
-    Fetch(head.key + s * head.key_stride, head.size);
-    Fetch(head.value + s * head.value_stride, head.size);
+  const AttentionKeys& own = head.own;
+  const int64_t end = own.count * (first + count) / head.queries;
+  for (int64_t s = own.count * first / head.queries; s < end; ++s) {
+    Fetch(own.key + s * own.key_stride, head.size);
+    Fetch(own.value + s * own.value_stride, head.size);
   }
 }
 
@@ -211,7 +225,7 @@ struct Product {
 [[gnu::always_inline]] inline void SomeQueries(const AttentionHead& head, const AttentionHead& next,
                                                int64_t first, AttentionScratch& scratch) {
   const int64_t size = head.size;
-  const int64_t padded = Padded(head.keys);
+  const int64_t padded = Padded(head.Keys());
   const int64_t count = std::min(kRows, head.queries - first);
   float* query = scratch.query.data();
   float* mixed = query + kRows * size;
@@ -225,18 +239,28 @@ struct Product {
   for (int64_t i = 0; i < count; ++i)
     inverse[i] = 1.0F / Exponentials(scores + i * padded, BiasOf(head, first + i),
                                      KeysOf(head, first + i), padded);
-  Multiply({scores, scratch.values.data(), mixed, padded, size, size, head.keys}, size);
+  Multiply({scores, scratch.values.data(), mixed, padded, size, size, head.Keys()}, size);
   for (int64_t i = 0; i < count; ++i) {
     float* out = head.out + (first + i) * head.out_stride;
     for (int64_t j = 0; j < size; ++j) out[j] = inverse[i] * mixed[i * size + j];
   }
 }
 
-[[gnu::always_inline]] inline void Turn(const AttentionHead& head, float* turned) {
-  const int64_t padded = Padded(head.keys);
-  for (int64_t s = 0; s < head.keys; ++s)
-    for (int64_t j = 0; j < head.size; ++j)
-      turned[j * padded + s] = head.key[s * head.key_stride + j];
+// The keys turned, [size, keys up to a whole vector], and the values without gaps.
+[[gnu::always_inline]] inline void Gather(const AttentionHead& head, AttentionScratch& scratch) {
+  const int64_t padded = Padded(head.Keys());
+  scratch.turned.assign(head.size * padded, 0.0F);
+  scratch.values.resize(head.Keys() * head.size);
+  float* turned = scratch.turned.data();
+  float* values = scratch.values.data();
+  ForKeys(
+      head, head.Keys(),
+      [&](const AttentionKeys& part, int64_t row, int64_t s) __attribute__((always_inline)) {
+        const float* key = part.key + row * part.key_stride;
+        for (int64_t j = 0; j < head.size; ++j) turned[j * padded + s] = key[j];
+        std::memcpy(values + s * head.size, part.value + row * part.value_stride,
+                    head.size * sizeof(float));
+      });
 }
 
 }  // namespace
@@ -247,15 +271,9 @@ void AttendHead(const AttentionHead& head, const AttentionHead& next, AttentionS
     for (int64_t query = 0; query < head.queries; ++query) OneQuery(head, next, query, scratch);
     return;
   }
-  const int64_t padded = Padded(head.keys);
-  scratch.turned.assign(head.size * padded, 0.0F);
+  Gather(head, scratch);
   scratch.query.assign(2 * kRows * head.size, 0.0F);
-  scratch.scores.assign(kRows * padded, 0.0F);
-  scratch.values.resize(head.keys * head.size);
-  Turn(head, scratch.turned.data());
-  for (int64_t s = 0; s < head.keys; ++s)
-    std::memcpy(scratch.values.data() + s * head.size, head.value + s * head.value_stride,
-                head.size * sizeof(float));
+  scratch.scores.assign(kRows * Padded(head.Keys()), 0.0F);
   for (int64_t first = 0; first < head.queries; first += kRows)
     SomeQueries(head, next, first, scratch);
 }

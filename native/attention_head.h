@@ -9,18 +9,28 @@ namespace lopt {
 // The size of a head is a multiple of this.
 constexpr int64_t kAttentionLanes = 16;
 
+// Keys and values [count, size], and from one row to the next.
+struct AttentionKeys {
+  const float* key = nullptr;
+  const float* value = nullptr;
+  int64_t key_stride = 0, value_stride = 0, count = 0;
+};
+
 struct AttentionHead {
   const float* query;  // [queries, size]
-  const float* key;    // [keys, size]
-  const float* value;  // [keys, size]
-  const float* bias;   // [queries, keys], added to the scores; or null
-  float* out;          // [queries, size]
+  // All that a query sees: what several rows may stand behind, read where it lies, then the row's
+  // own.
+  AttentionKeys before, own;
+  const float* bias;  // [queries, keys], added to the scores; or null
+  float* out;         // [queries, size]
   // From one row to the next; 0 for a bias that all queries share.
-  int64_t query_stride, key_stride, value_stride, bias_stride, out_stride;
-  int64_t queries, keys, size;
+  int64_t query_stride, bias_stride, out_stride;
+  int64_t queries, size;
   float scale;
   // Query i sees the keys up to i.
   bool causal;
+
+  int64_t Keys() const { return before.count + own.count; }
 };
 
 // Used again by one head after the other.

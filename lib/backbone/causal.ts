@@ -2,10 +2,12 @@
 // architecture and no file.
 
 import { arange, cat, type ScriptValue, type Tensor, tidy } from '../torch/index.js'
+import { isTensor } from '../torch/tensor.js'
 import type {
   CausalBackbone,
   DecodeStepOptions,
   Gpt2BackboneConfig,
+  RunBehindOptions,
   RunOptions,
   RunResult,
   RunWithPrefixesOptions,
@@ -19,6 +21,7 @@ export class ScriptedCausalBackbone
   readonly kind = 'causal'
   /** Whether the module has the method that need not be there; one without takes a past of 1 or B rows. */
   readonly #joinsPrefixes = this.offers('run_with_prefixes')
+  readonly #runsBehind = this.offers('run_behind')
   readonly #decodes = this.offers('decode_step')
 
   get maxPositions(): number {
@@ -33,6 +36,22 @@ export class ScriptedCausalBackbone
     const before = this.#joinsPrefixes ? past : past.map((kept) => ofAllRows(kept, B))
     const given = [x, positions, mask, before as ScriptValue[], first, last, queries]
     return await this.runMethod('run', given, options.present)
+  }
+
+  async runBehind(options: RunBehindOptions): Promise<RunResult> {
+    const { x, positions, past, owners, mask, queries } = options
+    const P = this.#checkBehind(options)
+    if (this.#runsBehind) {
+      const given = [x, positions, owners ?? null, mask ?? null]
+      const all = [...given, past as ScriptValue[], queries ?? null]
+      return await this.runMethod('run_behind', all, options.present)
+    }
+    // A module of another's making may be without: joined, as it has them.
+    const { hidden, present } = await this.run({
+      ...{ x, positions, mask, queries, present: options.present },
+      past: pastOfRows(past, owners, x.shape[0] as number),
+    })
+    return { hidden, present: present.map((kept) => kept.slice(2, P)) }
   }
 
   async runWithPrefixes(options: RunWithPrefixesOptions): Promise<Tensor> {
@@ -52,10 +71,7 @@ export class ScriptedCausalBackbone
       positions: place.expand([K, P]),
       queries: place.slice(1, 0, 1).expand([K, 1]), // keys and values are wanted: one query is the least
     })
-    const B = x.shape[0] as number
-    const past = present.map((tensor) =>
-      owners === undefined ? ofRows(tensor, B / K) : tensor.indexSelect(0, owners),
-    )
+    const past = pastOfRows(present, owners, x.shape[0] as number)
     return (await this.run({ x, positions, mask, past, queries, present: false })).hidden
   }
 
@@ -108,12 +124,35 @@ export class ScriptedCausalBackbone
       )
     }
     if (mask !== undefined) this.check('mask', mask, 'bool', [B, P + Q])
+    this.#checkOwners(owners, B, { count: K, what: 'prefixes' })
+  }
+
+  /** How many keys and values stand before the rows. */
+  #checkBehind({ x, positions, past, owners, mask, queries }: RunBehindOptions): number {
+    const { layers, heads, hiddenSize } = this.config
+    this.#checkRun({ x, positions, queries }, 0, layers)
+    const [B, Q] = x.shape as [number, number, number]
+    const M = isTensor(past?.[0]) ? (past[0].shape[0] as number) : B
+    const P = this.checkKeyValues('past', past, {
+      ...{ layers, B: M, headSize: hiddenSize / heads },
+      mayShare: () => false,
+    })
+    if (mask !== undefined) this.check('mask', mask, 'bool', [B, P + Q])
+    this.#checkOwners(owners, B, { count: M, what: 'pasts' })
+    return P
+  }
+
+  #checkOwners(
+    owners: Tensor | undefined,
+    B: number,
+    { count, what }: { count: number; what: string },
+  ): void {
     if (owners !== undefined) {
       this.check('owners', owners, 'int64', [B])
-      this.#checkBelow('owners', owners, K, 'the prefixes that are given')
-    } else if (B % K !== 0) {
+      this.#checkBelow('owners', owners, count, `the ${what} that are given`)
+    } else if (B % count !== 0) {
       throw new RangeError(
-        `Expected as many rows behind each of ${K} prefixes, or owners, but received ${B} rows`,
+        `Expected as many rows behind each of ${count} ${what}, or owners, but received ${B} rows`,
       )
     }
   }
@@ -169,9 +208,16 @@ function ofAllRows(kept: Tensor, B: number): Tensor {
     .reshape([B, ...rest])
 }
 
-/** [K, heads, P, D] -> [K * each, heads, P, D], each prefix's repeated. */
-function ofRows(tensor: Tensor, each: number): Tensor {
-  const [K, ...rest] = tensor.shape as [number, ...number[]]
-  const repeated = tensor.unsqueeze(1).expand([K, each, ...rest])
-  return repeated.reshape([K * each, ...rest])
+/** [M, heads, P, D] each -> [B, heads, P, D]: of each row's owner, or each repeated for as many rows. */
+function pastOfRows(
+  past: readonly Tensor[],
+  owners: Tensor | undefined,
+  B: number,
+): Tensor[] {
+  return past.map((tensor) => {
+    if (owners !== undefined) return tensor.indexSelect(0, owners)
+    const [M, ...rest] = tensor.shape as [number, ...number[]]
+    const repeated = tensor.unsqueeze(1).expand([M, B / M, ...rest])
+    return repeated.reshape([B, ...rest])
+  })
 }

@@ -143,6 +143,26 @@ export interface RunResult {
   present: Tensor[]
 }
 
+export interface RunBehindOptions {
+  /** [B, Q, H]: embeddings of the rows. */
+  x: Tensor
+  /** int64 [B, Q]: each row's place in its sequence. */
+  positions: Tensor
+  /** k, v of each layer: [M, heads, P, H / heads], which several rows may share. */
+  past: readonly Tensor[]
+  /**
+   * int64 [B], in 0..M - 1: whose keys and values each row stands behind. Leave it out where as many stand behind each,
+   * in their order: that is faster, and a gradient a sum in a fixed order on every device.
+   */
+  owners?: Tensor | undefined
+  /** bool [B, P + Q]: as for `run`; false where a row has fewer keys and values before it. */
+  mask?: Tensor | undefined
+  /** int64 [B, K], indices into Q: the positions whose output is wanted. */
+  queries?: Tensor | undefined
+  /** Whether `present` is wanted, true by default. */
+  present?: boolean | undefined
+}
+
 export interface RunWithPrefixesOptions {
   /** [K, P, H], the backbone's dtype: vectors at positions 0..P - 1 before the rows. A shorter one is padded. */
   prefixes: Tensor
@@ -312,6 +332,14 @@ export interface CausalBackbone extends CommonBackbone {
    *   stall it: keep them in 0..positions - 1 yourself.)
    */
   run(options: RunOptions): Promise<RunResult>
+
+  /**
+   * Runs all layers of rows that stand behind keys and values that several of them share, each read where it lies as
+   * far as the device and dtype allow. `present` has those of the rows' own positions alone, [B, heads, Q, H / heads].
+   *
+   * @throws as `run`; on a CPU RangeError for owners that are not there
+   */
+  runBehind(options: RunBehindOptions): Promise<RunResult>
 
   /**
    * Runs all layers of rows that stand behind prefixes, and of the prefixes, each once for all of its rows: as

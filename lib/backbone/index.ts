@@ -15,6 +15,7 @@ export type {
   EncoderDecoderBackbone,
   Gpt2BackboneConfig,
   Quantization,
+  RunBehindOptions,
   RunOptions,
   RunResult,
   RunWithPrefixesOptions,

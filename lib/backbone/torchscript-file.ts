@@ -47,6 +47,8 @@ const METHODS: Readonly<Record<Backbone['kind'], Readonly<Record<string, string>
 /** Those that a file may be without. */
 const OPTIONAL_METHODS: typeof METHODS = {
   causal: {
+    run_behind:
+      '(Tensor, Tensor, Tensor?, Tensor?, Tensor[], Tensor?) -> (Tensor, Tensor[])',
     run_with_prefixes: '(Tensor, Tensor, Tensor, Tensor?, Tensor?, Tensor?) -> Tensor',
     decode_step: '(Tensor, Tensor[], Tensor, int) -> Tensor',
   },

@@ -13,6 +13,7 @@ import {
   ROUTES,
   type Route,
 } from './prompt-set.js'
+import { ownersOf, runBatch } from './run-batch.js'
 import type { TextStore } from './text-store.js'
 
 /** Rows that go through the backbone together. */
@@ -97,6 +98,10 @@ async function runRows(
   { route, batch }: Pass,
 ): Promise<Tensor> {
   const { positions, queries, mask, texts, groups } = batch
+  if (route === 'rows' && set.checkpoints === null) {
+    const wanted = { queries, present: false }
+    return (await runBatch(backbone, prepared, batch, wanted)).hidden
+  }
   const past =
     route === 'behind'
       ? await (set.textStore as TextStore).past(texts)
@@ -114,17 +119,11 @@ async function runBeside(
   const { positions, queries, mask, groups } = batch
   const x = await assemble(backbone, prepared, batch)
   const prefixes = groups.map(({ prompt }) => prepared[prompt]?.prefix as Tensor)
-  const isEven = groups.every(({ size }) => size === groups[0]?.size)
-  const owners = () =>
-    tensor(
-      groups.flatMap(({ size }, i) => Array.from({ length: size }, () => i)),
-      { dtype: 'int64', device: backbone.device },
-    )
   return await backbone.runWithPrefixes({
     prefixes: paddedPrefixes(prefixes),
     x,
     positions,
-    owners: isEven ? undefined : owners(),
+    owners: ownersOf(groups, backbone.device),
     mask: mask ?? undefined,
     queries,
   })

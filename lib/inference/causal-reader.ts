@@ -18,6 +18,7 @@ import type {
 import { bucketOf, checkRoom, KeyValueCache } from './key-value-cache.js'
 import { batchOptions } from './label-hidden.js'
 import type { PromptLayout } from './prompt-set.js'
+import { runBatch } from './run-batch.js'
 
 export class CausalReader implements Reader {
   readonly #backbone: CausalBackbone
@@ -38,17 +39,12 @@ export class CausalReader implements Reader {
 
   async prefill(texts: readonly DecodingText[], first: number): Promise<Prefilled> {
     const { rows, batch, prepared, lengths } = await this.#rowsOf(texts)
-    const past = pastOf(prepared, batch.groups)
-    const { positions, mask, queries, given } = batch
+    const { queries, given } = batch
     const K = queries.shape[1] as number
-    const { hidden, present } = await this.#backbone.run({
-      x: await assemble(this.#backbone, prepared, batch),
-      positions,
-      mask: mask ?? undefined,
-      past,
+    const { hidden, present } = await runBatch(this.#backbone, prepared, batch, {
       queries: queries.slice(1, K - 1, K),
+      present: true,
     })
-    const before = past[0]?.shape[2] ?? 0
     await this.#cache.reserve(first + texts.length, longestOf(lengths))
     for (const [b, i] of given.entries()) {
       const shared = prepared[rows[i]?.prompt as number]?.past ?? null // [2L, heads, P, D]
@@ -56,7 +52,7 @@ export class CausalReader implements Reader {
       const own = (lengths[i]?.own as number) - P
       const slot = first + i
       if (shared !== null) await this.#cache.write(slot, 0, layersOf(shared))
-      const made = present.map((one) => one.select(0, b).slice(1, before, before + own))
+      const made = present.map((one) => one.select(0, b).slice(1, 0, own))
       await this.#cache.write(slot, P, made)
     }
     const back = this.#int64(placesOf(given))

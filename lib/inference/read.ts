@@ -5,12 +5,12 @@ import { arrange } from '../prompt/index.js'
 import { binding } from '../torch/context.js'
 import { type Tensor, tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
-import { assemble, pastOf } from './assemble.js'
 import { type BatchPlace, makeCausalBatch } from './batch.js'
 import type { TokenLogProbability } from './continuation.js'
 import { batchOptions } from './label-hidden.js'
 import { logitsOf } from './label-logits.js'
 import type { PromptSet } from './prompt-set.js'
+import { runBatch } from './run-batch.js'
 
 /** A token of a text that was given. */
 export interface ReadToken extends Pick<TokenLogProbability, 'token'> {
@@ -47,17 +47,12 @@ export async function readTokens(
     const prepared = await set.prepared
     const int64 = (values: number[] | number[][]) =>
       tensor(values, { dtype: 'int64', device: backbone.device })
-    const run = await backbone.run({
-      x: await assemble(backbone, prepared, batch),
-      positions: batch.positions,
-      past: pastOf(prepared, batch.groups),
-      // A token is predicted where what is before it stands.
-      queries: int64([
-        placesOfTokens(set.layouts[0]?.place as BatchPlace, ids.length)
-          .slice(1)
-          .map((at) => at - 1),
-      ]),
-    })
+    // A token is predicted where what is before it stands.
+    const queries = placesOfTokens(set.layouts[0]?.place as BatchPlace, ids.length)
+      .slice(1)
+      .map((at) => at - 1)
+    const wanted = { queries: int64([queries]), present: false }
+    const run = await runBatch(backbone, prepared, batch, wanted)
     const hidden = run.hidden.select(0, 0) // [T - 1, H]
     const targets = int64(rest)
     for (let begin = 0; begin < rest.length; begin += POSITIONS) {

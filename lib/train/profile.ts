@@ -25,6 +25,7 @@ export type Phase = 'prompt' | 'loss' | 'backward' | 'optimizer' | BackboneCall
 const BACKBONE_CALLS = [
   'embed',
   'run',
+  'runBehind',
   'runWithPrefixes',
   'head',
   'encode',

@@ -78,6 +78,9 @@ def plain_attention(self, query: Tensor, key: Tensor, value: Tensor, bias: Optio
     mixed = torch.scaled_dot_product_attention(query, keys, values, bias, 0.0, causal, scale=0.3)
     return mixed.transpose(1, 2).flatten(2)
 
+def behind(self, query: Tensor, past_key: Tensor, past_value: Tensor, owners: Optional[Tensor], key: Tensor, value: Tensor, bias: Optional[Tensor]) -> Tensor:
+    return lopt.attention_behind(query, past_key, past_value, owners, key, value, bias, 0.3)
+
 def slots(self, query: Tensor, key: Tensor, value: Tensor, keys: Tensor, values: Tensor, lengths: Tensor, bias: Tensor) -> Tensor:
     return lopt.attend_slots(query, key, value, keys, values, lengths, bias, 0.3)
 `
@@ -319,6 +322,58 @@ describe('attention', () => {
     await expect(
       call('attention', query, key, key, random([2, 2, 3, 4]), false),
     ).rejects.toThrow(/bias/)
+  })
+})
+
+describe('attention behind shared keys and values', () => {
+  test.each([
+    ['as many rows behind each', undefined, [0, 0, 1, 1], 5, 64],
+    ['rows as they come', [1, 0, 1, 1], [1, 0, 1, 1], 5, 64],
+    ['one query', [1, 0, 0, 1], [1, 0, 0, 1], 1, 16],
+    ['heads that no vector divides', [1, 0, 0, 1], [1, 0, 0, 1], 3, 12],
+  ])('is that to both joined: %s', async (_, owners, owner, Q, D) => {
+    const [B, heads, P, S] = [4, 3, 7, 9]
+    const shared = () => random([2, P, heads, D]).transpose(1, 2)
+    const [pastKey, pastValue] = [shared(), shared()]
+    const [key, value] = [random([B, heads, S, D]), random([B, heads, S, D])]
+    const query = random([B, Q, heads, D]).transpose(1, 2)
+    const index = tensor(owner, { dtype: 'int64' })
+    const joined = (past: Tensor, own: Tensor) =>
+      cat([past.indexSelect(0, index), own], 2)
+    const mask = hidden(
+      owner.map((prompt) => [
+        Array.from({ length: Q }, (_, q) =>
+          Array.from({ length: P + S }, (_, s) =>
+            s < P ? Number(s < P - 2 * prompt) : Number(s - P <= q + 2),
+          ),
+        ),
+      ]),
+    )
+    for (const bias of [null, mask]) {
+      const found = await tensorOf(
+        'behind',
+        ...[query, pastKey, pastValue, owners ? index : null, key, value, bias],
+      )
+      const plain = await tensorOf(
+        'plain_attention',
+        ...[query, joined(pastKey, key), joined(pastValue, value), bias, false],
+      )
+      expect(found.shape).toEqual([B, Q, heads * D])
+      expect(distance(found, plain)).toBeLessThan(1e-5)
+    }
+  })
+
+  test('refuses what does not align, and an owner that is not there', async () => {
+    const [own, past] = [random([4, 2, 5, 16]), random([3, 2, 5, 16])]
+    const refused = (owners: Tensor | null, bias: Tensor | null = null) =>
+      expect(call('behind', own, past, past, owners, own, own, bias)).rejects
+    await refused(null).toThrow(/do not align/)
+    for (const wrong of [-1, 3]) {
+      await refused(tensor([0, 1, wrong, 2], { dtype: 'int64' })).toThrow(/owner/)
+    }
+    await refused(tensor([0, 1], { dtype: 'int64' })).toThrow(/of 4 rows/)
+    const right = tensor([0, 1, 2, 2], { dtype: 'int64' })
+    await refused(right, random([4, 1, 5, 5])).toThrow(/bias/)
   })
 })
 

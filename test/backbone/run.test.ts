@@ -379,6 +379,81 @@ describe('prefixes that run with their rows', () => {
   })
 })
 
+describe('rows behind keys and values that they share', () => {
+  const H = 32
+  const P = 3
+  const some = int64([[0], [3], [8], [16]])
+
+  // The second past is two positions shorter.
+  test.each([
+    ['as many behind each', undefined, [0, 0, 1, 1], false, undefined],
+    ['as they come', [1, 0, 1, 1], [1, 0, 1, 1], false, some],
+    ['of several lengths', [1, 0, 1, 1], [1, 0, 1, 1], true, some],
+  ])(
+    'give what each gives behind its own: %s',
+    async (_, owners, owner, isPadded, queries) => {
+      const found: Tensor[][] = []
+      const generator = new Generator({ seed: 4 })
+      const random = (shape: number[]) =>
+        randn(shape, { generator, dtype: 'float64' }).requiresGrad_()
+      const [x, prefixes] = [await random([4, S, H]), await random([2, P, H])]
+      const weight = randn([4, queries ? 1 : S, H], { generator, dtype: 'float64' })
+      const visible = owner.map((past) =>
+        Array.from({ length: P + S }, (_, j) => Number(j >= P || j < P - 2 * past)),
+      )
+      const rows = {
+        ...{ x, queries, positions: int64(counted(4, S, P)) },
+        mask: isPadded ? tensor(visible, { dtype: 'bool' }) : undefined,
+      }
+      for (const isShared of [true, false]) {
+        await Promise.all([x.zeroGrad(), prefixes.zeroGrad()])
+        const places = int64(counted(2, P))
+        const { present: past } = await backbone.run({ x: prefixes, positions: places })
+        const index = tensor(owner, { dtype: 'int64' })
+        const { hidden, present } = isShared
+          ? await backbone.runBehind({ ...rows, past, owners: owners && index })
+          : await backbone.run({
+              ...rows,
+              past: past.map((one) => one.indexSelect(0, index)),
+            })
+        await hidden.mul(weight).sum().backward()
+        const own = present.map((one) => (isShared ? one : one.slice(2, P)).detach())
+        found.push([hidden, ...own, await x.grad(), await prefixes.grad()] as Tensor[])
+      }
+      const [shared, apart] = found as [Tensor[], Tensor[]]
+      for (const [i, expected] of apart.entries()) {
+        expect(shared[i]?.shape).toEqual(expected.shape)
+        expect(expected.abs().amax().item()).toBeGreaterThan(0.1)
+        expect(distance(shared[i] as Tensor, expected)).toBeLessThan(1e-11)
+      }
+    },
+  )
+
+  test('are refused where they do not fit', async () => {
+    const float64 = (shape: number[]) => zeroTensor(shape, { dtype: 'float64' })
+    const past = Array.from({ length: 2 * L }, () => float64([3, 4, P, H / 4]))
+    const right = {
+      ...{ past, x: float64([3, 2, H]), positions: int64(counted(3, 2, P)) },
+    }
+    const refused = (wrong: object) =>
+      expect(backbone.runBehind({ ...right, ...wrong })).rejects
+    await refused({ past: past.slice(1) }).toThrow(/past to hold/)
+    await refused({ past: past.map((one) => one.slice(0, 0, 2)) }).toThrow(
+      /2 pasts.* 3 rows/,
+    )
+    await refused({ past: [...past.slice(1), float64([1, 4, P, H / 4])] }).toThrow(
+      /past\[\d+\] of shape/,
+    )
+    for (const wrong of [-1, 3]) {
+      await refused({ owners: tensor([0, 1, wrong], { dtype: 'int64' }) }).toThrow(
+        /owners in 0\.\.2/,
+      )
+    }
+    await refused({ owners: int64([[0]]) }).toThrow(/owners of shape/)
+    await refused({ mask: zeroTensor([3, 2], { dtype: 'bool' }) }).toThrow(/mask of/)
+  })
+})
+
 describe('queries', () => {
   const wanted = int64([
     [0, 0],

@@ -173,7 +173,7 @@ describe('a file made elsewhere', () => {
     },
   )
 
-  // It has no `run_with_prefixes`: two runs take its place.
+  // It has neither `run_with_prefixes` nor `run_behind`: `run` takes their place.
   test.each([
     ['as many behind each', undefined, [0, 0, 1, 1], [3, 3]],
     ['as they come', [1, 0, 1, 1], [1, 0, 1, 1], [3, 3]],
@@ -210,8 +210,17 @@ describe('a file made elsewhere', () => {
         })
         const weight = randn(hidden.shape, { generator, dtype: 'float64' })
         await hidden.mul(weight).sum().backward()
+        const { present: past } = await backbone.run({
+          x: prefixes.detach(),
+          positions: int64(counted(2, P)),
+        })
+        const behind = await backbone.runBehind({
+          ...{ x: x.detach(), positions, past },
+          owners: owners && int64(owners),
+          mask: isPadded ? tensor(visible, { dtype: 'bool' }) : undefined,
+        })
         found.push([
-          hidden,
+          ...[hidden, behind.hidden, ...behind.present],
           (await prefixes.grad()) as Tensor,
           (await x.grad()) as Tensor,
         ])

@@ -60,6 +60,7 @@ function withTokenizer(change: Partial<Tokenizer>): CausalBackbone {
     endTokenIds: changed.eosTokenId === undefined ? [] : [changed.eosTokenId],
     embed: (ids) => backbone.embed(ids),
     run: (options) => backbone.run(options),
+    runBehind: (options) => backbone.runBehind(options),
     runWithPrefixes: (options) => backbone.runWithPrefixes(options),
     decodeStep: (options) => backbone.decodeStep(options),
     head: (h, rows) => backbone.head(h, rows),

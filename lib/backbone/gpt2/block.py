@@ -41,6 +41,23 @@ def query_key_value(self, x: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
     return query, key, value
 
 
+def asked_query_key_value(
+    self, x: Tensor, queries: Optional[Tensor]
+) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+    # Of x [B, Q, H] the positions that are asked for, [B, K, H], and their queries [B * K, H]; keys and values of
+    # all, [B * Q, H]
+    if queries is None:
+        query, key, value = self.query_key_value(x)
+        return x, query, key, value
+    size = x.size(2)
+    normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
+    key, value = self.attn.c_attn.columns(normed.view(-1, size), size, 3 * size).split(size, 1)
+    index = queries.unsqueeze(2).expand(-1, -1, size)
+    asked = torch.gather(normed, 1, index).view(-1, size)
+    query = self.attn.c_attn.columns(asked, 0, size)
+    return torch.gather(x, 1, index), query, key, value
+
+
 def forward(
     self,
     x: Tensor,  # [B, Q, H]
@@ -51,38 +68,31 @@ def forward(
     queries: Optional[Tensor],  # [B, K]; none: all Q
 ) -> Tuple[Tensor, Tensor, Tensor]:
     batch = x.size(0)
-    size = x.size(2)
-    if queries is None:
-        query, key, value = self.query_key_value(x)
-    else:
-        # Keys and values of all positions, queries of the asked ones only.
-        normed = torch.layer_norm(x, [size], self.ln_1.weight, self.ln_1.bias, self.eps)
-        flat = normed.view(-1, size)
-        key, value = self.attn.c_attn.columns(flat, size, 3 * size).split(size, 1)
-        index = queries.unsqueeze(2).expand(-1, -1, size)
-        asked = torch.gather(normed, 1, index).view(-1, size)
-        query = self.attn.c_attn.columns(asked, 0, size)
-        x = torch.gather(x, 1, index)
-
+    x, query, key, value = self.asked_query_key_value(x, queries)
     key = self.with_past(past, at, key, batch)
     value = self.with_past(past, at + 1, value, batch)
     mixed = self.attend(self.split_heads(query, batch), key, value, bias, causal)
     return self.finish(x, mixed), key, value
 
 
-def with_prefixes(
-    self, prefixes: Tensor, now: Tensor, K: int, batch: int, owners: Optional[Tensor]
-) -> Tensor:
-    # [K * P, H], [B * Q, H] -> [B, heads, P + Q, H / heads]
-    size = now.size(1)
-    before = prefixes.view(K, -1, size)
-    if owners is not None:
-        rows = [before.index_select(0, owners), now.view(batch, -1, size)]
-        return self.split_heads(torch.cat(rows, 1), batch)
-    # As many rows behind each: joined in one copy.
-    each = batch // K
-    rows = [before.unsqueeze(1).expand(-1, each, -1, -1), now.view(K, each, -1, size)]
-    return self.split_heads(torch.cat(rows, 2).view(batch, -1, size), batch)
+def forward_behind(
+    self,
+    x: Tensor,  # [B, Q, H]
+    past: List[Tensor],  # each [M, heads, P, H / heads]
+    at: int,
+    owners: Optional[Tensor],  # [B]
+    bias: Optional[Tensor],  # [B or 1, 1, K, P + Q]
+    queries: Optional[Tensor],  # [B, K]
+) -> Tuple[Tensor, Tensor, Tensor]:
+    batch = x.size(0)
+    x, query, key, value = self.asked_query_key_value(x, queries)
+    own_key = self.split_heads(key, batch)
+    own_value = self.split_heads(value, batch)
+    query = self.split_heads(query, batch)
+    mixed = self.attended_behind(
+        query, past[at], past[at + 1], owners, own_key, own_value, bias
+    )
+    return self.finish(x, mixed.flatten(0, 1)), own_key, own_value
 
 
 def forward_with_prefixes(
@@ -92,7 +102,7 @@ def forward_with_prefixes(
     P: int,
     batch: int,
     owners: Optional[Tensor],  # [B]
-    bias: Optional[Tensor],  # [B or 1, 1, asked, P + Q]
+    bias: Optional[Tensor],  # [B or 1, 1, asked or Q, P + Q]
     asked: Optional[Tensor],  # [B * asked], into all of x: the queries; none: all, the prefixes' too
 ) -> Tensor:
     # As `forward` of the prefixes, and of the rows with their keys and values as their past, in one:
@@ -110,21 +120,26 @@ def forward_with_prefixes(
 
     prefix_key, row_keys = key.split_with_sizes(parts)
     prefix_value, row_values = value.split_with_sizes(parts)
-    keys = self.with_prefixes(prefix_key, row_keys, K, batch, owners)
-    values = self.with_prefixes(prefix_value, row_values, K, batch, owners)
-    if asked is not None:
-        mixed = self.attend(self.split_heads(query, batch), keys, values, bias, False)
-        return self.finish(x, mixed)
-    prefix_query, row_queries = query.split_with_sizes(parts)
-    first = self.attend(
-        self.split_heads(prefix_query, K),
-        self.split_heads(prefix_key, K),
-        self.split_heads(prefix_value, K),
-        None,
-        True,
-    )
-    mixed = self.attend(self.split_heads(row_queries, batch), keys, values, bias, False)
-    return self.finish(x, torch.cat([first, mixed]))
+    before_key = self.split_heads(prefix_key, K)
+    before_value = self.split_heads(prefix_value, K)
+    row_query = query
+    first: List[Tensor] = []  # the prefixes' own attention, where it is asked for
+    if asked is None:
+        prefix_query, row_query = query.split_with_sizes(parts)
+        own = self.split_heads(prefix_query, K)
+        first.append(self.attend(own, before_key, before_value, None, True))
+    mixed = self.attended_behind(
+        self.split_heads(row_query, batch),
+        before_key,
+        before_value,
+        owners,
+        self.split_heads(row_keys, batch),
+        self.split_heads(row_values, batch),
+        bias,
+    ).flatten(0, 1)
+    if len(first) > 0:
+        mixed = torch.cat([first[0], mixed])
+    return self.finish(x, mixed)
 
 
 def decode_step(

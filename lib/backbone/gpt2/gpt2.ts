@@ -6,6 +6,7 @@ import type { Architecture, ParameterShape } from '../architecture.js'
 import type { Gpt2BackboneConfig, Quantization } from '../contract.js'
 import attentionSource from '../products/attention.py'
 import attentionInt8 from '../products/attention_int8.py'
+import behindSource from '../products/behind.py'
 import denseSource from '../products/dense.py'
 import denseInt8 from '../products/dense_int8.py'
 import outputSource from '../products/output.py'
@@ -189,7 +190,8 @@ function attentionText(
   quantization: Quantization | null,
 ): string {
   if (quantization !== null) return attentionInt8
-  return `${isUpcast ? upcastAttention : attentionSource}\n\n${slotsSource}`
+  const attended = isUpcast ? upcastAttention : attentionSource
+  return [attended, behindSource, slotsSource].join('\n\n')
 }
 
 function mlpText(

@@ -79,6 +79,39 @@ def run(
     return x, present
 
 
+def run_behind(
+    self,
+    x: Tensor,  # [B, Q, H]
+    positions: Tensor,  # [B, Q]
+    owners: Optional[Tensor],  # [B], whose keys and values a row stands behind; none: B / M rows behind each
+    mask: Optional[Tensor],  # [B, P + Q]
+    past: List[Tensor],  # k, v of each layer: [M, heads, P, H / heads]
+    queries: Optional[Tensor],  # [B, K]
+) -> Tuple[Tensor, List[Tensor]]:
+    # Every layer of the rows: [B, Q, H], or [B, K, H] with `queries`; k, v of each, of the rows' own positions
+    P = past[0].size(2)
+    x = x + torch.embedding(self.wpe.weight, positions)
+    bias: Optional[Tensor] = None
+    if mask is not None or x.size(1) > 1:
+        bias = self.attention_bias(x, mask, P, None)
+    own: List[Tensor] = []
+    # repeat block
+    x, key, value = getattr(self.h, "LAYER").forward_behind(
+        x, past, 2 * LAYER, owners, bias, None
+    )
+    own.append(key)
+    own.append(value)
+    # end
+    if queries is not None:
+        bias = self.attention_bias(x, mask, P, queries)
+    x, key, value = getattr(self.h, "LAST").forward_behind(
+        x, past, 2 * LAST, owners, bias, queries
+    )
+    own.append(key)
+    own.append(value)
+    return torch.layer_norm(x, [x.size(2)], self.ln_f.weight, self.ln_f.bias, self.eps), own
+
+
 def run_with_prefixes(
     self,
     prefixes: Tensor,  # [K, P, H]

@@ -1,4 +1,4 @@
-# A layer's attention in a model with weights of 8 bits: as attention.py and slots.py have it, by native/attention.cc.
+# A layer's attention in a model with weights of 8 bits: as attention.py, behind.py and slots.py have it, by native/attention.cc.
 
 
 def attended(
@@ -6,6 +6,22 @@ def attended(
 ) -> Tensor:
     # [B, heads, Q, D], [B or 1, heads, S, D] twice -> [B, Q, heads * D]
     return lopt.attention(query, key, value, bias, causal, self.scale)
+
+
+def attended_behind(
+    self,
+    query: Tensor,  # [B, heads, Q, D]
+    past_key: Tensor,  # [M, heads, P, D]
+    past_value: Tensor,
+    owners: Optional[Tensor],  # int64 [B]
+    key: Tensor,  # [B, heads, S, D]
+    value: Tensor,
+    bias: Optional[Tensor],  # [B or 1, 1, Q or 1, P + S]
+) -> Tensor:
+    # [B, Q, heads * D]
+    return lopt.attention_behind(
+        query, past_key, past_value, owners, key, value, bias, self.scale
+    )
 
 
 def attended_slots(
