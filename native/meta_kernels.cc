@@ -73,6 +73,14 @@ Three LayerNormBackward(const Tensor&, const Tensor& input, c10::SymIntArrayRef,
   return {like(wanted[0], input), like(wanted[1], weight), like(wanted[2], bias)};
 }
 
+// In place, without a result.
+void FusedAdam(at::TensorList, at::TensorList, at::TensorList, at::TensorList, at::TensorList,
+               at::TensorList, double, double, double, double, double, bool, bool,
+               const OptionalTensor&, const OptionalTensor&) {}
+
+void FusedSgd(at::TensorList, at::TensorList, at::TensorList, double, double, double, double, bool,
+              bool, bool, const OptionalTensor&, const OptionalTensor&) {}
+
 }  // namespace
 }  // namespace lopt
 
@@ -87,4 +95,7 @@ TORCH_LIBRARY_IMPL(aten, Meta, m) {
   m.impl("logical_not", &lopt::LogicalNot);
   m.impl("native_layer_norm", &lopt::LayerNorm);
   m.impl("native_layer_norm_backward", &lopt::LayerNormBackward);
+  m.impl("_fused_adam_", &lopt::FusedAdam);
+  m.impl("_fused_adamw_", &lopt::FusedAdam);
+  m.impl("_fused_sgd_", &lopt::FusedSgd);
 }

@@ -1,166 +1,215 @@
-// torch::optim's Adam, AdamW and SGD behind one class, with state that is read out and put back.
+// The optimizers' steps, on libtorch's fused ops, and their state.
 #include "optimizer.h"
 
-#include <torch/optim/adam.h>
-#include <torch/optim/adamw.h>
-#include <torch/optim/sgd.h>
-
-#include <type_traits>
+#include <algorithm>
 
 #include "convert.h"
 #include "env_data.h"
 #include "guard.h"
 
 namespace lopt {
+
+struct Optimizer::Lists {
+  std::vector<at::Tensor> parameters, gradients, steps;
+  std::vector<std::vector<at::Tensor>> moments;
+};
+
 namespace {
 
-// What differs between kinds: how options are built, and which tensors a parameter's state holds.
-template <class Options, class State>
-struct AdamKind {
-  static Options Build(const OptimizerOptions& o) {
-    return Options(o.lr)
-        .betas({o.beta1, o.beta2})
-        .eps(o.eps)
-        .weight_decay(o.weight_decay)
-        .amsgrad(o.amsgrad);
-  }
-  template <class Visit>
-  static void Visit_(State& state, Visit visit) {
-    visit(
-        "exp_avg", [&]() -> at::Tensor { return state.exp_avg(); },
-        [&](at::Tensor t) { state.exp_avg(std::move(t)); });
-    visit(
-        "exp_avg_sq", [&]() -> at::Tensor { return state.exp_avg_sq(); },
-        [&](at::Tensor t) { state.exp_avg_sq(std::move(t)); });
-    visit(
-        "max_exp_avg_sq", [&]() -> at::Tensor { return state.max_exp_avg_sq(); },
-        [&](at::Tensor t) { state.max_exp_avg_sq(std::move(t)); });
-  }
-};
+// Without gaps, as a fused op walks through it.
+at::Tensor DenseAs(const at::Tensor& parameter) {
+  return parameter.is_non_overlapping_and_dense()
+             ? at::empty_like(parameter)
+             : at::empty(parameter.sizes(), parameter.options());
+}
 
-struct Adam : AdamKind<torch::optim::AdamOptions, torch::optim::AdamParamState> {
-  using Torch = torch::optim::Adam;
-  using Options = torch::optim::AdamOptions;
-  using State = torch::optim::AdamParamState;
-};
-struct AdamW : AdamKind<torch::optim::AdamWOptions, torch::optim::AdamWParamState> {
-  using Torch = torch::optim::AdamW;
-  using Options = torch::optim::AdamWOptions;
-  using State = torch::optim::AdamWParamState;
-};
-struct Sgd {
-  using Torch = torch::optim::SGD;
-  using Options = torch::optim::SGDOptions;
-  using State = torch::optim::SGDParamState;
-  static Options Build(const OptimizerOptions& o) {
-    return Options(o.lr)
-        .momentum(o.momentum)
-        .dampening(o.dampening)
-        .weight_decay(o.weight_decay)
-        .nesterov(o.nesterov);
-  }
-  template <class Visit>
-  static void Visit_(State& state, Visit visit) {
-    visit(
-        "momentum_buffer", [&]() -> at::Tensor { return state.momentum_buffer(); },
-        [&](at::Tensor t) { state.momentum_buffer(std::move(t)); });
-  }
-};
+// A gradient must lie in memory as its parameter does.
+at::Tensor LaidOutAs(const at::Tensor& parameter, const at::Tensor& gradient) {
+  if (gradient.strides() == parameter.strides()) return gradient;
+  return at::empty_like(parameter).copy_(gradient);
+}
 
-template <class State>
-constexpr bool kCountsSteps = !std::is_same_v<State, torch::optim::SGDParamState>;
+}  // namespace
 
-template <class Kind>
-class TorchOptimizer final : public Optimizer {
-  using State_ = typename Kind::State;
+const std::vector<const char*>& Optimizer::Names() const {
+  static const std::vector<const char*> adam = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq"};
+  static const std::vector<const char*> sgd = {"momentum_buffer"};
+  return Counts() ? adam : sgd;
+}
 
- public:
-  explicit TorchOptimizer(const std::vector<Group>& groups)
-      : optimizer_(ParamGroups(groups), Kind::Build(groups.at(0).options)) {}
-
-  void Step() override { optimizer_.step(); }
-  void ZeroGrad() override { optimizer_.zero_grad(/*set_to_none=*/true); }
-
-  void SetOptions(size_t group, const OptimizerOptions& options) override {
-    if (group >= optimizer_.param_groups().size())
-      throw RangeMistake("Expected a group below " +
-                         std::to_string(optimizer_.param_groups().size()) + " but received " +
-                         std::to_string(group));
-    optimizer_.param_groups()[group].set_options(
-        std::make_unique<typename Kind::Options>(Kind::Build(options)));
-  }
-
-  std::vector<std::optional<ParameterState>> State() override {
-    std::vector<std::optional<ParameterState>> all;
-    for (const auto& group : optimizer_.param_groups()) {
-      for (const auto& parameter : group.params()) {
-        auto found = optimizer_.state().find(parameter.unsafeGetTensorImpl());
-        if (found == optimizer_.state().end()) {
-          all.emplace_back(std::nullopt);
-          continue;
-        }
-        auto& held = static_cast<State_&>(*found->second);
-        ParameterState state;
-        if constexpr (kCountsSteps<State_>) state.step = held.step();
-        Kind::Visit_(held, [&](const char* name, auto get, auto) {
-          // A copy: the next step changes the original in place.
-          if (at::Tensor tensor = get(); tensor.defined())
-            state.tensors.emplace_back(name, tensor.clone());
-        });
-        all.emplace_back(std::move(state));
-      }
+Optimizer::Optimizer(Kind kind, std::vector<Group> groups) : kind_(kind) {
+  if (groups.empty()) throw RangeMistake("Expected at least one group of parameters");
+  for (auto& [parameters, options] : groups) {
+    Members group{.members = {}, .options = options, .rate = {}};
+    for (auto& parameter : parameters) {
+      if (!parameter.is_leaf() || !parameter.requires_grad())
+        throw RangeMistake("Expected every parameter to be a leaf that requires a gradient");
+      group.members.push_back({std::move(parameter), std::nullopt});
     }
-    return all;
+    groups_.push_back(std::move(group));
   }
+}
 
-  void LoadState(const std::vector<std::optional<ParameterState>>& state) override {
-    std::vector<at::Tensor> parameters;
-    for (const auto& group : optimizer_.param_groups())
-      parameters.insert(parameters.end(), group.params().begin(), group.params().end());
-    if (state.size() != parameters.size())
-      throw RangeMistake("Expected the state of " + std::to_string(parameters.size()) +
-                         " parameters but received " + std::to_string(state.size()));
-    // All is built and checked before anything is replaced, so that a refusal changes nothing.
-    std::vector<std::pair<void*, std::unique_ptr<State_>>> built;
-    for (size_t i = 0; i < state.size(); ++i) {
-      if (!state[i]) continue;
-      auto held = std::make_unique<State_>();
-      if constexpr (kCountsSteps<State_>) held->step(state[i]->step);
-      for (const auto& [name, tensor] : state[i]->tensors) {
-        if (tensor.sizes() != parameters[i].sizes())
-          throw RangeMistake("The state " + name + " of parameter " + std::to_string(i) +
-                             " has shape " + ShapeText(tensor.sizes()) + " but the parameter " +
-                             ShapeText(parameters[i].sizes()));
-        bool known = false;
-        Kind::Visit_(*held, [&, &name = name, &tensor = tensor](const char* slot, auto, auto set) {
-          if (name != slot) return;
-          set(tensor.detach().to(parameters[i].options()).clone());
-          known = true;
-        });
-        if (!known) throw RangeMistake("This optimizer keeps no state named " + name);
-      }
-      Kind::Visit_(*held, [&](const std::string& slot, auto get, auto) {
-        if (slot != "max_exp_avg_sq" && !get().defined())
-          throw RangeMistake("The state of parameter " + std::to_string(i) + " lacks " + slot);
+bool Optimizer::Needs(size_t moment, const OptimizerOptions& options) const {
+  return Counts() ? moment < 2 || options.amsgrad : options.momentum != 0;
+}
+
+bool Optimizer::IsFirst(const Member& member, const OptimizerOptions& options) const {
+  return !member.kept || (Needs(0, options) && !member.kept->moments[0].defined());
+}
+
+void Optimizer::Begin(Member& member, const OptimizerOptions& options) const {
+  const at::Tensor parameter = member.parameter.detach();
+  if (!member.kept) {
+    member.kept.emplace();
+    member.kept->moments.resize(Names().size());
+    if (Counts()) member.kept->step = at::zeros({}, parameter.options().dtype(at::kFloat));
+  }
+  auto& moments = member.kept->moments;
+  for (size_t i = 0; i < moments.size(); ++i)
+    if (Needs(i, options) && !moments[i].defined()) moments[i] = DenseAs(parameter).zero_();
+}
+
+void Optimizer::Call(const Members& group, Lists& lists, bool is_first) const {
+  const OptimizerOptions& o = group.options;
+  auto& [parameters, gradients, steps, moments] = lists;
+  const auto fused = [&](const auto& rate) {
+    if (kind_ == Kind::kSgd) {
+      at::_fused_sgd_(parameters, gradients, moments[0], o.weight_decay, o.momentum, rate,
+                      o.dampening, o.nesterov, false, is_first);
+      return;
+    }
+    at::_foreach_add_(steps, 1);
+    const auto call = [&](auto adam) {
+      adam(parameters, gradients, moments[0], moments[1], moments[2], steps, rate, o.beta1, o.beta2,
+           o.weight_decay, o.eps, o.amsgrad, false);
+    };
+    if (kind_ == Kind::kAdamW)
+      call([](auto&&... given) { at::_fused_adamw_(given...); });
+    else
+      call([](auto&&... given) { at::_fused_adam_(given...); });
+  };
+  if (group.rate.defined())
+    fused(group.rate);
+  else
+    fused(o.lr);
+}
+
+// Members of one dtype and device, whose state is there.
+void Optimizer::StepSome(const Members& group, std::vector<Member*> members, bool is_first) const {
+  Lists lists;
+  lists.moments.resize(3);
+  std::vector<std::pair<at::Tensor, at::Tensor>> copies;  // of parameters with gaps
+  for (Member* member : members) {
+    at::Tensor parameter = member->parameter.detach();
+    if (!parameter.is_non_overlapping_and_dense()) {
+      copies.emplace_back(parameter, parameter.contiguous());
+      parameter = copies.back().second;
+    }
+    lists.gradients.push_back(LaidOutAs(parameter, member->parameter.grad()));
+    lists.parameters.push_back(std::move(parameter));
+    if (Counts()) lists.steps.push_back(member->kept->step);
+    const auto& moments = member->kept->moments;
+    for (size_t i = 0; i < moments.size(); ++i)
+      if (Needs(i, group.options)) lists.moments[i].push_back(moments[i]);
+  }
+  Call(group, lists, is_first);
+  for (auto& [parameter, copy] : copies) parameter.copy_(copy);
+}
+
+void Optimizer::Step() {
+  at::NoGradGuard no_grad;
+  for (auto& group : groups_) {
+    std::vector<Member*> open;
+    for (auto& member : group.members)
+      if (member.parameter.grad().defined()) open.push_back(&member);
+    while (!open.empty()) {
+      const bool is_first = IsFirst(*open[0], group.options);
+      const at::Tensor& some = open[0]->parameter;
+      std::vector<Member*> alike;
+      std::erase_if(open, [&](Member* member) {
+        const at::Tensor& own = member->parameter;
+        const bool is_alike = own.scalar_type() == some.scalar_type() &&
+                              own.device() == some.device() &&
+                              IsFirst(*member, group.options) == is_first;
+        if (is_alike) alike.push_back(member);
+        return is_alike;
       });
-      built.emplace_back(parameters[i].unsafeGetTensorImpl(), std::move(held));
+      for (Member* member : alike) Begin(*member, group.options);
+      if (some.is_cuda() && !group.rate.defined())
+        group.rate = at::full({}, group.options.lr, some.options().dtype(at::kFloat));
+      StepSome(group, std::move(alike), is_first);
     }
-    optimizer_.state().clear();
-    for (auto& [key, held] : built) optimizer_.state()[key] = std::move(held);
   }
+}
 
- private:
-  static std::vector<torch::optim::OptimizerParamGroup> ParamGroups(
-      const std::vector<Group>& groups) {
-    std::vector<torch::optim::OptimizerParamGroup> result;
-    for (const auto& group : groups)
-      result.emplace_back(group.parameters,
-                          std::make_unique<typename Kind::Options>(Kind::Build(group.options)));
-    return result;
+void Optimizer::ZeroGrad() {
+  for (auto& group : groups_)
+    for (auto& member : group.members) member.parameter.mutable_grad() = at::Tensor();
+}
+
+void Optimizer::SetOptions(size_t group, const OptimizerOptions& options) {
+  if (group >= groups_.size())
+    throw RangeMistake("Expected a group below " + std::to_string(groups_.size()) +
+                       " but received " + std::to_string(group));
+  groups_[group].options = options;
+  // In place: a captured step reads it where it lies.
+  if (groups_[group].rate.defined()) groups_[group].rate.fill_(options.lr);
+}
+
+std::vector<std::optional<ParameterState>> Optimizer::State() const {
+  std::vector<std::optional<ParameterState>> all;
+  for (const auto& group : groups_) {
+    for (const auto& [parameter, kept] : group.members) {
+      all.emplace_back(std::nullopt);
+      if (!kept) continue;
+      ParameterState state;
+      if (Counts()) state.step = static_cast<int64_t>(kept->step.item<float>());
+      for (size_t i = 0; i < kept->moments.size(); ++i)
+        // A copy: the next step changes the original in place.
+        if (kept->moments[i].defined())
+          state.tensors.emplace_back(Names()[i], kept->moments[i].clone());
+      if (Counts() || !state.tensors.empty()) all.back() = std::move(state);
+    }
   }
+  return all;
+}
 
-  typename Kind::Torch optimizer_;
-};
+void Optimizer::LoadState(const std::vector<std::optional<ParameterState>>& state) {
+  std::vector<Member*> members;
+  for (auto& group : groups_)
+    for (auto& member : group.members) members.push_back(&member);
+  if (state.size() != members.size())
+    throw RangeMistake("Expected the state of " + std::to_string(members.size()) +
+                       " parameters but received " + std::to_string(state.size()));
+  // All is built and checked before anything is replaced, so that a refusal changes nothing.
+  std::vector<std::optional<Kept>> built(state.size());
+  for (size_t i = 0; i < state.size(); ++i) {
+    if (!state[i]) continue;
+    const at::Tensor parameter = members[i]->parameter.detach();
+    Kept& kept = built[i].emplace();
+    kept.moments.resize(Names().size());
+    if (Counts())
+      kept.step =
+          at::full({}, static_cast<double>(state[i]->step), parameter.options().dtype(at::kFloat));
+    for (const auto& [name, tensor] : state[i]->tensors) {
+      if (tensor.sizes() != parameter.sizes())
+        throw RangeMistake("The state " + name + " of parameter " + std::to_string(i) +
+                           " has shape " + ShapeText(tensor.sizes()) + " but the parameter " +
+                           ShapeText(parameter.sizes()));
+      const auto found = std::find(Names().begin(), Names().end(), name);
+      if (found == Names().end()) throw RangeMistake("This optimizer keeps no state named " + name);
+      kept.moments[found - Names().begin()] = DenseAs(parameter).copy_(tensor.detach());
+    }
+    const size_t needed = Counts() ? 2 : 1;  // the third stands for amsgrad alone
+    for (size_t m = 0; m < needed; ++m)
+      if (!kept.moments[m].defined())
+        throw RangeMistake("The state of parameter " + std::to_string(i) + " lacks " + Names()[m]);
+  }
+  for (size_t i = 0; i < state.size(); ++i) members[i]->kept = std::move(built[i]);
+}
+
+namespace {
 
 OptimizerOptions OptionsFrom(const Napi::Value& value) {
   if (!value.IsObject()) throw TypeMistake("Expected options to be an object");
@@ -210,19 +259,14 @@ Napi::Value ToJs(Napi::Env env, ParameterState state) {
   return object;
 }
 
-std::shared_ptr<Optimizer> Optimizer::Create(const std::string& kind, std::vector<Group> groups) {
-  if (groups.empty()) throw RangeMistake("Expected at least one group of parameters");
-  for (const auto& group : groups)
-    for (const auto& parameter : group.parameters)
-      if (!parameter.is_leaf() || !parameter.requires_grad())
-        throw RangeMistake("Expected every parameter to be a leaf that requires a gradient");
-  if (kind == "adam") return std::make_shared<TorchOptimizer<Adam>>(groups);
-  if (kind == "adamw") return std::make_shared<TorchOptimizer<AdamW>>(groups);
-  if (kind == "sgd") return std::make_shared<TorchOptimizer<Sgd>>(groups);
-  throw RangeMistake("Expected kind to be adam, adamw or sgd but received " + kind);
-}
-
 namespace {
+
+Optimizer::Kind KindOf(const std::string& name) {
+  if (name == "adam") return Optimizer::Kind::kAdam;
+  if (name == "adamw") return Optimizer::Kind::kAdamW;
+  if (name == "sgd") return Optimizer::Kind::kSgd;
+  throw RangeMistake("Expected kind to be adam, adamw or sgd but received " + name);
+}
 
 const std::shared_ptr<Optimizer>& Self(const Napi::CallbackInfo& info) {
   return Handle<std::shared_ptr<Optimizer>>::Get(info[0]);
@@ -237,8 +281,8 @@ Napi::Value SubmitVoid(const Napi::CallbackInfo& info, const char* where, Work w
 
 Napi::Value Create(const Napi::CallbackInfo& info) {
   return Handle<std::shared_ptr<Optimizer>>::New(
-      info.Env(), Optimizer::Create(FromJs<std::string>::Get(info[0]),
-                                    FromJs<std::vector<Optimizer::Group>>::Get(info[1])));
+      info.Env(), std::make_shared<Optimizer>(KindOf(FromJs<std::string>::Get(info[0])),
+                                              FromJs<std::vector<Optimizer::Group>>::Get(info[1])));
 }
 
 Napi::Value Step(const Napi::CallbackInfo& info) {
