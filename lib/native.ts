@@ -15,10 +15,12 @@ declare const brand: unique symbol
 export type TensorHandle = { readonly [brand]: 'tensor' }
 /** A TorchScript module (`torch::jit::Module`). */
 export type ModuleHandle = { readonly [brand]: 'module' }
-/** An optimizer (`torch::optim::Optimizer`). */
+/** An optimizer (`lopt::Optimizer`). */
 export type OptimizerHandle = { readonly [brand]: 'optimizer' }
 /** A random number generator on the CPU (`at::Generator`). */
 export type GeneratorHandle = { readonly [brand]: 'generator' }
+/** A captured piece of work (`lopt::Graph`). */
+export type GraphHandle = { readonly [brand]: 'graph' }
 /** A memory-mapped file. */
 export type MappedFileHandle = { readonly [brand]: 'mapped-file' }
 
@@ -403,6 +405,24 @@ export interface NativeBinding {
     state: readonly (NativeParameterState | null)[],
   ): Promise<void>
   optimizerDispose(optimizer: OptimizerHandle): void
+
+  // graphs
+  graphCreate(device: string): GraphHandle
+  /** Whether work on a device is captured; else it has to be done again. */
+  graphCaptures(device: string): boolean
+  /** Whose jobs, and ops on the spot, the calls that follow are. */
+  setOwner(owner: number): void
+  /** The executor takes jobs of the owner alone, until `releaseExecutor`. */
+  claimExecutor(): void
+  releaseExecutor(): void
+  /** [job] */
+  graphBegin(graph: GraphHandle): Promise<void>
+  /** [job] */
+  graphEnd(graph: GraphHandle): Promise<void>
+  /** [job] */
+  graphReplay(graph: GraphHandle): Promise<void>
+  /** [job] */
+  graphDispose(graph: GraphHandle): Promise<void>
 
   // TorchScript
   /** [job] */

@@ -10,6 +10,7 @@
 #include "device.h"
 #include "env_data.h"
 #include "generator.h"
+#include "graph.h"
 #include "guard.h"
 #include "mapped_file.h"
 #include "op.h"
@@ -38,6 +39,7 @@ Napi::Value SetErrorClass(const Napi::CallbackInfo& info) {
 // [sync] Before the process ends: `process.exit` runs no cleanup hook of the main thread.
 Napi::Value Shutdown(const Napi::CallbackInfo& info) {
   if (auto& executor = EnvData::Of(info.Env()).executor) executor->Stop();
+  Graph::ReleaseAll();
   return info.Env().Undefined();
 }
 
@@ -63,6 +65,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   DefineScriptModule(env, exports);
   DefineMappedFile(env, exports);
   DefineDevice(env, exports);
+  DefineGraph(env, exports);
   DefineRecorder(env, exports);
   DefineProducts(env, exports);
   DefineAllocator(env, exports);

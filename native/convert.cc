@@ -1,6 +1,8 @@
 // JavaScript values <-> what libtorch takes: names of dtypes, checks, typed arrays.
 #include "convert.h"
 
+#include "streams.h"
+
 #include <ATen/ScalarOps.h>
 
 #include <array>
@@ -191,7 +193,9 @@ at::ScalarType FromJs<at::ScalarType>::Get(const Napi::Value& value) {
 at::Device FromJs<at::Device>::Get(const Napi::Value& value) {
   const std::string text = FromJs<std::string>::Get(value);
   try {
-    return at::Device(text);
+    const at::Device device(text);
+    UseStreamOf(device);
+    return device;
   } catch (const c10::Error&) {
     throw RangeMistake("Expected a device such as cpu, cuda:0 or mps but received " + text);
   }

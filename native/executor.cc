@@ -4,7 +4,10 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
+#include <algorithm>
+
 #include "guard.h"
+#include "streams.h"
 
 namespace lopt {
 
@@ -43,6 +46,25 @@ Napi::Value Executor::Enqueue(Napi::Env env, std::unique_ptr<Job> job) {
   return promise;
 }
 
+void Executor::Claim() {
+  std::lock_guard lock(mutex_);
+  claimed_by_ = owner_;
+}
+
+void Executor::Release() {
+  {
+    std::lock_guard lock(mutex_);
+    claimed_by_ = kNobody;
+  }
+  wake_.notify_one();
+}
+
+std::deque<std::unique_ptr<Executor::Job>>::iterator Executor::Next() {
+  return std::find_if(queue_.begin(), queue_.end(), [this](const auto& job) {
+    return claimed_by_ == kNobody || claimed_by_ == job->owner;
+  });
+}
+
 void Executor::Loop() {
   // Thread-local. The optimising executor's numerics depend on the history of calls, so that a
   // resumed run could not be exact, and it re-specialises for every new shape.
@@ -51,11 +73,13 @@ void Executor::Loop() {
     std::unique_ptr<Job> job;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      auto next = queue_.end();
+      wake_.wait(lock, [&] { return stopping_ || (next = Next()) != queue_.end(); });
       if (stopping_) return;
-      job = std::move(queue_.front());
-      queue_.pop_front();
+      job = std::move(*next);
+      queue_.erase(next);
     }
+    UseNamedStreams();
     try {
       at::AutoGradMode grad_mode(job->grad_mode);
       job->run();

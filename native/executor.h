@@ -37,7 +37,8 @@ class Executor {
   Napi::Value Submit(Napi::Env env, Blame blame, std::string where, Work work, Settle settle) {
     using Result = std::invoke_result_t<Work>;
     if (stopped_) throw Failure("ERR_ABORTED", "The process is ending: no more work is taken");
-    auto job = std::make_unique<Job>(env, blame, std::move(where), at::GradMode::is_enabled());
+    auto job =
+        std::make_unique<Job>(env, blame, std::move(where), at::GradMode::is_enabled(), owner_);
     if constexpr (std::is_void_v<Result>) {
       job->run = std::move(work);
       job->settle = [settle = std::move(settle)](Napi::Env e) { return settle(e); };
@@ -56,6 +57,13 @@ class Executor {
   // Libtorch's static destructors must not run beside an op.
   void Stop();
 
+  // Whose the jobs are that are submitted from here on.
+  void set_owner(int64_t owner) { owner_ = owner; }
+  // From here to `Release` jobs of this owner alone are run, in their order; the others wait.
+  void Claim();
+  void Release();
+  bool IsClaimedByOther() const { return claimed_by_ != kNobody && claimed_by_ != owner_; }
+
   // Jobs that wait or run.
   size_t pending() const { return pending_; }
   // Threads that an op may use when it runs as a job.
@@ -64,15 +72,17 @@ class Executor {
 
  private:
   struct Job {
-    Job(Napi::Env env, Blame blame_in, std::string where_in, bool grad_mode_in)
+    Job(Napi::Env env, Blame blame_in, std::string where_in, bool grad_mode_in, int64_t owner_in)
         : deferred(Napi::Promise::Deferred::New(env)),
           blame(blame_in),
           where(std::move(where_in)),
-          grad_mode(grad_mode_in) {}
+          grad_mode(grad_mode_in),
+          owner(owner_in) {}
     Napi::Promise::Deferred deferred;
     Blame blame;
     std::string where;
     bool grad_mode;
+    int64_t owner;
     std::function<void()> run;
     std::function<Napi::Value(Napi::Env)> settle;
     std::exception_ptr failure;
@@ -81,7 +91,11 @@ class Executor {
   static void Complete(Napi::Env env, Napi::Function, Executor* self, Job* job);
   using Completion = Napi::TypedThreadSafeFunction<Executor, Job, &Executor::Complete>;
 
+  static constexpr int64_t kNobody = -1;
+
   Napi::Value Enqueue(Napi::Env env, std::unique_ptr<Job> job);
+  // The first job whose turn it is, or the end.
+  std::deque<std::unique_ptr<Job>>::iterator Next();
   void Loop();
 
   Completion completion_;
@@ -89,9 +103,11 @@ class Executor {
   std::condition_variable wake_;
   std::deque<std::unique_ptr<Job>> queue_;
   bool stopping_ = false;
+  int64_t claimed_by_ = kNobody;  // written by the JavaScript thread alone
   // Only the JavaScript thread touches these.
   bool stopped_ = false;
   size_t pending_ = 0;
+  int64_t owner_ = 0;
   int num_threads_;
   std::thread thread_;
 };

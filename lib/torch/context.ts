@@ -1,4 +1,4 @@
-// What surrounds a call: the scope that owns new tensors, and grad mode. Both live in one
+// What surrounds a call: the scope that owns new tensors, grad mode, and whose work it is. All live in one
 // AsyncLocalStorage, so that interleaved async functions do not meet. Knows no tensor.
 
 import { AsyncLocalStorage } from 'node:async_hooks'
@@ -41,10 +41,12 @@ export class Scope {
 interface Context {
   readonly scope: Scope | null
   readonly gradEnabled: boolean
+  /** Which capture of a graph it belongs to; 0: none. */
+  readonly owner: number
 }
 
 const storage = new AsyncLocalStorage<Context>()
-const outermost: Context = { scope: null, gradEnabled: true }
+const outermost: Context = { scope: null, gradEnabled: true, owner: 0 }
 
 function context(): Context {
   return storage.getStore() ?? outermost
@@ -76,20 +78,33 @@ export function isGradEnabled(): boolean {
   return context().gradEnabled
 }
 
-// Beside the thread's mode itself, on the addon: a process may load this package twice, as ESM and
+/** Which capture of a graph calls belong to here; 0: none. */
+export function currentOwner(): number {
+  return context().owner
+}
+
+// Beside the modes themselves, on the addon: a process may load this package twice, as ESM and
 // as CommonJS, but the addon once.
-const APPLIED = Symbol.for('lopt.gradEnabled')
+const APPLIED = Symbol.for('lopt.applied')
+
+type Applied = Omit<Context, 'scope'>
 
 /**
- * The addon, set to this context's grad mode: libtorch keeps it by thread, and a job takes over
- * the thread's when it is submitted. Every call that computes goes through here.
+ * The addon, set to this context's grad mode and owner: libtorch keeps the one by thread, the executor the other, and a
+ * job takes over both when it is submitted. Every call that computes goes through here.
  */
 export function binding(): NativeBinding {
-  const bound = native() as NativeBinding & { [APPLIED]?: boolean }
-  const wanted = context().gradEnabled
-  if (wanted !== bound[APPLIED]) {
-    bound.setGradEnabled(wanted)
-    bound[APPLIED] = wanted
-  }
+  const bound = native() as NativeBinding & { [APPLIED]?: Applied }
+  const { gradEnabled, owner } = context()
+  const applied = bound[APPLIED]
+  if (gradEnabled === applied?.gradEnabled && owner === applied.owner) return bound
+  bound.setGradEnabled(gradEnabled)
+  bound.setOwner(owner)
+  bound[APPLIED] = { gradEnabled, owner }
   return bound
+}
+
+/** The next call sets both anew: what they mean has changed. */
+export function forgetApplied(): void {
+  delete (native() as { [APPLIED]?: Applied })[APPLIED]
 }

@@ -1,0 +1,153 @@
+// Work that is done over and over on tensors that stay: captured once and launched as one on a GPU, run again
+// everywhere else. Knows no model.
+
+import { LoptError } from '../errors.js'
+import { type GraphHandle, type NativeBinding, native } from '../native.js'
+import { checkFunction, checkReceiver, kindOf } from './check.js'
+import {
+  binding,
+  currentOwner,
+  forgetApplied,
+  inContext,
+  isGradEnabled,
+} from './context.js'
+import { keep, tidy } from './scope.js'
+import { isTensor, type Tensor } from './tensor.js'
+
+type Results = readonly Tensor[]
+type Work<R extends Results> = () => R | Promise<R>
+
+/** What `captureGraph` gives. */
+export class CapturedGraph<R extends Results = Results> {
+  readonly #run: Work<R>
+  /** null where nothing is captured. */
+  readonly #handle: GraphHandle | null
+  #results: R | undefined
+  #isDisposed = false
+
+  /** @internal */
+  constructor(run: Work<R>, captured: { handle: GraphHandle; results: R } | null) {
+    this.#run = run
+    this.#handle = captured?.handle ?? null
+    this.#results = captured?.results
+  }
+
+  /**
+   * Does the work again, with what its tensors hold now.
+   *
+   * @returns the results: the same tensors each time, which the next replay overwrites. They belong to the graph.
+   * @throws what the work throws, where it is run again; LoptError `ERR_DISPOSED`.
+   */
+  async replay(): Promise<R> {
+    checkReceiver(this, (object) => #run in object, 'a captured graph')
+    if (this.#isDisposed) {
+      throw new LoptError('ERR_DISPOSED', 'The graph was disposed of before')
+    }
+    if (this.#handle !== null) {
+      await binding().graphReplay(this.#handle)
+      return this.#results as R
+    }
+    await tidy(async () => {
+      const made = (await this.#run()).map((one) => one.detach())
+      const results = this.#results
+      if (results === undefined) {
+        this.#results = made.map((one) => keep(one.clone())) as Results as R
+      } else {
+        await Promise.all(made.map((one, i) => (results[i] as Tensor).copy_(one)))
+      }
+    })
+    return this.#results as R
+  }
+
+  /** Frees what was captured, and the results. */
+  async dispose(): Promise<void> {
+    if (this.#isDisposed) return
+    this.#isDisposed = true
+    for (const one of this.#results ?? []) one.dispose()
+    if (this.#handle !== null) await binding().graphDispose(this.#handle)
+  }
+}
+
+/**
+ * Captures what `work` asks of a device, to do all of it again in one launch. On a device that captures nothing, which is any
+ * but CUDA, or in an addon that was built without CUDA's headers, `replay` runs `work` again: the same results, and
+ * no gain.
+ *
+ * What is captured reads and writes the same memory each time: give it new values by `copy_` into the tensors that it
+ * reads. While it is captured nothing is computed: it must not read values back, and must have run once before, so
+ * that libraries have made their plans. Nor may it wait for what was asked for outside: the jobs of others wait until the capture ends.
+ * Tensors that it makes are freed, but for the results. The grad mode is that of the call.
+ *
+ * @param device such as `cuda:0`
+ * @returns a graph, whose results are there after its first `replay`
+ * @throws TypeError; RangeError inside another capture; what `work` throws
+ * @example
+ * const x = zeros([8, 16], { device })
+ * const graph = await captureGraph(device, () => [x.mul(2)])
+ * await x.copy_(batch)
+ * const [doubled] = await graph.replay()
+ *
+ * Source: `torch.cuda.graph`.
+ */
+export async function captureGraph<R extends Results>(
+  device: string,
+  work: Work<R>,
+): Promise<CapturedGraph<R>> {
+  checkFunction(work)
+  if (currentOwner() !== 0) {
+    throw new RangeError('A graph is being captured here already')
+  }
+  const gradEnabled = isGradEnabled()
+  const run = () => inContext({ gradEnabled }, async () => checkResults(await work()))
+  if (!native().graphCaptures(device)) return new CapturedGraph(run, null)
+  return await inTurn(async (owner) => {
+    const handle = native().graphCreate(device)
+    const results = await inContext({ owner, gradEnabled }, () => capture(handle, run))
+    return new CapturedGraph(run, { handle, results })
+  })
+}
+
+/** Between the two ends of a capture: the work's own jobs alone are run. */
+async function capture<R extends Results>(
+  handle: GraphHandle,
+  run: () => Promise<R>,
+): Promise<R> {
+  const bound = binding()
+  bound.claimExecutor()
+  try {
+    await bound.graphBegin(handle)
+    try {
+      const kept: Tensor[] = []
+      await tidy(async () => {
+        for (const one of await run()) kept.push(keep(one.detach()))
+      })
+      return kept as Results as R
+    } finally {
+      await binding().graphEnd(handle)
+    }
+  } finally {
+    bound.releaseExecutor()
+    forgetApplied()
+  }
+}
+
+const LAST = Symbol.for('lopt.lastCapture')
+let owners = 0
+
+/** One capture after the other: on the addon, which a process has once. */
+async function inTurn<T>(work: (owner: number) => Promise<T>): Promise<T> {
+  const bound = native() as NativeBinding & { [LAST]?: Promise<unknown> }
+  const before = bound[LAST] ?? Promise.resolve()
+  owners += 1
+  const own = owners
+  const result = before.then(() => work(own))
+  bound[LAST] = result.catch(() => {})
+  return await result
+}
+
+function checkResults<R extends Results>(results: R): R {
+  if (Array.isArray(results) && results.every(isTensor)) return results
+  throw new TypeError(
+    `Expected the work to give an array of Tensors but received ${kindOf(results)}`,
+  )
+}
