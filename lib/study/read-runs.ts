@@ -5,8 +5,9 @@ import { basename, join, relative, resolve } from 'node:path'
 import { z } from 'zod'
 import { cannotRead, LoptError, onOneLine } from '../errors.js'
 import { wrongFields } from '../fields.js'
+import { FIGURE_OF } from '../run/index.js'
+import { METRICS } from '../task/index.js'
 import { RESULT_FILE, readResult } from './result-file.js'
-import { metricName } from './run-cell.js'
 import type { RunSettings } from './settings.js'
 import { SWEEP_FILE } from './study.js'
 
@@ -163,7 +164,7 @@ const runConfig = z.object({
     })
     .nullish(),
   weights: z.object({ trainableParameters: z.number() }).nullish(),
-  task: z.object({ name: z.string(), metric: z.string() }),
+  task: z.object({ name: z.string(), metric: z.enum(METRICS) }),
   training: z.record(z.string(), z.unknown()),
 })
 
@@ -217,7 +218,7 @@ function unevaluatedRun(
   config: unknown,
   events: readonly Event[],
 ): Run {
-  const metric = metricName(task.metric)
+  const metric = FIGURE_OF[task.metric]
   const done = events.find(({ type }) => type === 'done')
   const figure = done?.[metric]
   const { learningRate, seed, steps } = training

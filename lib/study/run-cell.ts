@@ -7,6 +7,7 @@ import { encodeLabels, textLimit } from '../inference/index.js'
 import { native, packageVersion } from '../native.js'
 import { createPrompt, type Prompt } from '../prompt/index.js'
 import {
+  FIGURE_OF,
   type Figures,
   figuresOf,
   selectWeights,
@@ -154,7 +155,7 @@ export function aboutCell(
     backbone: { source: backbone.source, fingerprint: backbone.fingerprint },
     task: {
       name: task.name,
-      metric: metricName(task.metric),
+      metric: FIGURE_OF[task.metric],
       rows: { train: trainRows.length, dev: dev.length, test: test.length },
     },
     versions: {
@@ -377,9 +378,4 @@ function numbersOf(found: object): Record<string, number> {
   return Object.fromEntries(
     Object.entries(found).filter((entry) => typeof entry[1] === 'number'),
   )
-}
-
-/** A task's metric as its figure is called. */
-export function metricName(metric: string): string {
-  return metric.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { tryLock } from '../../lib/hub/index.js'
 import { sweep } from '../../lib/study/index.js'
+import { readRuns } from '../../lib/study/read-runs.js'
 import { folder, outcomes, run, small } from './small-sweep.js'
 
 const grid = { method: ['majority', 'hard', 'lopt-1', 'full'], rank: [2, 5] } as const
@@ -49,6 +50,39 @@ test('finished cells are kept, byte for byte, and one without a result is finish
     'rows/lopt-1/P4-R2-seed0: done',
   ])
   expect(readFileSync(kept)).toEqual(before)
+})
+
+test('a task that is judged by the F1 of its answers has it in the choice, the results and a report', async () => {
+  const out = join(folder, 'answers')
+  const events = await run({
+    config: {
+      backbone: 'builtin:nano-gpt2',
+      task: 'record',
+      dataDir: 'test/fixtures/datasets/original',
+      splits: 'official',
+      ...{ length: 2, steps: 1, batchSize: 2 },
+      grid: { method: ['full'], learningRate: [0.01, 0.1], seed: [0, 1] },
+      select: { over: 'learningRate' },
+    },
+    out,
+  })
+  expect(events.filter(({ type }) => type === 'select')).toHaveLength(1)
+  const runs = await readRuns([out])
+  expect(runs).toHaveLength(3)
+  for (const { metric, dev, evaluations } of runs) {
+    expect([metric, dev?.f1, evaluations.length > 0]).toEqual([
+      'f1',
+      expect.any(Number),
+      true,
+    ])
+  }
+  // one that `lopt train` wrote has no result
+  rmSync(join(out, runs[0]?.name as string, 'result.json'))
+  const [trained] = await readRuns([join(out, runs[0]?.name as string)])
+  expect(trained).toMatchObject({
+    metric: 'f1',
+    dev: runs[0]?.dev && { f1: runs[0].dev.f1 },
+  })
 })
 
 test('an aborted sweep stops at once and goes on in the next call', async () => {
