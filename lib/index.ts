@@ -16,6 +16,7 @@ export {
   type Input,
   type PromptName,
   type ReadRequest,
+  type RequestError,
   type RequestOptions,
   type ServedPrompt,
 } from './engine/index.js'

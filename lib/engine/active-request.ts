@@ -4,6 +4,7 @@
 import { checkAborted, LoptError } from '../errors.js'
 import type { Place } from './admission.js'
 import type { Held } from './prompt-table.js'
+import { failureOf } from './request-error.js'
 import type { RequestOptions } from './requests.js'
 
 export type Ending = 'answered' | 'failed' | 'aborted'
@@ -64,7 +65,13 @@ export class ActiveRequest {
     this.#end('answered')
   }
 
+  /** What was to be done for it failed, or nobody waits for it any more. */
   fail(error: Error): void {
+    this.refuse(failureOf(error))
+  }
+
+  /** It does not fit, which its error says. */
+  refuse(error: Error): void {
     if (this.#isOver) return
     this.error = error
     const isAborted = error instanceof LoptError && error.code === 'ERR_ABORTED'

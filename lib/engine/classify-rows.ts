@@ -15,9 +15,11 @@ import {
   storedFormat,
   type TextFormat,
   textLimit,
+  tokenizeLabels,
 } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import { completeVerbalizer, type LabelTokens } from '../task/index.js'
+import { inField } from './request-error.js'
 import type { Classification, ClassifyRequest, Input } from './requests.js'
 
 type Asked = Pick<ClassifyRequest, 'inputs' | 'labels' | 'candidates'>
@@ -31,7 +33,7 @@ export interface ClassifyRow {
   readonly answer: (scores: readonly number[]) => Classification
 }
 
-/** Encodes a prompt's labels once. */
+/** Labels of the prompts that are served, encoded when they are added. */
 export class LabelCache {
   readonly #backbone: Backbone
   readonly #known = new WeakMap<Prompt, LabelTokens>()
@@ -40,17 +42,25 @@ export class LabelCache {
     this.#backbone = backbone
   }
 
-  of(prompt: Prompt | null, format: TextFormat, isStored: boolean): LabelTokens {
-    if (prompt === null || !isStored) return encodeLabels(this.#backbone, format)
-    const labels = this.#known.get(prompt) ?? encodeLabels(this.#backbone, format)
-    this.#known.set(prompt, labels)
-    return labels
+  /** @throws RangeError for labels that are none */
+  add(prompt: Prompt): void {
+    this.#known.set(prompt, encodeLabels(this.#backbone, storedFormat(prompt)))
+  }
+
+  /** @param isStored whether the format is the prompt's own */
+  async of(
+    prompt: Prompt | null,
+    format: TextFormat,
+    isStored: boolean,
+  ): Promise<LabelTokens> {
+    const known = isStored && prompt !== null ? this.#known.get(prompt) : undefined
+    return known ?? (await tokenizeLabels(this.#backbone, format))
   }
 }
 
 /**
- * @throws TypeError or RangeError for inputs that do not fit the template, LoptError `ERR_DATA` for a text without
- *   tokens
+ * @throws TypeError or RangeError (`RequestError`) for inputs that do not fit the template, LoptError `ERR_DATA` for a text
+ *   without tokens
  */
 export async function classifyRows(
   backbone: Backbone,
@@ -58,30 +68,43 @@ export async function classifyRows(
   { inputs, labels: given, candidates }: Asked,
   cache: LabelCache,
 ): Promise<ClassifyRow[]> {
-  const format = formatOf(prompt, given, candidates !== undefined)
-  const labels = cache.of(prompt, format, given === undefined)
-  const own = await encodeCandidates(
-    backbone,
-    inputs.map((_, i) => {
-      const words = candidates?.[i]?.map((words) => ({ words, label: words }))
-      return { fields: {}, candidates: words }
-    }),
+  const format = inField('labels', () =>
+    formatOf(prompt, given, candidates !== undefined),
+  )
+  const labels = await inField('labels', () =>
+    cache.of(prompt, format, given === undefined),
+  )
+  const own = await inField('candidates', () =>
+    encodeCandidates(
+      backbone,
+      inputs.map((_, i) => {
+        const words = candidates?.[i]?.map((words) => ({ words, label: words }))
+        return { fields: {}, candidates: words }
+      }),
+    ),
   )
   let longestCandidate = 0
   for (const ids of own.flatMap((ids) => ids ?? [])) {
     longestCandidate = Math.max(longestCandidate, ids.length)
   }
   const limits = { trained: prompt?.task?.maxLength, longestCandidate }
-  const limit = textLimit(backbone, prompt, labels, limits)
-  const texts = await encodeInputs(backbone, format.template, inputs, limit)
+  const limit = inField(candidates === undefined ? 'labels' : 'candidates', () =>
+    textLimit(backbone, prompt, labels, limits),
+  )
+  const texts = await inField('inputs', () =>
+    encodeInputs(backbone, format.template, inputs, limit),
+  )
   return texts.map((text, i) => {
     const row = candidateRow({ ...text, candidates: own[i] }, labels.ids)
-    if (row.candidates.length === 0) {
-      throw new TypeError('The task has no labels of its own: give `candidates`')
-    }
+    inField('candidates', () => checkAnswers(row))
     const names = candidates?.[i] ?? labels.labels
     return { row, answer: (scores) => classification(names, scores, text, i) }
   })
+}
+
+function checkAnswers({ candidates }: ClassifyRow['row']): void {
+  if (candidates.length > 0) return
+  throw new TypeError('The task has no labels of its own: give `candidates`')
 }
 
 function formatOf(

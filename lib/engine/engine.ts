@@ -7,16 +7,15 @@ import { about, checkMade, LoptError } from '../errors.js'
 import {
   type Continuation,
   continuationsOf,
-  firstToken,
   type GenerateManyEvent,
   type ReadToken,
-  storedFormat,
 } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import { ActiveRequest, checkRequest, type Ending } from './active-request.js'
 import { Admission } from './admission.js'
 import { type ClassifyRow, classifyRows, LabelCache } from './classify-rows.js'
 import { EventStream } from './event-stream.js'
+import { encodeGiven } from './given-texts.js'
 import { type CheckedLimits, checkLimits, type EngineLimits } from './limits.js'
 import { type Held, PromptTable } from './prompt-table.js'
 import { checkClassify, checkRead, checkRows } from './request-fields.js'
@@ -121,14 +120,14 @@ class BackboneEngine implements Engine {
       throw new RangeError(`Expected another name than ${name}, which is the backbone's`)
     }
     // What is wrong with its labels is told now, and not to each who asks.
-    const { task } = prompt
-    const encode = () => this.#labels.of(prompt, storedFormat(prompt), true)
-    if (task) about(`The prompt ${name}`, encode)
+    if (prompt.task) about(`The prompt ${name}`, () => this.#labels.add(prompt))
     this.#table.add(name, prompt)
   }
 
   removePrompt(name: string): boolean {
-    return this.#table.remove(name)
+    const isRemoved = this.#table.remove(name)
+    if (isRemoved) this.#hear({ type: 'removed', prompt: name })
+    return isRemoved
   }
 
   async classify(request: ClassifyRequest): Promise<Classification[]> {
@@ -217,12 +216,11 @@ class BackboneEngine implements Engine {
       sumOf(texts, (text) => this.#tokensOf(text)),
       async ({ active, held: [one] }) => {
         const held = one as Held
-        const rows = await this.#continuationsOf(
-          texts.map((text) => ({ text, maxNewTokens: 1 })),
-          texts.map(() => held),
-        )
+        const given = texts.map((text) => ({ text, prompt: held.prompt }))
+        const limits = { field: 'texts', most: this.#limits.maxTextTokens, after: 0 }
+        const rows = await encodeGiven(this.backbone, given, limits)
         return await this.#gather<ReadToken[]>(active, rows, (give) =>
-          rows.map(({ options: { given: ids } }, i): ReadWork => {
+          rows.map((ids, i): ReadWork => {
             return Object.assign(workOf(active, held, { tokens: ids.length }), {
               ...{ type: 'read' as const, ids, likeliest: logProbabilities },
               give: (tokens: ReadToken[]) => give(i, tokens),
@@ -253,18 +251,16 @@ class BackboneEngine implements Engine {
   }
 
   async close({ graceMs = 30_000 }: { graceMs?: number } = {}): Promise<void> {
-    this.#closing ??= this.#close(graceMs)
-    await this.#closing
+    this.#closing ??= this.#close()
+    // Who asks again may have less patience.
+    const timer = setTimeout(() => {
+      for (const active of this.#active) active.fail(closedError())
+    }, graceMs)
+    await this.#closing.finally(() => clearTimeout(timer))
   }
 
-  async #close(graceMs: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
-    const grace = new Promise((resolve) => {
-      timer = setTimeout(resolve, graceMs)
-    })
-    await Promise.race([Promise.all([...this.#active].map(({ ended }) => ended)), grace])
-    clearTimeout(timer)
-    for (const active of this.#active) active.fail(closedError())
+  async #close(): Promise<void> {
+    await Promise.all([...this.#active].map(({ ended }) => ended))
     await this.#scheduler.close()
     this.#table.dispose()
   }
@@ -306,8 +302,8 @@ class BackboneEngine implements Engine {
     } catch (error) {
       // Its texts may have turned out to be more than may wait.
       this.#countRejected(error, names)
-      active.fail(error as Error)
-      throw active.error
+      active.refuse(error as Error)
+      throw active.error ?? error
     }
   }
 
@@ -367,32 +363,21 @@ class BackboneEngine implements Engine {
     return results
   }
 
-  /** Texts become ids off the event loop. */
   async #continuationsOf(
     rows: GenerateRequest['rows'],
     held: readonly Held[],
   ): Promise<Continuation[]> {
-    const { tokenizer } = this.backbone
-    // A text of several choices is encoded once.
-    const strings = rows.flatMap(({ text }) => (typeof text === 'string' ? [text] : []))
-    const distinct = [...new Set(strings)]
-    const encoded = await tokenizer.tokenize(distinct)
-    const idsOf = new Map(distinct.map((text, i) => [text, encoded[i] as number[]]))
-    const given = rows.map((row, i) => {
-      const { text } = row
-      const ids =
-        typeof text === 'string'
-          ? [...firstToken(tokenizer), ...(idsOf.get(text) as number[])]
-          : text
-      return { ...row, prompt: held[i]?.prompt ?? null, text: ids }
-    })
+    const { maxTextTokens: most, maxNewTokens } = this.#limits
+    const own = rows.map((row, i) => ({ ...row, prompt: held[i]?.prompt ?? null }))
+    const limits = { field: 'rows', most, after: 1 }
+    const encoded = await encodeGiven(this.backbone, own, limits)
+    const given = own.map((row, i) => ({ ...row, text: encoded[i] as readonly number[] }))
     const continuations = continuationsOf(this.backbone, given)
-    const { maxTextTokens, maxNewTokens } = this.#limits
     for (const [i, { options }] of continuations.entries()) {
-      about(`rows[${i}]`, () => {
-        checkMost('a text', options.given.length, maxTextTokens)
-        checkMost('maxNewTokens', options.maxNewTokens, maxNewTokens)
-      })
+      if (options.maxNewTokens <= maxNewTokens) continue
+      throw new RangeError(
+        `rows[${i}]: Expected maxNewTokens of ${maxNewTokens} at most but received ${options.maxNewTokens}`,
+      )
     }
     return continuations
   }
@@ -450,9 +435,4 @@ function scoreWorksOf(
 
 function sumOf<T>(values: readonly T[], of: (value: T) => number): number {
   return values.reduce((sum, value) => sum + of(value), 0)
-}
-
-function checkMost(name: string, value: number, most: number): void {
-  if (value <= most) return
-  throw new RangeError(`Expected ${name} of ${most} tokens at most but received ${value}`)
 }

@@ -2,6 +2,7 @@
 
 export { createEngine, type EngineOptions } from './engine.js'
 export type { EngineLimits } from './limits.js'
+export type { RequestError } from './request-error.js'
 export type {
   Classification,
   ClassifyRequest,

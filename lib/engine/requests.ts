@@ -123,6 +123,8 @@ export type EngineEvent =
       readonly seconds: number
     }
   | { readonly type: 'rejected'; readonly prompt: PromptName }
+  /** No prompt of this name is served any more. */
+  | { readonly type: 'removed'; readonly prompt: string }
 
 /** Answers requests over one backbone, each with a prompt of its own. `createEngine` makes one. */
 export interface Engine {
@@ -132,7 +134,7 @@ export interface Engine {
   /** By name. */
   readonly prompts: ReadonlyMap<string, ServedPrompt>
   /**
-   * @throws TypeError or RangeError for a request that does not fit; LoptError `ERR_DATA` for a text without tokens,
+   * @throws TypeError or RangeError (`RequestError`) for a request that does not fit; LoptError `ERR_DATA` for a text without tokens,
    *   `ERR_UNKNOWN_PROMPT`, `ERR_OVERLOADED`, `ERR_DEADLINE`, `ERR_ABORTED`, `ERR_CLOSED`, `ERR_NON_FINITE_LOSS`
    */
   classify(request: ClassifyRequest): Promise<Classification[]>
@@ -152,6 +154,6 @@ export interface Engine {
   stats(): EngineStats
   /** Calls back with what happens, until the function that is returned is called. */
   observe(listener: (event: EngineEvent) => void): () => void
-  /** Takes no more requests (`ERR_CLOSED`), waits until those that it has are answered, `graceMs` at most, ends the others, and frees everything but the backbone. */
+  /** Takes no more requests (`ERR_CLOSED`), waits until those that it has are answered, `graceMs` at most, ends the others, and frees everything but the backbone. Called again with less, it waits less. */
   close(options?: { graceMs?: number }): Promise<void>
 }

@@ -5,6 +5,7 @@ import { checkRows, tokenWithoutRow } from '../backbone/vocabulary.js'
 import { LoptError } from '../errors.js'
 import type { Prompt } from '../prompt/index.js'
 import {
+  completeVerbalizer,
   type Example,
   fillTokensOfAll,
   type LabelTokens,
@@ -34,9 +35,30 @@ export interface TextFormat {
  * label. An encoder-decoder's decoder starts with the label and ends it.
  */
 export function encodeLabels(backbone: Backbone, format: TextFormat): LabelTokens {
+  return labelsOf(backbone, format, (text) => backbone.tokenizer.encode(text))
+}
+
+/** As `encodeLabels`, off the event loop. */
+export async function tokenizeLabels(
+  backbone: Backbone,
+  format: TextFormat,
+): Promise<LabelTokens> {
   const { labels, verbalizer } = format
+  const prefix = backbone.kind === 'causal' ? ' ' : ''
+  const words = Object.values(completeVerbalizer(labels, verbalizer))
+  const texts = words.map((text) => prefix + text)
+  const encoded = await backbone.tokenizer.tokenize(texts)
+  const idsOf = new Map(texts.map((text, i) => [text, encoded[i] as number[]]))
+  return labelsOf(backbone, format, (text) => idsOf.get(text) as number[])
+}
+
+function labelsOf(
+  backbone: Backbone,
+  { labels, verbalizer }: TextFormat,
+  idsOf: (text: string) => number[],
+): LabelTokens {
   const bare = (text: string) => {
-    const ids = backbone.tokenizer.encode(text)
+    const ids = idsOf(text)
     checkRows(backbone, ids, `the words of a label, ${JSON.stringify(text.trim())},`)
     return ids
   }
@@ -179,7 +201,7 @@ export async function encodeExamples<Lists extends readonly (readonly Unlabelled
   limit: number
   encoded: { [List in keyof Lists]: EncodedText[] }
 }> {
-  const labels = encodeLabels(backbone, format)
+  const labels = await tokenizeLabels(backbone, format)
   const candidates: EncodedText['candidates'][][] = []
   for (const list of lists) candidates.push(await encodeCandidates(backbone, list))
   const longestCandidate = candidates

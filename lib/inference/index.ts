@@ -27,6 +27,7 @@ export {
   firstToken,
   type TextFormat,
   textLimit,
+  tokenizeLabels,
 } from './encode.js'
 export { type EncodedLists, encodeForPrompts } from './encode-for-prompts.js'
 export {

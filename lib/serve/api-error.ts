@@ -1,6 +1,7 @@
 // What an error is over HTTP: a status, and a body as OpenAI's clients read it. Knows no route.
 
 import type { z } from 'zod'
+import type { RequestError } from '../engine/index.js'
 import { type ErrorCode, LoptError } from '../errors.js'
 import { wrongFields } from '../fields.js'
 
@@ -80,48 +81,78 @@ const STATUS_OF: Partial<Record<ErrorCode, readonly [number, string]>> = {
   ERR_ABORTED: [499, 'client_closed_request'],
 }
 
-/**
- * What is answered to an error of the engine, of Fastify or of this server's own.
- *
- * @param param the field that carries what the engine reads, for an error that names none
- */
-export function apiErrorOf(cause: unknown, param: string | null = null): ApiError {
-  if (cause instanceof ApiError) return cause
-  if (cause instanceof LoptError) {
-    const [status, code] = STATUS_OF[cause.code] ?? [500, 'internal_error']
-    if (status === 500) return failed(code, cause)
-    const isBusy = status === 429 || status === 503
-    const isHopeless = cause.code === 'ERR_DEADLINE'
-    const own = status === 422 || status === 400 ? param : null
-    return new ApiError(status, cause.message, {
-      code,
-      param: status === 404 ? 'model' : own,
-      ...(isBusy && { headers: SOON }),
-      ...(isHopeless && { headers: NO_RETRY }),
-      cause,
-    })
-  }
-  const refused = fastifyError(cause)
-  if (refused !== undefined) return refused
-  // lib/: a TypeError or RangeError is what was asked for
-  if (cause instanceof TypeError || cause instanceof RangeError) {
-    return new ApiError(422, cause.message, { param, code: 'invalid_value', cause })
-  }
-  return failed('internal_error', cause)
+/** What is answered to an error of the engine, of Fastify or of this server's own. */
+export function apiErrorOf(cause: unknown): ApiError {
+  return knownError(cause) ?? failed('internal_error', cause)
 }
 
 /**
  * As `apiErrorOf`, for a request that may have been ended: by its client, or by the server with what is answered then.
  */
-export function apiErrorIn(
-  signal: AbortSignal,
-  cause: unknown,
-  param: string | null = null,
-): ApiError {
-  if (!signal.aborted) return apiErrorOf(cause, param)
-  const { reason } = signal
+export function apiErrorIn(signal: AbortSignal, cause: unknown): ApiError {
+  return endOf(signal, cause) ?? apiErrorOf(cause)
+}
+
+/** Where an error's field is found in a body. */
+interface Asked {
+  readonly signal?: AbortSignal
+  /** The field of most errors. */
+  readonly param: string
+  /** Those of the engine's other fields (`RequestError.field`), where they have other names. */
+  readonly params?: Readonly<Record<string, string>>
+}
+
+/**
+ * What an engine gives to a request. Its TypeErrors and RangeErrors are the request's; anywhere else one is a failure of this
+ * server.
+ *
+ * @throws ApiError
+ */
+export async function ofRequest<T>(
+  { signal, param, params = {} }: Asked,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    const end = signal && endOf(signal, cause)
+    if (end !== undefined) throw end
+    const { field, isTooLong } = cause as RequestError
+    const own = (field && params[field]) ?? param
+    const known = knownError(cause, own)
+    if (known !== undefined) throw known
+    if (!(cause instanceof TypeError || cause instanceof RangeError)) throw cause
+    const [status, code] = isTooLong ? TOO_LONG : [422, 'invalid_value']
+    throw new ApiError(status, cause.message, { param: own, code, cause })
+  }
+}
+
+/** As OpenAI's clients know it. */
+const TOO_LONG: readonly [number, string] = [400, 'context_length_exceeded']
+
+/** What is answered to a request that was ended. */
+function endOf({ aborted, reason }: AbortSignal, cause: unknown): ApiError | undefined {
+  if (!aborted) return undefined
   if (reason instanceof ApiError) return reason
   return new ApiError(499, 'The client went away', { cause })
+}
+
+/** @param param the field that an error is about, if it is about one */
+function knownError(cause: unknown, param: string | null = null): ApiError | undefined {
+  if (cause instanceof ApiError) return cause
+  if (!(cause instanceof LoptError)) return fastifyError(cause)
+  const [status, code] = STATUS_OF[cause.code] ?? [500, 'internal_error']
+  if (status === 500) return failed(code, cause)
+  const isBusy = status === 429 || status === 503
+  const isHopeless = cause.code === 'ERR_DEADLINE'
+  const own = status === 422 || status === 400 ? param : null
+  return new ApiError(status, cause.message, {
+    code,
+    param: status === 404 ? 'model' : own,
+    ...(isBusy && { headers: SOON }),
+    ...(isHopeless && { headers: NO_RETRY }),
+    cause,
+  })
 }
 
 function failed(code: string, cause: unknown): ApiError {

@@ -73,8 +73,14 @@ export function createMetrics(engine: Engine): Metrics {
   }
   addEngineFigures(registry, engine)
   const delay = addProcessFigures(registry)
-  const promptLabel = boundedNames(engine)
+  const names = boundedNames(engine)
+  const promptLabel = names.labelOf
   const stopObserving = engine.observe((event) => {
+    if (event.type === 'removed') {
+      names.forget(event.prompt)
+      for (const counter of [requests, rejected]) void forget(counter, event.prompt)
+      return
+    }
     if (event.type === 'rejected') {
       rejected.inc({ prompt: promptLabel(event.prompt ?? engine.backboneName) })
       return
@@ -101,15 +107,24 @@ export function createMetrics(engine: Engine): Metrics {
 }
 
 /** Names that are served, the first of them; others could be anything that a client wrote. */
-function boundedNames(engine: Engine): (name: string | undefined) => string {
+function boundedNames(engine: Engine) {
   const known = new Set<string>([engine.backboneName])
-  return (name) => {
-    if (name === undefined) return ''
-    if (known.has(name)) return name
-    if (!engine.prompts.has(name) || known.size > MOST_PROMPTS) return OTHER
-    known.add(name)
-    return name
+  return {
+    labelOf(name: string | undefined): string {
+      if (name === undefined) return ''
+      if (known.has(name)) return name
+      if (!engine.prompts.has(name) || known.size > MOST_PROMPTS) return OTHER
+      known.add(name)
+      return name
+    },
+    forget: (name: string) => void known.delete(name),
   }
+}
+
+/** The series of a prompt that is no longer served. */
+async function forget(counter: Counter<'prompt'>, prompt: string): Promise<void> {
+  const { values } = await counter.get()
+  for (const { labels } of values) if (labels.prompt === prompt) counter.remove(labels)
 }
 
 function addEngineFigures(registry: Registry, engine: Engine): void {

@@ -1,7 +1,7 @@
 // Requests of many prompts at once are answered as each would be alone.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Backbone } from '../../lib/backbone/index.js'
 import {
   createEngine,
@@ -9,6 +9,7 @@ import {
   type EngineEvent,
   type EngineLimits,
   type GenerateInput,
+  type RequestError,
 } from '../../lib/engine/index.js'
 import { type GenerateRow, generate, score } from '../../lib/inference/index.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
@@ -139,7 +140,10 @@ describe.each([
     ).toBe(1)
     expect(answers[0]).toMatchObject({ tokens: ids.length, truncated: 0 })
     const labels = { yes: 'good', no: 'bad' }
+    const waits = vi.spyOn(backbone.tokenizer, 'encode')
     const [alone] = await engine.classify({ inputs: ['a film'], labels })
+    expect(waits).not.toHaveBeenCalled() // the event loop waits for nothing
+    waits.mockRestore()
     expect(alone?.labels).toEqual(['yes', 'no'])
     const format = { template: '{text}', labels: ['yes', 'no'], verbalizer: labels }
     const [expected] = await score({
@@ -253,6 +257,38 @@ describe.each([
     })
   })
 
+  test('says which field of a request is wrong, and which text is too long', async () => {
+    const wrong = (request: object) =>
+      engine.classify({ inputs: ['a'], ...request } as never).then(
+        () => 'none',
+        ({ field }: RequestError) => field,
+      )
+    expect(await wrong({ labels: ['a', ' b'] })).toBe('labels')
+    expect(await wrong({ labels: { a: 'dog', b: 'dog' } })).toBe('labels')
+    expect(await wrong({ prompt: 'low', inputs: [{ other: 'a' }] })).toBe('inputs')
+    if (backbone.kind === 'causal') {
+      expect(await wrong({ candidates: [['dog '.repeat(99)]] })).toBe('candidates')
+      expect(await wrong({ labels: ['a', 'dog '.repeat(99).trim()] })).toBe('labels')
+      const rows = [{ text: 'the dog '.repeat(99) }]
+      await expect(engine.generate({ rows })).rejects.toMatchObject({
+        isTooLong: true,
+        field: 'rows',
+        message: expect.stringMatching(/rows\[0\]: .*1\.\.63 tokens/),
+      })
+    }
+  })
+
+  test('what fails while it runs is no mistake of the request', async () => {
+    const small = open()
+    const broken = vi.spyOn(backbone, 'head').mockRejectedValueOnce(new RangeError('[2]'))
+    const work = small.classify({ prompt: 'low', inputs: ['a film'] })
+    await expect(work).rejects.toThrow('The request failed: [2]')
+    await expect(work).rejects.not.toBeInstanceOf(RangeError)
+    broken.mockRestore()
+    expect(await small.classify({ prompt: 'low', inputs: ['a film'] })).toHaveLength(1)
+    await small.close()
+  })
+
   test('refuses more than may wait, and takes requests again', async () => {
     const small = open({ maxQueuedRequests: 3, maxRunning: 2 })
     const work = Array.from({ length: 20 }, () =>
@@ -299,8 +335,12 @@ describe.each([
     await until(() => engine.stats().running === 0)
     await delay(5)
     expect(() => old.inputs()).toThrow(/dispose/)
+    const events: EngineEvent[] = []
+    const stop = engine.observe((event) => events.push(event))
     expect(engine.removePrompt('changing')).toBe(true)
     expect(engine.removePrompt('changing')).toBe(false)
+    stop()
+    expect(events).toEqual([{ type: 'removed', prompt: 'changing' }])
     expect([...engine.prompts.keys()]).toEqual(names)
     expect(engine.prompts.get('low')).toMatchObject({
       method: 'lopt-1',
@@ -367,8 +407,10 @@ describe.each([
     const cut = said(hasty, [{ text: 'the dog', maxNewTokens: 40 }])
     cut.catch(() => {})
     await until(() => hasty.stats().running > 0)
+    const patient = hasty.close({ graceMs: 10_000 })
     await hasty.close({ graceMs: 0 })
     await expect(cut).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+    await patient
     expect(hasty.stats()).toMatchObject({ running: 0, cacheBytes: 0 })
   })
 

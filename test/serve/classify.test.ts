@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { ClassifyRequest } from '../../lib/engine/index.js'
-import { BROKEN, fakeEngine } from './fake-engine.js'
+import { BROKEN, type FakeEngine, fakeEngine } from './fake-engine.js'
 import { listening, until } from './listening.js'
 
 const labels = ['good', 'bad', 'so-so']
@@ -70,7 +70,7 @@ test('classify takes labels for a model without a prompt, and candidates for eac
   const wrong = await classify({ input: ['a'], candidates })
   expect([wrong.status, wrong.json.error.param]).toEqual([422, 'candidates'])
   const none = await classify({ input: 'a' })
-  expect([none.status, none.json.error.param]).toEqual([422, 'input'])
+  expect([none.status, none.json.error.param]).toEqual([422, 'labels'])
 })
 
 test.each([
@@ -87,6 +87,20 @@ test.each([
   const { ask } = await listening(fakeEngine())
   const answer = await ask('/v1/classify', { model: 'review', ...body })
   expect([answer.status, answer.json.error.param]).toEqual([status, param])
+})
+
+test("an error of the server's own is no mistake of the request", async () => {
+  const { ask } = await listening(
+    Object.assign(fakeEngine(), { classify: async () => [undefined] }) as FakeEngine,
+  )
+  for (const [path, field] of [
+    ['/v1/classify', 'input'],
+    ['/predict', 'inputs'],
+  ] as const) {
+    const { status, json } = await ask(path, { model: 'review', [field]: 'a' })
+    expect([status, json.error.code]).toEqual([500, 'internal_error'])
+    expect(json.error.message).not.toContain('undefined')
+  }
 })
 
 test('classify is given up when its client goes', async () => {

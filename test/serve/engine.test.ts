@@ -225,8 +225,14 @@ test('closing waits as long as the grace says, whatever Fastify gives its plugin
   await server.close()
 })
 
+// p0 has two of 64 positions
+const READ = { max_tokens: 0, echo: true, logprobs: 1 }
 test.each([
-  ['a text that leaves no position', { prompt: 'late '.repeat(99) }, 422],
+  ['a text that leaves no position', { prompt: 'late '.repeat(99) }, 400],
+  ['as many ids as leave one position', { prompt: Array(61).fill(5) }, 200],
+  ['as many as leave none', { prompt: Array(62).fill(5) }, 400],
+  ['these where nothing is made', { ...READ, prompt: Array(62).fill(5) }, 200],
+  ['one more than there are positions', { ...READ, prompt: Array(63).fill(5) }, 400],
   ['an id that the model has not', { prompt: [10 ** 6] }, 422],
   ['more tokens than the engine gives', { max_tokens: 2048 }, 200],
   ['sharp sampling', { temperature: 1e-9, repetition_penalty: 100, max_tokens: 9 }, 200],

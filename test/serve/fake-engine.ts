@@ -16,6 +16,7 @@ import type {
   ReadRequest,
   ServedPrompt,
 } from '../../lib/engine/index.js'
+import { tooLong } from '../../lib/engine/request-error.js'
 import { LoptError } from '../../lib/errors.js'
 import type { GenerateManyEvent, ReadToken } from '../../lib/inference/index.js'
 import type { Prompt } from '../../lib/prompt/index.js'
@@ -237,7 +238,11 @@ export function fakeEngine(how: FakeOptions = {}): FakeEngine {
         addedAt: new Date(),
       })
     },
-    removePrompt: (name) => prompts.delete(name),
+    removePrompt(name) {
+      const isRemoved = prompts.delete(name)
+      if (isRemoved) tell({ type: 'removed', prompt: name })
+      return isRemoved
+    },
     stats: (): EngineStats => ({
       queuedRequests: 0,
       queuedTokens: 300,
@@ -264,8 +269,8 @@ function idsOf(text: string | readonly number[], positions: number): readonly nu
     throw new RangeError('rows[0]: Expected ids of the vocabulary')
   }
   if (ids.length >= positions) {
-    throw new RangeError(
-      `rows[0]: Expected a text of 1..${positions - 1} tokens, which leaves a position, but received ${ids.length}`,
+    throw tooLong(
+      `rows[0]: Expected a text of 1..${positions - 1} tokens, which there are positions for, but received ${ids.length}`,
     )
   }
   return ids.length === 0 ? [END] : ids
@@ -337,7 +342,10 @@ function classification(
   prompt: ServedPrompt | undefined,
 ): Classification {
   const given = request.candidates?.[index] ?? request.labels ?? prompt?.task?.labels
-  if (given === undefined) throw new TypeError('Nothing says the labels: give `labels`')
+  if (given === undefined) {
+    const error = new TypeError('Nothing says the labels: give `labels`')
+    throw Object.assign(error, { field: 'labels' })
+  }
   const labels = Array.isArray(given) ? (given as string[]) : Object.keys(given)
   const { fields } = parseTemplate(prompt?.task?.template ?? '{text}')
   const isText = typeof input === 'string'

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { Prompt } from '../../lib/prompt/index.js'
 import { fakeEngine } from './fake-engine.js'
 import { listening } from './listening.js'
 
@@ -100,6 +101,25 @@ test('names that nobody serves make no series of their own', async () => {
     ['/v1/classify', 'other', 30],
     ['unknown', '', 30],
   ])
+})
+
+test('a prompt that is removed leaves no series, and its place to another', async () => {
+  const engine = fakeEngine()
+  const config = { method: 'full', length: 2, rank: 0 }
+  const names = Array.from({ length: 201 }, (_, i) => `p${i}`)
+  for (const name of names) engine.addPrompt(name, { config } as Prompt)
+  const { ask } = await listening(engine)
+  const labels = { labels: ['x', 'y'] }
+  const askOf = (model: string) => ask('/v1/classify', { model, input: 'a', ...labels })
+  const seriesOf = async (name: string) =>
+    parsePrometheus((await ask('/metrics')).text).filter(
+      (sample) => sample.labels.prompt === name,
+    ).length
+  for (const name of names) await askOf(name)
+  expect([await seriesOf('p0'), await seriesOf('p200')]).toEqual([1, 0])
+  engine.removePrompt('p0')
+  await askOf('p200')
+  expect([await seriesOf('p0'), await seriesOf('p200')]).toEqual([0, 1])
 })
 
 test('a client that went away counts as 499', async () => {

@@ -329,8 +329,8 @@ describe('an error', () => {
     [
       'too long a text',
       { prompt: 'a'.repeat(100) },
-      OpenAI.UnprocessableEntityError,
-      'invalid_value',
+      OpenAI.BadRequestError,
+      'context_length_exceeded',
       'prompt',
     ],
     [

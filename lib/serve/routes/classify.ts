@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import type { Input } from '../../engine/index.js'
-import { ApiError, apiErrorIn } from '../api-error.js'
+import { ApiError, ofRequest } from '../api-error.js'
 import {
   isIds,
   isList,
@@ -111,32 +111,31 @@ async function classify(
   const inputs = inputsOf(body.input)
   const candidates = candidatesOf(body.candidates, inputs.length)
   const { labels } = body
-  try {
-    const found = await site.engine.classify({
+  const params = { labels: 'labels', candidates: 'candidates' }
+  const found = await ofRequest({ signal: live.signal, param: 'input', params }, () =>
+    site.engine.classify({
       prompt,
       inputs,
       ...(labels && { labels }),
       ...(candidates && { candidates }),
       signal: live.signal,
-    })
-    return {
-      id: `classify-${randomUUID()}`,
-      object: 'list',
-      created: Math.floor(Date.now() / 1000),
-      model: body.model,
-      data: found.map((one, index) => ({
-        index,
-        label: one.label,
-        probs: [...one.probabilities],
-        num_classes: one.labels.length,
-        labels: [...one.labels],
-        scores: [...one.scores],
-        truncated: one.truncated,
-      })),
-      usage: usageOf(total(found.map(({ tokens }) => tokens)), 0),
-    }
-  } catch (error) {
-    throw apiErrorIn(live.signal, error, 'input')
+    }),
+  )
+  return {
+    id: `classify-${randomUUID()}`,
+    object: 'list',
+    created: Math.floor(Date.now() / 1000),
+    model: body.model,
+    data: found.map((one, index) => ({
+      index,
+      label: one.label,
+      probs: [...one.probabilities],
+      num_classes: one.labels.length,
+      labels: [...one.labels],
+      scores: [...one.scores],
+      truncated: one.truncated,
+    })),
+    usage: usageOf(total(found.map(({ tokens }) => tokens)), 0),
   }
 }
 

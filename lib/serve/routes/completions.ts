@@ -2,7 +2,7 @@
 
 import type { Generation } from '../../engine/index.js'
 import type { ReadToken } from '../../inference/index.js'
-import { apiErrorIn } from '../api-error.js'
+import { ofRequest } from '../api-error.js'
 import {
   Choice,
   type ChoiceAnswer,
@@ -37,14 +37,11 @@ async function complete(call: Call<CompletionBody>) {
   const { body, live, site } = call
   const prompt = promptOfCall(call, body.model)
   const completion = completionOf(body, prompt, site.settings.limits)
-  try {
-    const work = await begin(call, completion)
-    const choices = choicesOf(call, completion, work.read)
-    if (body.stream) return sendEvents(call, chunks(call, work, choices))
-    return await whole(call, work, choices)
-  } catch (error) {
-    throw apiErrorIn(live.signal, error, 'prompt')
-  }
+  const asked = { signal: live.signal, param: 'prompt' }
+  const work = await ofRequest(asked, () => begin(call, completion))
+  const choices = choicesOf(call, completion, work.read)
+  if (body.stream) return sendEvents(call, chunks(call, work, choices))
+  return await whole(call, work, choices)
 }
 
 /** What the engine does for a completion. */

@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import type { Classification, Input } from '../../engine/index.js'
 import { parseTemplate } from '../../task/index.js'
-import { ApiError, apiErrorIn } from '../api-error.js'
+import { ApiError, ofRequest } from '../api-error.js'
 import { isList, isRecord, isText, modelField, oneOf } from '../fields.js'
 import { promptOfCall } from '../models.js'
 import type { ServeSettings } from '../options.js'
@@ -66,14 +66,13 @@ async function predict(call: Call<PredictBody>): Promise<z.infer<typeof predictA
   const prompt = promptOfCall(call, body.model ?? onlyPrompt(call))
   const template = site.engine.prompts.get(prompt ?? '')?.task?.template
   const { inputs, isBatch } = inputsOf(body.inputs, template)
-  try {
-    const found = await site.engine.classify({ prompt, inputs, signal: live.signal })
-    if (body.truncate === false) refuseTruncated(found)
-    const answers = found.map((one) => sorted(one, body.raw_scores))
-    return isBatch ? answers : (answers[0] ?? [])
-  } catch (error) {
-    throw apiErrorIn(live.signal, error, 'inputs')
-  }
+  const { signal } = live
+  const found = await ofRequest({ signal, param: 'inputs' }, () =>
+    site.engine.classify({ prompt, inputs, signal }),
+  )
+  if (body.truncate === false) refuseTruncated(found)
+  const answers = found.map((one) => sorted(one, body.raw_scores))
+  return isBatch ? answers : (answers[0] ?? [])
 }
 
 function onlyPrompt({ site: { engine } }: Call): string {

@@ -2,7 +2,7 @@
 // bytes or a name in the server's folder, never a path and never a pickle.
 
 import { z } from 'zod'
-import { ApiError, apiErrorOf, checkBody } from '../api-error.js'
+import { ApiError, checkBody, ofRequest } from '../api-error.js'
 import { modelAnswer, modelOf } from '../models.js'
 import { PROMPT_NAME } from '../prompts-folder.js'
 import type { Call, Route } from '../site.js'
@@ -29,12 +29,10 @@ export const addPromptRoute: Route = {
     const { site, request, live } = call
     const { body } = request
     const { name } = checkBody(byName, Buffer.isBuffer(body) ? request.query : body)
-    try {
+    await ofRequest({ param: 'name' }, async () => {
       if (Buffer.isBuffer(body)) await site.prompts.loadBytes(name, body)
       else await site.prompts.load(name)
-    } catch (error) {
-      throw apiErrorOf(error, 'name')
-    }
+    })
     live.model = name
     request.log.info({ prompt: name }, 'a prompt was added')
     return modelOf(site, name)
