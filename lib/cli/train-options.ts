@@ -7,6 +7,7 @@ import { PLACEMENTS } from '../prompt/index.js'
 import { METHODS } from '../prompt/methods/index.js'
 import type { MethodOption } from '../prompt/methods/method.js'
 import {
+  MEANS,
   MOST_PROFILE_STEPS,
   OBJECTIVES,
   OPTIMIZERS,
@@ -134,6 +135,12 @@ const training = {
     'lm (over the whole vocabulary) or verbalizer (among the labels)',
     choice(OBJECTIVES),
     'lm',
+  ),
+  meanOver: optional(
+    '--mean-over <what>',
+    `what the loss of lm is a mean over: ${MEANS.join(', ')}`,
+    choice(MEANS),
+    'rows',
   ),
   steps: withDefault('--steps <n>', 'optimizer steps', integer(1), 1000),
   batchSize: withDefault('--batch-size <n>', 'rows a step', integer(1), 16),

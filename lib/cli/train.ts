@@ -140,6 +140,7 @@ function settingsOf(values: Options) {
     ...(values.batchTokens !== undefined && { batchTokens: values.batchTokens }),
     accumulate: values.accumulate,
     objective: values.objective,
+    ...(values.meanOver !== undefined && { meanOver: values.meanOver }),
     optimizer: values.optimizer,
     learningRate: values.lr,
     learningRates: values.lrs,

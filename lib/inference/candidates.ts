@@ -1,11 +1,9 @@
 // The scores of what may answer a text: a task's labels, or candidates of the row's own. Knows no task.
 
 import type { Backbone } from '../backbone/index.js'
-import { binding } from '../torch/context.js'
 import { type Tensor, tensor } from '../torch/index.js'
-import { handleOf, wrap } from '../torch/tensor.js'
 import type { Row } from './batch.js'
-import { labelLogits } from './label-logits.js'
+import { labelLogits, logProbabilitiesAt, type Place } from './label-logits.js'
 import type { PromptSet } from './prompt-set.js'
 
 /** A text, the ids of what may answer it, one at least, and the prompt that it is run with. */
@@ -57,12 +55,6 @@ export function candidateBatches(
   return batches
 }
 
-/** A candidate's tokens among all that are asked for: of logits [M, N], each by its query and its id. */
-interface Place {
-  readonly query: number
-  readonly id: number
-}
-
 /**
  * The score of every candidate, the sum of its tokens' log-probabilities: [B, C] with C of the row that has most, with
  * its graph; -Infinity where a row has no more. A candidate of several tokens is a row of its own; those of one token
@@ -90,24 +82,19 @@ export async function candidateScores(
     if (longer.length === 0) begin += 1
     asked.push({ text, labels, prompt })
   }
-  const logits = await labelLogits(backbone, set, asked) // [M, N]
-  const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1))
-  return sumsOf(logProbabilities, places)
-}
-
-/** Sums of [M, N] over each candidate's places, [B, C]. */
-function sumsOf(values: Tensor, places: readonly (readonly Place[])[][]): Tensor {
-  const { device } = values
-  const N = values.shape[1] as number
+  // The candidates' tokens, padded to [B, C, K].
   const C = Math.max(...places.map(({ length }) => length))
   const all = places.flatMap((row) => Array.from({ length: C }, (_, c) => row[c] ?? []))
   const K = Math.max(...all.map(({ length }) => length))
   const cells = all.flatMap((own) => Array.from({ length: K }, (_, j) => own[j]))
-  const index = tensor(
-    cells.map((place) => (place ? place.query * N + place.id : 0)),
-    { dtype: 'int64', device },
+  const flat = await logProbabilitiesAt(
+    backbone,
+    set,
+    asked,
+    cells.map((place) => place ?? { query: 0, id: 0 }),
   )
-  const found = values.reshape([-1]).indexSelect(0, index).reshape([places.length, C, K])
+  const { device } = flat
+  const found = flat.reshape([places.length, C, K])
   const bool = (given: boolean[], shape: number[]) =>
     tensor(given.map(Number), { dtype: 'bool', device, shape })
   // What is padded is replaced and not multiplied by 0: a row that is not finite leaves the others as they are.

@@ -1,14 +1,29 @@
-// From rows to logits and log-probabilities where their labels are predicted. Knows no loss and no task.
+// From rows to logits and log-probabilities where their labels are predicted. What is as large as the vocabulary is held
+// for so many positions at once, however many there are. Knows no loss and no task.
 
 import type { Backbone } from '../backbone/index.js'
 import { binding } from '../torch/context.js'
-import type { Tensor } from '../torch/index.js'
+import {
+  cat,
+  grad,
+  isGradEnabled,
+  keep,
+  noGrad,
+  parameter,
+  type Tensor,
+  tensor,
+  tidy,
+  zeros,
+} from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
-import type { Row } from './batch.js'
+import { placesOf, type Row } from './batch.js'
 import { causalHidden } from './causal-hidden.js'
 import { encoderDecoderHidden } from './encoder-decoder-hidden.js'
 import type { LabelHidden } from './label-hidden.js'
 import type { PromptSet } from './prompt-set.js'
+
+/** Logits that are held at once: 64 MiB of float32, and a few times that on the way to a gradient. */
+const LOGITS_AT_ONCE = 2 ** 24
 
 function labelHidden(
   backbone: Backbone,
@@ -52,10 +67,149 @@ export async function labelLogProbabilities(
   rows: readonly Row[],
 ): Promise<Tensor> {
   const { hidden, targets } = await labelHidden(backbone, set, rows)
+  const [M] = hidden.shape as [number, number]
+  if (M <= positionsAtOnce(backbone, set)) {
+    return await targetLogProbabilities(backbone, hidden, targets)
+  }
+  if (!isGradEnabled()) {
+    return await inPieces(positionsAtOnce(backbone, set), hidden, (own, begin, end) =>
+      targetLogProbabilities(backbone, own, targets.slice(0, begin, end)),
+    )
+  }
+  // A gradient by the output matrix itself needs all logits.
+  if (await isHeadTrained(backbone)) {
+    return await targetLogProbabilities(backbone, hidden, targets)
+  }
+  return await withSlopes(backbone, set, hidden, targets)
+}
+
+/** A token at one of the positions that are asked for. */
+export interface Place {
+  readonly query: number
+  readonly id: number
+}
+
+/**
+ * Log-probabilities of any tokens at the positions that the rows ask for, [places], in their order.
+ *
+ * @param places the positions count over all rows' label tokens, row by row
+ */
+export async function logProbabilitiesAt(
+  backbone: Backbone,
+  set: PromptSet,
+  rows: readonly Row[],
+  places: readonly Place[],
+): Promise<Tensor> {
+  const { hidden } = await labelHidden(backbone, set, rows)
+  const [M] = hidden.shape as [number, number]
+  if (M <= positionsAtOnce(backbone, set) || isGradEnabled()) {
+    return await gathered(backbone, hidden, places)
+  }
+  const order = [...places.keys()].sort(
+    (a, b) => (places[a] as Place).query - (places[b] as Place).query,
+  )
+  const sorted = order.map((i) => places[i] as Place)
+  const values = await inPieces(
+    positionsAtOnce(backbone, set),
+    hidden,
+    (own, begin, end) => {
+      const there = sorted.filter(({ query }) => query >= begin && query < end)
+      const moved = there.map(({ query, id }) => ({ query: query - begin, id }))
+      return gathered(backbone, own, moved)
+    },
+  )
+  return values.indexSelect(0, int64(placesOf(order), backbone))
+}
+
+/** Log-probabilities at places of hidden states [M, H]. */
+async function gathered(
+  backbone: Backbone,
+  hidden: Tensor,
+  places: readonly Place[],
+): Promise<Tensor> {
+  const logits = await logitsOf(backbone, hidden) // [M, N]
+  const all = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1))
+  const N = logits.shape[1] as number
+  const index = places.map(({ query, id }) => query * N + id)
+  return all.reshape([-1]).indexSelect(0, int64(index, backbone))
+}
+
+/** Log-probabilities [M] of a token at each of hidden states [M, H]. */
+async function targetLogProbabilities(
+  backbone: Backbone,
+  hidden: Tensor,
+  targets: Tensor,
+): Promise<Tensor> {
   const logits = await logitsOf(backbone, hidden)
   const { jobs } = binding()
   const target = handleOf(targets)
   return wrap(
     await jobs.crossEntropy(handleOf(logits), target, null, 'none', -100, 0),
   ).neg()
+}
+
+/**
+ * The same, a piece of the positions after the other. A log-probability depends on its own position's hidden state alone:
+ * the slopes by that, [M, H], are all that a gradient needs, whatever is made of the log-probabilities. They are computed
+ * beside them, while a piece's logits are there.
+ */
+async function withSlopes(
+  backbone: Backbone,
+  set: PromptSet,
+  hidden: Tensor,
+  targets: Tensor,
+): Promise<Tensor> {
+  const slopes: Tensor[] = []
+  const values = await inPieces(
+    positionsAtOnce(backbone, set),
+    hidden,
+    async (own, begin, end) => {
+      const leaf = parameter(own.detach())
+      const found = await targetLogProbabilities(
+        backbone,
+        leaf,
+        targets.slice(0, begin, end),
+      )
+      const [slope] = await grad(found.sum(), leaf)
+      slopes.push(keep(slope as Tensor))
+      return found.detach()
+    },
+  )
+  const all = noGrad(() => cat(slopes, 0).to(values.dtype))
+  for (const slope of slopes) slope.dispose()
+  // 0, but with the slopes as its gradient
+  const moved = hidden.to(values.dtype).mul(all).sum([1])
+  return values.add(moved.sub(moved.detach()))
+}
+
+/** What `work` gives for pieces of hidden states [M, H], one after the other: [M]. */
+async function inPieces(
+  size: number,
+  hidden: Tensor,
+  work: (own: Tensor, begin: number, end: number) => Promise<Tensor>,
+): Promise<Tensor> {
+  const M = hidden.shape[0] as number
+  const parts: Tensor[] = []
+  for (let begin = 0; begin < M; begin += size) {
+    const end = Math.min(M, begin + size)
+    parts.push(await tidy(() => work(hidden.slice(0, begin, end), begin, end)))
+  }
+  return cat(parts, 0)
+}
+
+function positionsAtOnce({ config }: Backbone, set: PromptSet): number {
+  return set.positionsAtOnce ?? Math.max(1, Math.floor(LOGITS_AT_ONCE / config.vocabSize))
+}
+
+/** Whether what comes out of the head has a graph though nothing that goes in has one. */
+async function isHeadTrained(backbone: Backbone): Promise<boolean> {
+  return await tidy(async () => {
+    const { config, dtype, device } = backbone
+    const one = zeros([1, config.hiddenSize], { dtype, device })
+    return (await backbone.head(one, int64([0], backbone))).requiresGrad
+  })
+}
+
+function int64(values: readonly number[], { device }: Backbone): Tensor {
+  return tensor([...values], { dtype: 'int64', device })
 }

@@ -48,6 +48,8 @@ export interface PromptSet {
   readonly fastPaths: boolean
   /** Runs the layers a few at a time; null where they run at once. */
   readonly checkpoints: LayerCheckpoints | null
+  /** Positions whose logits are held at once; null: as many as make sense. */
+  readonly positionsAtOnce: number | null
   /** One a layout. Rows become tensors before it is there. */
   readonly prepared: Promise<readonly PreparedPrompt[]>
 }
@@ -64,6 +66,8 @@ export interface PromptSetOptions {
   checkpointLayers?: number | undefined
   /** One batch is run with what is prepared: a prefix need not run before it. */
   once?: boolean | undefined
+  /** Positions whose logits are held at once, where not as many as make sense. */
+  positionsAtOnce?: number | undefined
 }
 
 type Prompts = readonly (Prompt | null)[]
@@ -87,11 +91,23 @@ export function createPromptSet(
 export function pendingPromptSet(
   layouts: readonly PromptLayout[],
   prepared: Promise<readonly PreparedPrompt[]>,
-  { fastPaths = true, textStore = null, checkpointLayers }: PromptSetOptions,
+  {
+    fastPaths = true,
+    textStore = null,
+    checkpointLayers,
+    positionsAtOnce,
+  }: PromptSetOptions,
 ): PromptSet {
   const checkpoints =
     checkpointLayers === undefined ? null : new LayerCheckpoints(checkpointLayers)
-  return { layouts, textStore, fastPaths, checkpoints, prepared }
+  return {
+    layouts,
+    textStore,
+    fastPaths,
+    checkpoints,
+    prepared,
+    positionsAtOnce: positionsAtOnce ?? null,
+  }
 }
 
 /** Where each prompt stands. Their shapes decide, and nothing that is learned. */

@@ -8,6 +8,11 @@ export const OBJECTIVES = ['lm', 'verbalizer'] as const
 
 export type Objective = (typeof OBJECTIVES)[number]
 
+/** What the loss of `lm` is a mean over. */
+export const MEANS = ['tokens', 'rows'] as const
+
+export type MeanOver = (typeof MEANS)[number]
+
 export const OPTIMIZERS = ['adam', 'adamw', 'sgd', 'adafactor'] as const
 
 export type OptimizerName = (typeof OPTIMIZERS)[number]
@@ -29,6 +34,7 @@ export const trainFields = z.strictObject({
   batchTokens: positive.optional(),
   accumulate: positive.default(1),
   objective: z.enum(OBJECTIVES).default('lm'),
+  meanOver: z.enum(MEANS).optional(),
   optimizer: z.enum(OPTIMIZERS).default('adam'),
   learningRate: z.number().gt(0).optional(),
   learningRates: z.record(z.string().min(1), z.number().gt(0)).optional(),

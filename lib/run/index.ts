@@ -4,6 +4,8 @@ export type { RunState } from './checkpoint.js'
 export { type RunSubjects, runConfig } from './config.js'
 export type { Reuse, TrainEvent } from './events.js'
 export {
+  MEANS,
+  type MeanOver,
   MOST_PROFILE_STEPS,
   OBJECTIVES,
   type Objective,

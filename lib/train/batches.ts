@@ -59,7 +59,7 @@ export function* batches(
 }
 
 /** The rows of each step, in the order of the steps. */
-export class Batches<Row extends { readonly text: readonly number[] }> {
+export class Batches<Row extends { readonly length: number }> {
   readonly #rows: readonly Row[]
   readonly #order: Iterator<number[]>
   #step = 0
@@ -73,7 +73,7 @@ export class Batches<Row extends { readonly text: readonly number[] }> {
     },
   ) {
     const byLength = settings.fastPaths && settings.batchByLength
-    const lengths = rows.map(({ text }) => text.length)
+    const lengths = rows.map(({ length }) => length)
     this.#rows = rows
     this.#order = batches(lengths, { ...settings, byLength })
   }

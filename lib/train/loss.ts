@@ -8,30 +8,47 @@ import {
   labelLogProbabilities,
   type PromptSet,
 } from '../inference/index.js'
-import type { Objective } from '../run/index.js'
+import type { TrainSettings } from '../run/index.js'
 import type { LabelTokens } from '../task/index.js'
 import { crossEntropy, type Tensor, tensor } from '../torch/index.js'
 
-/** A training example: ids of its text, index of its label. */
+/** A training example: ids of its text, and of what is to be said to it. */
 export interface TrainingRow {
   readonly text: readonly number[]
-  /** Among the labels, or among the row's own candidates. */
+  /** Tokens by which rows of like length are put together. */
+  readonly length: number
+  /** One token at least: the right label's words, or the right one of the row's own candidates. */
+  readonly target: readonly number[]
+  /** Which of the labels, or of the row's own candidates, the target is: what `verbalizer` asks for. */
   readonly label: number
   readonly candidates?: readonly (readonly number[])[] | undefined
 }
 
+/** What a loss is a mean of, and over. */
+export type LossSettings = Pick<TrainSettings, 'objective' | 'meanOver'>
+
+/** How much rows count in a mean: their number, or that of their targets' tokens. */
+export function weightOf(
+  rows: readonly Pick<TrainingRow, 'target'>[],
+  meanOver: LossSettings['meanOver'],
+): number {
+  if (meanOver === 'rows') return rows.length
+  return rows.reduce((sum, { target }) => sum + target.length, 0)
+}
+
 /**
- * `lm`: the negative log-likelihood (nats) of the label's tokens over the whole vocabulary, summed
- * over the tokens. `verbalizer`: cross-entropy among the candidate labels.
+ * `lm`: the negative log-likelihood (nats) of the target's tokens over the whole vocabulary: a mean over
+ * the tokens of the batch, or over its rows of the sum of a row's tokens. `verbalizer`: cross-entropy among the
+ * candidate labels, a mean over rows.
  *
  * What the rows alone decide is made before the prompts are waited for.
  *
  * @param batches of each prompt of the set, one row at least
- * @returns [] for each batch, the mean over its rows, with its graph back to its prompt alone: one that is not
+ * @returns [] for each batch, the mean, with its graph back to its prompt alone: one that is not
  *   finite leaves the others as they are
  */
 export async function trainingLosses(
-  objective: Objective,
+  { objective, meanOver }: LossSettings,
   backbone: Backbone,
   set: PromptSet,
   batches: readonly (readonly TrainingRow[])[],
@@ -42,18 +59,14 @@ export async function trainingLosses(
   )
   const counts = batches.map(({ length }) => length)
   if (objective === 'lm') {
-    const continued = rows.map(({ text, label, candidates = labels.ids, prompt }) => ({
-      text,
-      labels: [candidates[label] as readonly number[]],
-      prompt,
-    }))
+    const continued = rows.map(({ text, target, prompt }) => {
+      return { text, labels: [target], prompt }
+    })
     const each = await labelLogProbabilities(backbone, set, continued) // [M], row by row
-    const perBatch = batches.map((batch) =>
-      batch.reduce((sum, { label, candidates = labels.ids }) => {
-        return sum + (candidates[label] as readonly number[]).length
-      }, 0),
+    const perBatch = batches.map((batch) => weightOf(batch, 'tokens'))
+    return partsOf(each, perBatch).map((own, k) =>
+      own.sum().div(-weightOf(batches[k] as readonly TrainingRow[], meanOver)),
     )
-    return partsOf(each, perBatch).map((own, k) => own.sum().div(-(counts[k] as number)))
   }
   const target = tensor(
     rows.map(({ label }) => label),

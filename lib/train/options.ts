@@ -13,6 +13,7 @@ import {
   type Prompt,
 } from '../prompt/index.js'
 import {
+  type MeanOver,
   type Objective,
   type OptimizerName,
   type RunSubjects,
@@ -76,6 +77,11 @@ export interface TrainOptions {
   accumulate?: number
   /** `lm` (default): the label's tokens over the whole vocabulary; `verbalizer`: among the labels. */
   objective?: Objective
+  /**
+   * What the loss of `lm` is a mean over: `rows`, each the sum of its tokens, or `tokens` of the batch, as transformers has
+   * it. Default: `rows`.
+   */
+  meanOver?: MeanOver
   /** Default `adam`. */
   optimizer?: OptimizerName
   /** Default: the method's, see `DEFAULT_LEARNING_RATES`. */
@@ -284,6 +290,11 @@ function trainSettings(options: TrainOptions): TrainSettings {
       `Expected accumulate in 1..${data.batchSize}, the batch size, but received ${data.accumulate}`,
     )
   }
+  if (data.objective === 'verbalizer' && data.meanOver === 'tokens') {
+    throw new RangeError(
+      'meanOver tokens is for the objective lm: verbalizer chooses among labels, once a row',
+    )
+  }
   if (data.resume && data.out === undefined) {
     throw new RangeError('resume needs out, the folder of the run to go on with')
   }
@@ -293,6 +304,7 @@ function trainSettings(options: TrainOptions): TrainSettings {
   const settings = {
     ...data,
     learningRate: data.learningRate ?? rate,
+    meanOver: data.meanOver ?? 'rows',
     learningRates: data.learningRates ?? (method && DEFAULT_GROUP_RATES[method]) ?? {},
     evalEvery: data.evalEvery ?? tenth,
     checkpointEvery: data.checkpointEvery ?? (data.evalEvery || tenth),

@@ -57,7 +57,7 @@ function isSeenAgain(
   rows: PromptRows['train'],
   { steps, batchSize, batchTokens }: TrainSettings,
 ): boolean {
-  const tokens = rows.reduce((sum, { text }) => sum + text.length, 0)
+  const tokens = rows.reduce((sum, { length }) => sum + length, 0)
   const mean =
     batchTokens === undefined
       ? batchSize

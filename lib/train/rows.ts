@@ -43,7 +43,7 @@ export async function encodeRows(
   const expected = targetIndices(task, task.train)
   const made = new Map<object, PromptRows>()
   const of = found.of.map(({ limit, encoded }) => {
-    const rows = made.get(encoded) ?? rowsOf(encoded, expected)
+    const rows = made.get(encoded) ?? rowsOf(encoded, expected, found.labels)
     made.set(encoded, rows)
     return { limit, rows }
   })
@@ -53,10 +53,13 @@ export async function encodeRows(
 function rowsOf(
   [train, dev]: readonly [readonly EncodedText[], readonly EncodedText[]],
   expected: readonly number[],
+  labels: LabelTokens,
 ): PromptRows {
   return {
     train: train.map(({ ids, candidates }, i): TrainingRow => {
-      return { text: ids, label: expected[i] as number, candidates }
+      const label = expected[i] as number
+      const target = (candidates ?? labels.ids)[label] as readonly number[]
+      return { text: ids, length: ids.length, target, label, candidates }
     }),
     dev,
     truncated: train.filter(({ truncated }) => truncated > 0).length,

@@ -12,11 +12,11 @@ import {
   preparePrompts,
   rowTokens,
 } from '../inference/index.js'
-import type { Objective, TrainSettings } from '../run/index.js'
+import type { TrainSettings } from '../run/index.js'
 import type { LabelTokens } from '../task/index.js'
 import { clipGradNorm, type Tensor, tidy } from '../torch/index.js'
 import type { Learner } from './learner.js'
-import { type TrainingRow, trainingLosses } from './loss.js'
+import { type LossSettings, type TrainingRow, trainingLosses, weightOf } from './loss.js'
 import type { Profiler } from './profile.js'
 
 /** What the steps of a run have in common. */
@@ -33,13 +33,13 @@ export interface StepParts {
 export interface StepTrainee {
   readonly learner: Learner
   readonly layout: PromptLayout
-  readonly settings: Pick<TrainSettings, 'objective' | 'clip'>
+  readonly settings: LossSettings & Pick<TrainSettings, 'clip'>
   readonly batch: readonly TrainingRow[]
 }
 
 /** Of one trainee's batch. */
 export interface StepResult {
-  /** Mean over the rows, before the step; nats an example. */
+  /** The batch's mean, before the step; nats a row or a token. */
   readonly loss: number
   /** Norm of all gradients together, before clipping. */
   readonly gradNorm: number
@@ -124,7 +124,8 @@ function passesOf(
   const passes: Piece[][] = []
   const pieces = trainees.flatMap((trainee, place) =>
     split(trainee.batch, accumulate).map((rows, part) => {
-      const share = rows.length / trainee.batch.length
+      const { meanOver } = trainee.settings
+      const share = weightOf(rows, meanOver) / weightOf(trainee.batch, meanOver)
       return { part, piece: { trainee, place, rows, share } }
     }),
   )
@@ -148,7 +149,7 @@ function passesOf(
 
 /** How much is run for a piece, about. */
 function tokensOf({ trainee: { layout }, rows }: Piece, backbone: Backbone): number {
-  const longest = Math.max(...rows.map(({ text }) => text.length))
+  const longest = Math.max(...rows.map(({ length }) => length))
   const { P, shared } = layout.place
   return rows.length * rowTokens(backbone, layout, longest) + (shared ? P : 0)
 }
@@ -169,8 +170,8 @@ async function lossesOf(
     const prepared = deferred<readonly PreparedPrompt[]>()
     const set = pendingPromptSet(layouts, prepared.promise, run)
     const batches = pieces.map(({ rows }) => rows)
-    const objective = pieces[0]?.trainee.settings.objective as Objective
-    const losses = trainingLosses(objective, backbone, set, batches, labels)
+    const settings = pieces[0]?.trainee.settings as LossSettings
+    const losses = trainingLosses(settings, backbone, set, batches, labels)
     losses.catch(() => {}) // its turn may never come
     await turn
     const prompts = pieces.map(({ trainee }) => trainee.learner.prompt)

@@ -32,9 +32,22 @@ async function lossOf(
 ): Promise<Tensor> {
   const labels = encodeLabels(backbone, task)
   const encoded = await encodeTexts(backbone, task.template, task.train, 40)
-  const rows = encoded.map(({ ids }, label) => ({ text: ids, label }))
+  const rows = encoded.map(({ ids }, label) => {
+    return {
+      text: ids,
+      length: ids.length,
+      target: labels.ids[label] as readonly number[],
+      label,
+    }
+  })
   const prepared = createPromptSet(backbone, [prompt], { fastPaths })
-  const [loss] = await trainingLosses('lm', backbone, prepared, [rows], labels)
+  const [loss] = await trainingLosses(
+    { objective: 'lm', meanOver: 'rows' },
+    backbone,
+    prepared,
+    [rows],
+    labels,
+  )
   return loss as Tensor
 }
 

@@ -61,10 +61,11 @@ export function randomCase(
       init: 'random',
       seed,
     }),
-    rows: Array.from({ length: integer(1, 7) }, () => ({
-      text: ids(isEven ? T : integer(1, 20)),
-      label: integer(0, names.length - 1),
-    })),
+    rows: Array.from({ length: integer(1, 7) }, () => {
+      const text = ids(isEven ? T : integer(1, 20))
+      const label = integer(0, names.length - 1)
+      return { text, length: text.length, target: labelIds[label] as number[], label }
+    }),
     labels: {
       labels: names,
       words: names,
@@ -88,7 +89,13 @@ export async function lossAndGradients(
 ): Promise<LossAndGradients> {
   return await tidy(async () => {
     const set = createPromptSet(backbone, [prompt], options)
-    const [loss] = await trainingLosses(objective, backbone, set, [rows], labels)
+    const [loss] = await trainingLosses(
+      { objective, meanOver: 'rows' },
+      backbone,
+      set,
+      [rows],
+      labels,
+    )
     await backward(set, loss as Tensor)
     const gradients: Float64Array[] = []
     for (const parameter of Object.values(prompt.parameters)) {

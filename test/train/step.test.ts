@@ -25,13 +25,15 @@ afterAll(() => {
 
 const batch: TrainingRow[] = rows.slice(0, 6).map(({ text, label }) => ({
   text: Array.from(text, (_, i) => 1 + i),
+  length: text.length,
+  target: label === 'good' ? [7] : [8, 9],
   label: label === 'good' ? 0 : 1,
 }))
 
 function begun(given: readonly TrainingRow[], accumulate = 1) {
   const [layout] = promptLayouts(backbone, [prompt], { once: true })
   const learner = promptLearner(prompt)
-  const settings = { objective: 'lm', clip: 1 } as const
+  const settings = { objective: 'lm', meanOver: 'rows', clip: 1 } as const
   return beginStep(
     [{ learner, layout: layout as NonNullable<typeof layout>, settings, batch: given }],
     {
@@ -103,7 +105,7 @@ describe('a step that has begun', () => {
 
   test('tells of rows that no batch can be made of when it is run', async () => {
     const { tensors } = await settledMemory()
-    const wrong = [{ text: [1, 2], label: 7 }]
+    const wrong = [{ text: [1, 2], length: 2, target: undefined as never, label: 7 }]
     await begun(wrong).cancel()
     const step = begun(wrong)
     await new Promise((resolve) => setTimeout(resolve, 10))

@@ -104,29 +104,33 @@ describe('training gives the losses of PyTorch', () => {
     }
   })
 
-  test('in parts as in one', async () => {
-    const of = async (accumulate: number) => {
-      const prompt = goldenPrompt('lopt-1', 'suffix', backbone)
-      const losses: number[] = []
-      for await (const event of train({
-        backbone,
-        prompt,
-        task: tasks.lm,
-        steps: 5,
-        batchSize: 4,
-        accumulate,
-      })) {
-        if (event.type === 'step') losses.push(event.loss)
+  test.each(['rows', 'tokens'] as const)(
+    'in parts as in one, mean over %s',
+    async (meanOver) => {
+      const of = async (accumulate: number) => {
+        const prompt = goldenPrompt('lopt-1', 'suffix', backbone)
+        const losses: number[] = []
+        for await (const event of train({
+          backbone,
+          prompt,
+          task: tasks.lm,
+          steps: 5,
+          batchSize: 4,
+          meanOver,
+          accumulate,
+        })) {
+          if (event.type === 'step') losses.push(event.loss)
+        }
+        prompt.dispose()
+        return losses
       }
-      prompt.dispose()
-      return losses
-    }
-    const whole = await of(1)
-    for (const parts of [2, 3, 4]) {
-      const found = await of(parts)
-      found.forEach((loss, i) => {
-        expect(loss).toBeCloseTo(whole[i] as number, 10)
-      })
-    }
-  })
+      const whole = await of(1)
+      for (const parts of [2, 3, 4]) {
+        const found = await of(parts)
+        found.forEach((loss, i) => {
+          expect(loss).toBeCloseTo(whole[i] as number, 10)
+        })
+      }
+    },
+  )
 })
