@@ -1,5 +1,5 @@
 // The direction of imports: docs/architecture.md. A layer may import those to the left of it:
-//   errors < native < torch < backbone < prompt < inference < run < { train < study, engine < serve } < cli
+//   errors < addon < native < torch < backbone < prompt < inference < run < { train < study, engine < serve } < cli
 // fields, the words for options that do not fit, stands behind torch; hub needs only errors and
 // atomic-file; task needs errors, hub and the tokenizer's type, and is
 // used from inference on.
@@ -13,7 +13,9 @@ const FIELDS = '^lib/fields\\.ts$'
 // Files that each layer may import, beside its own. What is not named is forbidden.
 const layers = [
   { name: 'errors', from: ERRORS, to: [] },
-  { name: 'native', from: NATIVE, to: [ERRORS] },
+  // it looks for libtorch as set-up does, by the same code
+  { name: 'addon', from: folder('addon'), to: [ERRORS, '^scripts/setup/'] },
+  { name: 'native', from: NATIVE, to: [ERRORS, folder('addon')] },
   { name: 'atomic-file', from: ATOMIC_FILE, to: [ERRORS] },
   { name: 'fields', from: FIELDS, to: ['^lib/torch/check\\.ts$'] },
   { name: 'hub', from: folder('hub'), to: [ERRORS, ATOMIC_FILE] },
@@ -46,7 +48,9 @@ for (const name of order) {
   layers.push({ name, from: folder(name), to })
 }
 // The command line's `doctor` asks what set-up asks, by the same code.
-layers.find(({ name }) => name === 'cli').to.push('^scripts/setup/', '^lib/index\\.ts$')
+layers
+  .find(({ name }) => name === 'cli')
+  .to.push('^scripts/setup/', '^lib/index\\.ts$', folder('addon'))
 
 module.exports = {
   forbidden: [
@@ -85,10 +89,10 @@ module.exports = {
     },
     {
       name: 'one-loader',
-      comment: 'only lib/native.ts finds and loads the addon',
+      comment: 'only lib/native.ts has the addon loaded; doctor asks what there is',
       severity: 'error',
-      from: { path: '^(lib|test|bench|examples)/', pathNot: NATIVE },
-      to: { path: 'node-gyp-build|\\.node$' },
+      from: { path: '^(lib|bench|examples)/', pathNot: [NATIVE, folder('addon')] },
+      to: { path: '^lib/addon/load|\\.node$' },
     },
     {
       name: 'public-face-only',

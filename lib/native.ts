@@ -1,5 +1,5 @@
-// Finds and loads the addon; the whole native contract as one TypeScript interface. Knows the
-// native half's names and nothing of what is built on them.
+// The whole native contract as one TypeScript interface, and the one addon of this process that meets it. Knows the
+// native half's names and nothing of what is built on them; where the addon comes from is lib/addon's.
 //
 // Handles are opaque: only the functions below can look inside. JavaScript validates what a caller
 // may get wrong; the addon checks what could crash it. [sync] runs on the calling thread and is
@@ -8,6 +8,7 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { loadAddon } from './addon/load.js'
 import { LoptError } from './errors.js'
 
 declare const brand: unique symbol
@@ -511,55 +512,12 @@ export function native(): NativeBinding {
 }
 
 function load(): NativeBinding {
-  const require = createRequire(import.meta.url)
   const root = packageRoot(dirname(fileURLToPath(import.meta.url)))
-  let binding: NativeBinding
-  try {
-    const nodeGypBuild = require('node-gyp-build') as (directory: string) => NativeBinding
-    binding = withWaits(() => nodeGypBuild(root))
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
-    throw new LoptError(
-      'ERR_ADDON_LOAD',
-      `The native addon did not load: ${reason}\nPossible solutions:\n` +
-        '- run `npx lopt doctor`, which says what is missing\n' +
-        `- run \`npm run setup\` in ${root}: it fetches libtorch and compiles the addon\n` +
-        '- set LIBTORCH to a libtorch folder and run `npm run setup` again',
-      { cause },
-    )
-  }
-  const minor = (version: string) => version.split('.').slice(0, 2).join('.')
-  if (minor(binding.torchVersion) !== minor(binding.torchVersionBuilt)) {
-    throw new LoptError(
-      'ERR_ADDON_LOAD',
-      `The addon was compiled against libtorch ${binding.torchVersionBuilt} but found ` +
-        `${binding.torchVersion}. Run \`npm run setup\` in ${root} to compile it again.`,
-    )
-  }
+  const binding = loadAddon(root) as NativeBinding
   binding.setErrorClass(LoptError)
   // `process.exit` runs no cleanup hook: an op must not run beside libtorch's static destructors.
   process.once('exit', () => binding.shutdown())
   return binding
-}
-
-// Between two ops OpenMP's threads wait for the next one. JavaScript's thread has a team of its own, so that there are more of
-// them than cores, and GNU's library then lets them sleep nearly at once: each small op wakes one up. `active` makes that a
-// hundredth of a millisecond. The count is its own default for as many threads as cores, some milliseconds, without which
-// `active` would let them never sleep. It reads both as it is loaded (libgomp, env.c). LLVM's library, which macOS has, knows
-// `active` and not the count.
-const WAITS = { OMP_WAIT_POLICY: 'active', GOMP_SPINCOUNT: '300000' }
-
-/** What `load` gives; what the user has set counts, and child processes inherit nothing. */
-function withWaits<T>(load: () => T): T {
-  const { env } = process
-  const isSet = Object.keys(WAITS).some((name) => env[name] !== undefined)
-  if (isSet || process.platform !== 'linux') return load()
-  Object.assign(env, WAITS)
-  try {
-    return load()
-  } finally {
-    for (const name of Object.keys(WAITS)) delete env[name]
-  }
 }
 
 /** The folder that holds this package's package.json: sources and bundles lie at other depths. */

@@ -1,8 +1,7 @@
-// `lopt doctor`: what is installed, what is missing, how to mend it. The probes are set-up's own;
-// this file orders and prints what they find, and does not load the addon itself.
+// `lopt doctor`: what is installed, what is missing, how to mend it. The probes are set-up's own, the addon is looked for as
+// it is when it is loaded; this file orders and prints what they find, and loads no addon itself.
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { tryAddon } from '../../scripts/setup/addon.mjs'
 import {
   locateLibtorch,
   requireLibraries,
@@ -17,9 +16,10 @@ import {
   probeCompiler,
   probePip,
 } from '../../scripts/setup/tools.mjs'
+import { type Candidate, findAddons, howToBuild } from '../addon/candidates.js'
+import { type System, thisSystem } from '../addon/system.js'
+import { type AddonFacts, tryAddon } from '../addon/trial.js'
 import { packageRoot } from '../native.js'
-
-const setUp = (root: string) => `run \`npm run setup\` in ${root}`
 
 /**
  * Prints what lopt needs and what was found: on stderr for people, or with `json` one object a line
@@ -47,24 +47,28 @@ export async function runDoctor({ json }: { json: boolean }): Promise<number> {
 type Diagnosis = Finding & { needed: boolean }
 
 /** What was found, in the order in which it is to be mended. */
-export function diagnose(root: string, env: NodeJS.ProcessEnv): Diagnosis[] {
-  const addon = addonFindings(root, env)
-  const compiled = addon.every(({ ok }) => ok)
+export function diagnose(
+  root: string,
+  env: NodeJS.ProcessEnv,
+  system: System = thisSystem(),
+): Diagnosis[] {
+  const addon = addonFindings(root, env, system)
+  const isLoaded = addon.some(({ name, ok }) => name === 'addon' && ok)
   const libtorch = libtorchFinding(root, env)
   const tools = [probeCompiler(env), probeCMake(env), probeBuildTool(env)]
   return [
-    { name: 'node', ok: true, needed: true, detail: `Node ${process.versions.node}` },
+    { name: 'node', ok: true, needed: true, detail: `Node ${system.node}` },
     {
       name: 'platform',
       ok: true,
       needed: true,
-      detail: `${process.platform} ${process.arch}`,
+      detail: `${system.platform} ${system.arch}${system.glibc ? `, glibc ${system.glibc}` : ''}`,
     },
-    ...tools.map((finding) => ({ ...finding, needed: !compiled })),
+    ...tools.map((finding) => ({ ...finding, needed: !isLoaded })),
     // pip is one way to get a libtorch
-    { ...probePip(env), needed: !compiled && !libtorch.ok },
-    { ...libtorch, needed: !compiled },
-    ...addon.map((finding) => ({ ...finding, needed: true })),
+    { ...probePip(env), needed: !isLoaded && !libtorch.ok },
+    { ...libtorch, needed: !isLoaded },
+    ...addon,
   ]
 }
 
@@ -77,7 +81,7 @@ function libtorchFinding(root: string, env: NodeJS.ProcessEnv): Finding {
         name,
         ok: false,
         detail: `no libtorch ${wantedVersion(env)}`,
-        fix: setUp(root),
+        fix: howToBuild(root),
       }
     requireLibraries(libtorch)
     const { version, folder, source } = libtorch
@@ -89,35 +93,58 @@ function libtorchFinding(root: string, env: NodeJS.ProcessEnv): Finding {
   }
 }
 
-function addonFindings(root: string, env: NodeJS.ProcessEnv): Finding[] {
-  const tried = tryAddon(root, env)
-  if (!tried.ok) {
-    const detail = `the addon does not load: ${tried.reason}`
-    return [{ name: 'addon', ok: false, detail, fix: setUp(root) }]
+/**
+ * The addon that is taken, and why: the table of lib/addon, each tried in a child process until one loads. One that is passed
+ * over is told of if somebody has installed it; if none loads, all are.
+ */
+function addonFindings(
+  root: string,
+  env: NodeJS.ProcessEnv,
+  system: System,
+): Diagnosis[] {
+  const passed: Diagnosis[] = []
+  for (const found of findAddons({ root, env, system })) {
+    if ('problem' in found) {
+      const { name, problem, fix, isInstalled = false } = found
+      const detail = `${name}: ${problem}`
+      passed.push({ name: 'addon', ok: false, needed: isInstalled, detail, fix })
+      continue
+    }
+    const trial = tryAddon(found, env)
+    const problem = trial.ok ? mismatch(trial.facts) : trial.reason
+    if (trial.ok && problem === undefined) {
+      const told = passed.filter(({ needed }) => needed)
+      return [
+        ...told.map((finding) => ({ ...finding, name: 'passed over', needed: false })),
+        ...factFindings(found, trial.facts),
+      ]
+    }
+    const detail = `${found.name} (${found.reason}) does not load: ${problem}`
+    const fix = found.opener === undefined ? howToBuild(root) : 'install it again'
+    passed.push({ name: 'addon', ok: false, needed: true, detail, fix })
+    if (!found.isOnTrial) break
   }
-  const { torchVersion, torchVersionBuilt, cudaVersion, products } = tried.facts
-  const { cpuFeatures, devices } = tried.facts
-  if (!sameMinor(torchVersion, torchVersionBuilt)) {
-    const detail = `the addon was compiled for libtorch ${torchVersionBuilt} but loads ${torchVersion}`
-    return [{ name: 'addon', ok: false, detail, fix: setUp(root) }]
-  }
+  return passed.map((finding) => ({ ...finding, needed: true }))
+}
+
+function mismatch({ torchVersion, torchVersionBuilt }: AddonFacts): string | undefined {
+  if (sameMinor(torchVersion, torchVersionBuilt)) return undefined
+  return `it was compiled for libtorch ${torchVersionBuilt} but loads ${torchVersion}`
+}
+
+function factFindings(taken: Candidate, facts: AddonFacts): Diagnosis[] {
+  const { torchVersion, cudaVersion, products, cpuFeatures, devices } = facts
   const flavour = cudaVersion === null ? 'the CPU alone' : `CUDA ${cudaVersion}`
   const lacksGpu =
     cudaVersion !== null && !devices.some((device) => device.startsWith('cuda'))
+  const addon =
+    `${taken.name} (${taken.reason}), with libtorch ${torchVersion} for ${flavour}` +
+    (products === 'onednn' ? ', matrix products on the CPU by oneDNN' : '')
+  const gpu = lacksGpu ? ' (no NVIDIA GPU or no driver)' : ''
   return [
-    {
-      name: 'addon',
-      ok: true,
-      detail:
-        `the addon loads, with libtorch ${torchVersion} for ${flavour}` +
-        (products === 'onednn' ? ', matrix products on the CPU by oneDNN' : ''),
-    },
-    { name: 'cpu', ok: true, detail: cpuDetail(cpuFeatures) },
-    {
-      name: 'devices',
-      ok: true,
-      detail: devices.join(', ') + (lacksGpu ? ' (no NVIDIA GPU or no driver)' : ''),
-    },
+    { name: 'addon', ok: true, needed: true, detail: addon },
+    { name: 'cpu', ok: true, needed: true, detail: cpuDetail(cpuFeatures) },
+    { name: 'devices', ok: true, needed: true, detail: devices.join(', ') + gpu },
   ]
 }
 
@@ -133,10 +160,11 @@ function cpuDetail(features: readonly string[]): string {
 
 function printLine({ ok, needed, name, detail, fix }: Diagnosis): void {
   const mark = ok ? 'ok     ' : needed ? 'MISSING' : 'absent '
-  process.stderr.write(`${mark}  ${name.padEnd(9)} ${detail}\n`)
+  process.stderr.write(`${mark}  ${name.padEnd(11)} ${detail}\n`)
   if (!ok && fix) {
-    const note = needed ? '' : ' (only to compile the addon, which is done)'
-    process.stderr.write(`         ${' '.repeat(10)}-> ${fix}${note}\n`)
+    const isForBuild = !needed && name !== 'passed over'
+    const note = isForBuild ? ' (only to compile an addon: there is one)' : ''
+    process.stderr.write(`         ${' '.repeat(12)}-> ${fix}${note}\n`)
   }
 }
 

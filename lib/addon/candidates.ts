@@ -1,0 +1,224 @@
+// Where an addon may come from, in one table, and what of it is there. Loads nothing.
+
+import { existsSync, readFileSync, realpathSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join, resolve } from 'node:path'
+import {
+  libraryName,
+  pythonTorchFolders,
+  sameMinor,
+  versionOf,
+} from '../../scripts/setup/libtorch.mjs'
+import { type System, unfit } from './system.js'
+
+/** An addon that is there. */
+export interface Candidate {
+  /** Such as `@lopt/linux-x64 0.1.0`. */
+  name: string
+  /** Why it is its turn, in words behind its name. */
+  reason: string
+  addon: string
+  /** The loader of `libraries`; an addon that finds its own has none. */
+  opener?: string
+  /** Opened before the addon, which asks for them by name. */
+  libraries: readonly string[]
+  /** Whether it may crash where another one behind it runs: a child process tries it first. */
+  isOnTrial: boolean
+}
+
+/** One that is not there, or cannot run here. */
+export interface Absent {
+  name: string
+  /** One line. */
+  problem: string
+  /** What to do, one line. */
+  fix?: string
+  /** Whether somebody has installed it, who would be surprised by another one in its place. */
+  isInstalled?: boolean
+}
+
+export type Found = Candidate | Absent
+
+export interface Place {
+  /** The package's folder. */
+  root: string
+  env: NodeJS.ProcessEnv
+  system: System
+  /** Folders of torch in Pythons on the PATH. */
+  findPythonTorch?: (env: NodeJS.ProcessEnv) => string[]
+}
+
+/** Of a platform package's package.json. */
+interface PlatformManifest {
+  version: string
+  dependencies?: Record<string, string>
+  lopt: { glibc?: string; libtorch: string }
+}
+
+const FLAVOURS = ['cpu', 'cuda13']
+
+/**
+ * The table. Whatever comes first and is there is taken:
+ *
+ * | | when |
+ * |---|---|
+ * | the file in `LOPT_ADDON` | it is set, and nothing else then |
+ * | the package's own build, `build/Release/lopt.node` | unless `LOPT_FLAVOUR` asks for a package |
+ * | `@lopt/PLATFORM-cuda13` | `LOPT_FLAVOUR=cuda13`, or a driver of NVIDIA is there |
+ * | `@lopt/PLATFORM` | `LOPT_FLAVOUR=cpu`, or unset |
+ */
+export function findAddons(place: Place): Found[] {
+  const { root, env, system } = place
+  const { engines } = readManifest(root) as { engines?: { node?: string } }
+  const tooOld = unfit(system, { node: engines?.node })
+  if (tooOld) return [{ name: 'Node', problem: tooOld }]
+  if (env.LOPT_ADDON) return [givenAddon(env.LOPT_ADDON)]
+  const flavour = env.LOPT_FLAVOUR || undefined
+  if (flavour !== undefined && !FLAVOURS.includes(flavour)) {
+    const problem = `Expected cpu or cuda13 but received ${flavour}`
+    return [{ name: 'LOPT_FLAVOUR', problem, fix: 'correct or unset it' }]
+  }
+  if (flavour === 'cuda13') return [cudaPackage(place, false)]
+  if (flavour === 'cpu') return [cpuPackage(place, 'LOPT_FLAVOUR is cpu')]
+  const cuda = system.hasNvidiaDriver ? [cudaPackage(place, true)] : []
+  return [ownBuild(root), ...cuda, cpuPackage(place, 'there is no build of its own')]
+}
+
+/** How this package's own build is made. */
+export function howToBuild(root: string): string {
+  const isClone = existsSync(join(root, 'lib/native.ts'))
+  return isClone ? `run \`npm run setup\` in ${root}` : 'run `npx lopt build`'
+}
+
+function givenAddon(path: string): Found {
+  const addon = resolve(path)
+  if (existsSync(addon)) {
+    const reason = 'the environment says so'
+    return { name: 'LOPT_ADDON', reason, addon, libraries: [], isOnTrial: false }
+  }
+  const fix = 'set it to a lopt.node, or unset it'
+  return { name: 'LOPT_ADDON', problem: `there is no file ${addon}`, fix }
+}
+
+function ownBuild(root: string): Found {
+  const name = 'its own build'
+  const addon = join(root, 'build/Release/lopt.node')
+  if (!existsSync(addon)) {
+    return { name, problem: `there is no ${addon}`, fix: howToBuild(root) }
+  }
+  const reason = 'it comes before packages'
+  return { name, reason, addon, libraries: [], isOnTrial: false }
+}
+
+/** libtorch comes from a package of its own, which the platform package depends on. */
+function cpuPackage(place: Place, reason: string): Found {
+  const found = platformPackage(place, '')
+  if ('problem' in found) return found
+  const { folder, manifest, name } = found
+  const [libtorch, wanted] = Object.entries(manifest.dependencies ?? {})[0] ?? ['', '']
+  const libraries = packageFolder(libtorch, folder)
+  if (libraries === undefined) {
+    const problem = `${libtorch}, which it needs, is not installed`
+    return { name, problem, fix: `npm install ${libtorch}@${wanted}`, isInstalled: true }
+  }
+  const { version } = readManifest(libraries)
+  if (version !== wanted) {
+    const problem = `it needs ${libtorch} ${wanted}, and ${version} is installed`
+    return { name, problem, fix: `npm install ${libtorch}@${wanted}`, isInstalled: true }
+  }
+  return {
+    name,
+    reason,
+    ...files(folder),
+    libraries: [join(libraries, libraryName('torch_cpu'))],
+    isOnTrial: false,
+  }
+}
+
+/** libtorch for CUDA is no npm package, being gigabytes: a folder says where it is, or a Python has it. */
+function cudaPackage(place: Place, isChosenHere: boolean): Found {
+  const found = platformPackage(place, '-cuda13')
+  if ('problem' in found) return found
+  const { folder, manifest, name } = found
+  const { findPythonTorch = pythonTorchFolders, env } = place
+  const wanted = manifest.lopt.libtorch
+  const given = env.LOPT_LIBTORCH && resolve(env.LOPT_LIBTORCH)
+  const seen = (given ? [given] : findPythonTorch(env)).map((path) => ({
+    path,
+    version: versionOf(path),
+  }))
+  const libtorch = seen.find(({ version }) => version && sameMinor(version, wanted))
+  if (libtorch === undefined) {
+    const others = seen.map(({ path, version }) =>
+      version ? `libtorch ${version} is in ${path}` : `${path} holds no libtorch`,
+    )
+    return {
+      name,
+      problem: [`it needs libtorch ${wanted} for CUDA 13`, ...others].join('; '),
+      fix: `pip install torch==${wanted}, or set LOPT_LIBTORCH to the folder of such a torch`,
+      isInstalled: true,
+    }
+  }
+  const names = ['torch_cpu', 'torch_cuda'].map(libraryName)
+  const libraries = names.map((library) => join(libtorch.path, 'lib', library))
+  const lacking = libraries.filter((library) => !existsSync(library))
+  if (lacking.length > 0) {
+    const problem = `libtorch ${libtorch.version} in ${libtorch.path} is not for CUDA: it has no ${names.at(-1)}`
+    return { name, problem, fix: `pip install torch==${wanted}`, isInstalled: true }
+  }
+  const reason = isChosenHere ? 'there is a driver of NVIDIA' : 'LOPT_FLAVOUR is cuda13'
+  return { name, reason, ...files(folder), libraries, isOnTrial: isChosenHere }
+}
+
+interface PlatformPackage {
+  name: string
+  folder: string
+  manifest: PlatformManifest
+}
+
+function platformPackage(
+  { root, system }: Place,
+  suffix: string,
+): PlatformPackage | Absent {
+  const name = `@lopt/${system.platform}-${system.arch}${suffix}`
+  const { version } = readManifest(root)
+  const build = howToBuild(root)
+  if (system.platform !== 'linux' || system.arch !== 'x64') {
+    const problem = `there is no prebuilt addon for ${system.platform} on ${system.arch} yet`
+    return { name, problem, fix: build }
+  }
+  const folder = packageFolder(name, root)
+  if (folder === undefined) {
+    const problem = unfit(system, { glibc: '2.28' })
+    if (problem) return { name, problem }
+    // npm sometimes leaves optional packages out by itself (npm/cli issues 4828, 8320)
+    const fix = `npm install ${name}@${version}, or ${build}`
+    return { name, problem: 'it is not installed', fix }
+  }
+  const manifest = readManifest(folder) as unknown as PlatformManifest
+  const problem = unfit(system, { glibc: manifest.lopt.glibc })
+  if (problem) return { name, problem, isInstalled: true }
+  if (manifest.version !== version) {
+    const problem = `version ${manifest.version} is installed, and lopt is ${version}`
+    return { name, problem, fix: `npm install ${name}@${version}`, isInstalled: true }
+  }
+  return { name: `${name} ${version}`, folder, manifest }
+}
+
+function files(folder: string): Pick<Candidate, 'addon' | 'opener'> {
+  return { addon: join(folder, 'lopt.node'), opener: join(folder, 'open.node') }
+}
+
+/** By Node's own rules from the package that asks, so that each package manager's layout does. */
+function packageFolder(name: string, from: string): string | undefined {
+  try {
+    const require = createRequire(join(realpathSync(from), 'package.json'))
+    return dirname(require.resolve(`${name}/package.json`))
+  } catch {
+    return undefined
+  }
+}
+
+function readManifest(folder: string): { version: string } {
+  return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+}
