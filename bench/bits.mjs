@@ -134,7 +134,10 @@ async function reportOnnx(found) {
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`
 
+// `npm run bench -- bits nano-t5`: this one only.
+const [, , ...wanted] = process.argv
 for (const name of ['nano-gpt2', 'nano-t5']) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue
   const found = await trained(`builtin:${name}`)
   for (const dtype of DTYPES) {
     const backbone = await loadBackbone(`builtin:${name}`, { dtype })
