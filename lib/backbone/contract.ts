@@ -15,6 +15,11 @@ export interface Tokenizer {
    * for these ids only; a text that uses another is then refused. Absent: `vocabSize`.
    */
   readonly baseVocabSize?: number
+  /**
+   * Characters (UTF-16 units) of a text that a token stands for at most: a text of more than n times as many has more than n
+   * tokens. Infinity, or absent, where nothing says so.
+   */
+  readonly charactersPerToken?: number
   /** Ids of a text, without special tokens of the tokenizer's own; `[]` for an empty text. */
   encode(text: string): number[]
   /** `encode` of each text, on several cores. */

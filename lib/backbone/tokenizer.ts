@@ -1,5 +1,5 @@
 // Tokenizers from a Hugging Face tokenizer.json. Knows files and special tokens; the work is done by
-// the `tokenizers` library on its own thread.
+// the `tokenizers` library on threads of its own.
 
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,7 +8,12 @@ import { kindOf } from '../torch/check.js'
 import type { Tokenizer } from './contract.js'
 import { convertedTokenizer, MAX_TOKENIZER_BYTES } from './converted-tokenizer.js'
 import { parseJson, readJson, readText } from './json-file.js'
-import { call, type LoadedTokenizer, request } from './tokenizer-thread.js'
+import { charactersPerToken } from './token-length.js'
+import {
+  type FlatIds,
+  type LoadedTokenizer,
+  TokenizerThread,
+} from './tokenizer-thread.js'
 
 const ROLES = ['eos', 'bos', 'pad'] as const
 type Role = (typeof ROLES)[number]
@@ -16,11 +21,21 @@ type Role = (typeof ROLES)[number]
 // What transformers' GPT-2 tokenizer takes for beginning and end when no file names them.
 const GPT2_END_OF_TEXT = '<|endoftext|>'
 
+/** Answers what a caller sleeps for: the tokens of texts that are being continued, among others. */
+const waited = new TokenizerThread()
+/** Encodes texts of any length off the event loop. Nobody who sleeps waits behind them. */
+const unwaited = new TokenizerThread()
+
+/** `charactersPerToken` by files, looked for when it is asked for: the vocabulary is long. */
+const lengths = new WeakMap<object, number>()
+
 let tokenizers = 0
 // Frees the thread's side when nothing refers to a tokenizer any more. It waits for the event loop:
 // a tokenizer is small, and only its backbone's weights need freeing at once.
 const collected = new FinalizationRegistry<number>((id) => {
-  request('drop', id).catch(() => {}) // the thread ended: nothing is left to free
+  for (const thread of [waited, unwaited]) {
+    thread.request('drop', id).catch(() => {}) // the thread ended: nothing is left to free
+  }
 })
 
 class ThreadTokenizer implements Tokenizer {
@@ -32,6 +47,8 @@ class ThreadTokenizer implements Tokenizer {
   readonly padTokenId?: number
   readonly firstTokenId?: number
   readonly #id: number
+  /** Once the other thread has it too. */
+  #isThere: Promise<unknown> | undefined
 
   constructor(
     id: number,
@@ -50,18 +67,29 @@ class ThreadTokenizer implements Tokenizer {
     collected.register(this, id)
   }
 
+  get charactersPerToken(): number {
+    const known = lengths.get(this.files)
+    const found = known ?? charactersPerToken(this.files['tokenizer.json'] as string)
+    lengths.set(this.files, found)
+    return found
+  }
+
   encode(text: string): number[] {
-    return call('encode', this.#id, [checkText(text, 'text')])[0] as number[]
+    return listsOf(waited.call('encode', this.#id, [checkText(text, 'text')]))[0] ?? []
   }
 
   encodeBatch(texts: readonly string[]): number[][] {
     const checked = checkTexts(texts)
-    return checked.length === 0 ? [] : call('encode', this.#id, checked)
+    return checked.length === 0 ? [] : listsOf(waited.call('encode', this.#id, checked))
   }
 
   async tokenize(texts: readonly string[]): Promise<number[][]> {
     const checked = checkTexts(texts)
-    return checked.length === 0 ? [] : request('encode', this.#id, checked)
+    if (checked.length === 0) return []
+    const json = this.files['tokenizer.json'] as string
+    this.#isThere ??= unwaited.request('load', this.#id, json, [])
+    await this.#isThere
+    return listsOf(await unwaited.request('encode', this.#id, checked))
   }
 
   decode(ids: readonly number[], options: { skipSpecialTokens?: boolean } = {}): string {
@@ -74,8 +102,18 @@ class ThreadTokenizer implements Tokenizer {
   ): string[] {
     // A model may have rows that no token belongs to, T5's above 32,099 for one: they decode to nothing.
     const known = lists.map((ids) => checkIds(ids).filter((id) => id < this.vocabSize))
-    return known.length === 0 ? [] : call('decode', this.#id, known, skipSpecialTokens)
+    return known.length === 0
+      ? []
+      : waited.call('decode', this.#id, known, skipSpecialTokens)
   }
+}
+
+function listsOf({ ids, lengths }: FlatIds): number[][] {
+  let end = 0
+  return Array.from(lengths, (length) => {
+    end += length
+    return Array.from(ids.subarray(end - length, end))
+  })
 }
 
 function checkText(text: unknown, name: string): string {
@@ -158,7 +196,7 @@ export async function tokenizerFromFiles(
   const id = tokenizers++
   let loaded: LoadedTokenizer
   try {
-    loaded = await request('load', id, files['tokenizer.json'] as string, wanted)
+    loaded = await waited.request('load', id, files['tokenizer.json'] as string, wanted)
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new LoptError('ERR_MODEL_FILE', `${of.origin}: not a tokenizer: ${reason}`, {

@@ -71,6 +71,8 @@ export async function classifyRows(
   const format = inField('labels', () =>
     formatOf(prompt, given, candidates !== undefined),
   )
+  inField('labels', () => checkCharacters(backbone, Object.values(format.verbalizer)))
+  inField('candidates', () => checkCharacters(backbone, candidates?.flat() ?? []))
   const labels = await inField('labels', () =>
     cache.of(prompt, format, given === undefined),
   )
@@ -100,6 +102,20 @@ export async function classifyRows(
     const names = candidates?.[i] ?? labels.labels
     return { row, answer: (scores) => classification(names, scores, text, i) }
   })
+}
+
+/** Before they are encoded: words that there are no positions for. */
+function checkCharacters(
+  { maxPositions, tokenizer }: Backbone,
+  words: readonly string[],
+): void {
+  const most = maxPositions * (tokenizer.charactersPerToken ?? Number.POSITIVE_INFINITY)
+  const long = words.find(({ length }) => length > most)
+  if (long === undefined) return
+  throw new RangeError(
+    `Expected what answers a text to be of ${most} characters at most, which ${maxPositions} positions have room for, but ` +
+      `received ${long.length}`,
+  )
 }
 
 function checkAnswers({ candidates }: ClassifyRow['row']): void {

@@ -34,6 +34,18 @@ export async function encodeGiven(
   { field, most, after }: GivenLimits,
 ): Promise<(readonly number[])[]> {
   const { tokenizer, kind, maxPositions } = backbone
+  const least = kind === 'causal' ? 1 : 0
+  const rooms = given.map(({ prompt }) =>
+    Math.min(most, maxPositions - (prompt?.config.length ?? 0) - after),
+  )
+  inField(field, () => {
+    for (const [i, { text }] of given.entries()) {
+      if (typeof text !== 'string') continue
+      about(`${field}[${i}]`, () =>
+        checkCharacters(backbone, text, rooms[i] as number, least),
+      )
+    }
+  })
   const strings = given.flatMap(({ text }) => (typeof text === 'string' ? [text] : []))
   const distinct = [...new Set(strings)]
   const encoded = await tokenizer.tokenize(distinct)
@@ -46,14 +58,13 @@ export async function encodeGiven(
   const idsOf = new Map(
     distinct.map((text, i) => [text, begun([...first, ...(encoded[i] as number[])])]),
   )
-  return given.map(({ text, prompt }, i) => {
+  return given.map(({ text }, i) => {
     const ids =
       typeof text === 'string' ? (idsOf.get(text) as readonly number[]) : begun(text)
-    const room = Math.min(most, maxPositions - (prompt?.config.length ?? 0) - after)
     const check = () =>
       about(`${field}[${i}]`, () => {
         checkRows(backbone, ids, 'text')
-        checkLength(ids.length, room, kind === 'causal' ? 1 : 0)
+        checkLength(ids.length, rooms[i] as number, least)
       })
     inField(field, check)
     return ids
@@ -62,6 +73,24 @@ export async function encodeGiven(
 
 function checkLength(length: number, most: number, least: number): void {
   if (length >= least && length <= most) return
-  const message = `Expected a text of ${least}..${most} tokens, which there are positions for, but received ${length}`
+  const message = `${expected(least, most)} received ${length}`
   throw length > most ? tooLong(message) : new RangeError(message)
+}
+
+/** Before it is encoded: who sends a very long text makes others wait for nothing. */
+function checkCharacters(
+  { tokenizer }: Backbone,
+  { length }: string,
+  most: number,
+  least: number,
+): void {
+  const { charactersPerToken = Number.POSITIVE_INFINITY } = tokenizer
+  if (length <= most * charactersPerToken) return
+  throw tooLong(
+    `${expected(least, most)} received ${length} characters, and a token is ${charactersPerToken} at most`,
+  )
+}
+
+function expected(least: number, most: number): string {
+  return `Expected a text of ${least}..${most} tokens, which there are positions for, but`
 }

@@ -7,6 +7,8 @@ import type { Prompt } from '../prompt/index.js'
 import {
   completeVerbalizer,
   type Example,
+  type FilledTokens,
+  fillTemplate,
   fillTokensOfAll,
   type LabelTokens,
   labelTokens,
@@ -168,12 +170,23 @@ export async function encodeTexts(
 ): Promise<EncodedText[]> {
   const { tokenizer } = backbone
   const first = firstToken(tokenizer)
-  const filled = await fillTokensOfAll(
+  const room = limit - first.length
+  const readable = examples.map(({ fields }) => readableOf(fields, tokenizer, room))
+  const filling = fillTokensOfAll(
     template,
-    examples.map(({ fields }) => fields),
+    readable,
     (texts) => tokenizer.tokenize(texts),
-    limit - first.length,
+    room,
   )
+  const long = [...examples.keys()].filter((i) => readable[i] !== examples[i]?.fields)
+  const whole = long.map((i) =>
+    fillTemplate(template, (examples[i] as Unlabelled).fields),
+  )
+  const [filled, wholeIds] = await Promise.all([filling, tokenizer.tokenize(whole)])
+  for (const [n, i] of long.entries()) {
+    const text = filled[i] as FilledTokens
+    text.truncated = (wholeIds[n]?.length ?? 0) - text.ids.length
+  }
   return filled.map(({ ids: own, truncated }, i) => {
     const ids = [...first, ...own]
     const wrong = own.length === 0 ? 'no tokens' : tokenWithoutRow(backbone, ids)
@@ -245,6 +258,27 @@ export async function encodeCandidates(
       throw new LoptError('ERR_DATA', `${where}: the candidate "${text}" has ${wrong}`)
     })
   })
+}
+
+/** Characters that truncation looks at behind the last token that fits: the end of a word. */
+const LOOKED_AT = 64
+
+/**
+ * Fields without what no cut can keep: `limit` tokens stand for no more characters than that. How a very long text is cut would
+ * else be looked for in all of it, on the event loop.
+ *
+ * @returns the same fields where there is nothing to leave out
+ */
+function readableOf(
+  fields: Example['fields'],
+  { charactersPerToken = Number.POSITIVE_INFINITY }: Tokenizer,
+  limit: number,
+): Example['fields'] {
+  const most = limit * charactersPerToken + LOOKED_AT
+  if (Object.values(fields).every(({ length }) => length <= most)) return fields
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, text]) => [name, text.slice(0, most)]),
+  )
 }
 
 /** An example in messages; `i` is its place in its list. */

@@ -36,6 +36,23 @@ test('encode answers while tokenize is at work', async () => {
   expect((await pending).length).toBe(2000)
 })
 
+test('decode and short texts do not wait behind long ones', async () => {
+  const words = Array.from({ length: 60_000 }, (_, i) => `${(i * 7919) % 10_007}`)
+  let answered = 0
+  const pending = Array.from({ length: 8 }, (_, i) =>
+    tokenizer.tokenize([words.slice(i).join(' ')]).then(() => {
+      answered += 1
+    }),
+  )
+  const [row] = tokenization
+  for (let i = 0; i < 20; i++) {
+    expect(tokenizer.decode(row?.ids ?? [])).toBe(row?.decoded)
+    expect(await tokenizer.tokenize([row?.text ?? ''])).toEqual([row?.ids])
+  }
+  expect(answered).toBeLessThan(8)
+  await Promise.all(pending)
+})
+
 test('decode gives the text of Python', () => {
   for (const row of tokenization) {
     expect(tokenizer.decode(row.ids, { skipSpecialTokens: false })).toBe(row.decoded)

@@ -86,6 +86,38 @@ describe('encoded texts', () => {
     expect(long?.ids.length).toBeLessThanOrEqual(10)
   })
 
+  test('that are very long are cut as if all of them had been looked at', async () => {
+    const { tokenizer } = backbone
+    const unbounded: Backbone = Object.create(backbone, {
+      tokenizer: {
+        value: Object.create(tokenizer, {
+          charactersPerToken: { value: undefined },
+          tokenize: { value: (all: string[]) => tokenizer.tokenize(all) },
+        }),
+      },
+    })
+    const words = [
+      'the',
+      'dog',
+      'antidisestablishmentarianism',
+      '世界',
+      '',
+      'x'.repeat(300),
+    ]
+    const long = Array.from({ length: 40 }, (_, i) =>
+      Array.from({ length: 800 }, (_, j) => words[(i * j + j * j) % words.length]).join(
+        ' ',
+      ),
+    )
+    for (const [template, examples] of [
+      ['{text} It was', texts(...long)],
+      ['{a} and {b}', long.map((a, i) => ({ fields: { a, b: words[i % 4] as string } }))],
+    ] as const) {
+      const own = await encodeTexts(backbone, template, examples, 20)
+      expect(own).toEqual(await encodeTexts(unbounded, template, examples, 20))
+    }
+  })
+
   test('without a token are refused with file and line', async () => {
     const example = { fields: { text: '' }, source: { file: 'rows.jsonl', line: 3 } }
     await expect(encodeTexts(backbone, '{text}', [example], 10)).rejects.toMatchObject({
