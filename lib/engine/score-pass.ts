@@ -43,7 +43,7 @@ export async function scoreWorks(
   return await noGrad(() =>
     tidy(async () => {
       const set = await prompts.set(used)
-      const scores = await candidateScores(backbone, set, rows) // [B, C]
+      const scores = await candidateScores(backbone, set.layouts, rows)(set) // [B, C]
       const C = scores.shape[1] as number
       const values = Array.from(await scores.read(), Number)
       return rows.map(({ candidates }, i) =>

@@ -2,7 +2,8 @@
 // where the label's tokens are predicted. Knows lengths and ids, no model.
 
 import { arrange, type Placement } from '../prompt/index.js'
-import { type Tensor, tensor } from '../torch/index.js'
+import type { Tensor } from '../torch/index.js'
+import type { Inputs as InputTensors } from './inputs.js'
 
 /** A text, the labels that may continue it, one at least, and the prompt that it is run with. */
 export interface Row {
@@ -23,10 +24,10 @@ export interface BatchPlace {
   readonly shared: boolean
 }
 
-/** What a batch is made for: the place of each prompt that a row may name, and the device. */
+/** What a batch is made for: the place of each prompt that a row may name, and where its tensors are made. */
 export interface BatchOptions {
   readonly places: readonly BatchPlace[]
-  readonly device: string
+  readonly inputs: InputTensors
   /** The texts stand before the rows, as keys and values: the batch has suffix prompts and labels only. */
   readonly behindTexts?: boolean
 }
@@ -65,6 +66,8 @@ export interface CausalBatch extends Inputs {
   readonly positions: Tensor
   /** bool [B, before + Q], with the keys and values before a row: false where it has fewer; null where all have as many. */
   readonly mask: Tensor | null
+  /** int64 [B]: which group each row is of; null where all are as large. */
+  readonly owners: Tensor | null
   /** int64 [B, K]: where each label token is predicted; a shorter label repeats its last. */
   readonly queries: Tensor
   /** int64 [M]: which of the B * K queries are no repetition, in the order of the rows as they were given. */
@@ -158,13 +161,13 @@ interface Tokens {
  *
  * @param rows by prompt
  */
-function makeInputs(rows: readonly Tokens[], { places, device }: BatchOptions): Inputs {
+function makeInputs(rows: readonly Tokens[], { places, inputs }: BatchOptions): Inputs {
   const T = longest(rows.map(({ ids }) => ids))
   const placeOf = ({ prompt }: Tokens) => places[prompt] as BatchPlace
   const Q = Math.max(...rows.map((row) => inside(placeOf(row)) + row.ids.length))
-  const int64 = (values: number[][]) => tensor(values, { dtype: 'int64', device })
   const groups = groupsOf(rows).map(({ begin, own }): BatchGroup => {
     const { prompt } = own[0] as Tokens
+    inputs.note(`${own.length} of ${prompt}`)
     const { P, S, placement, shared } = places[prompt] as BatchPlace
     const order = () =>
       own.map(({ before, ids }) =>
@@ -184,13 +187,13 @@ function makeInputs(rows: readonly Tokens[], { places, device }: BatchOptions): 
       prompt,
       begin,
       size: own.length,
-      order: isInOrder ? null : int64(order()),
-      shifts: S === 0 ? null : int64(shifts()),
+      order: isInOrder ? null : inputs.int64(order()),
+      shifts: S === 0 ? null : inputs.int64(shifts()),
     }
   })
   return {
     Q,
-    ids: T === 0 ? null : int64(rows.map(({ ids }) => padded(ids, T, 0))),
+    ids: T === 0 ? null : inputs.int64(rows.map(({ ids }) => padded(ids, T, 0))),
     groups,
   }
 }
@@ -206,11 +209,16 @@ function groupsOf(rows: readonly Tokens[]): { begin: number; own: Tokens[] }[] {
   return groups
 }
 
+function ownersOf(groups: readonly BatchGroup[], tensors: InputTensors): Tensor | null {
+  if (groups.every(({ size }) => size === groups[0]?.size)) return null
+  return tensors.int64(groups.flatMap(({ size }, i) => range(size, () => i)))
+}
+
 export function makeCausalBatch(
   rows: readonly Row[],
   options: BatchOptions,
 ): CausalBatch {
-  const { places, device, behindTexts = false } = options
+  const { places, inputs: tensors, behindTexts = false } = options
   const pairs = byPrompt(
     rows.flatMap(({ text, labels, prompt }) =>
       labels.map((label) => ({ text, label, prompt })),
@@ -241,8 +249,6 @@ export function makeCausalBatch(
   const asked = given.flatMap((label, i) =>
     label.map((_, j) => (at[i] as number) * K + j),
   )
-  const int64 = (values: number[] | number[][]) =>
-    tensor(values, { dtype: 'int64', device })
   return {
     ...inputs,
     given: order,
@@ -251,11 +257,12 @@ export function makeCausalBatch(
       tokens.map((row) => insideOf(row) + row.ids.length),
       befores,
       inputs,
-      device,
+      tensors,
     ),
-    queries: int64(queries),
-    asked: int64(asked),
-    targets: int64(given.flat()),
+    owners: ownersOf(inputs.groups, tensors),
+    queries: tensors.int64(queries),
+    asked: tensors.int64(asked),
+    targets: tensors.int64(given.flat()),
   }
 }
 
@@ -269,7 +276,7 @@ function standing(
   lengths: readonly number[],
   befores: readonly number[],
   { Q, groups }: Inputs,
-  device: string,
+  tensors: InputTensors,
 ): Pick<CausalBatch, 'positions' | 'mask'> {
   const before = Math.max(...befores)
   // A padding position's place does not matter, but it must be one that the model has.
@@ -281,12 +288,11 @@ function standing(
     range(Q, (j) => own + Math.min(j, ends[i] as number)),
   )
   const mask = () =>
-    tensor(
+    tensors.bool(
       befores.map((own) => range(before + Q, (j) => Number(j < own || j >= before))),
-      { dtype: 'bool', device },
     )
   return {
-    positions: tensor(positions, { dtype: 'int64', device }),
+    positions: tensors.int64(positions),
     mask: befores.every((own) => own === before) ? null : mask(),
   }
 }
@@ -309,17 +315,14 @@ export function makeEncoderDecoderBatch(
   })
   const inputs = makeInputs(tokens, options)
   const { Q } = inputs
-  const { device } = options
+  const { inputs: tensors } = options
   const lengths = tokens.map(
     ({ prompt, ids }) => inside(options.places[prompt] as BatchPlace) + ids.length,
   )
   const mask = () =>
-    tensor(
+    tensors.bool(
       lengths.map((length) => Array.from({ length: Q }, (_, i) => Number(i < length))),
-      { dtype: 'bool', device },
     )
-  const int64 = (values: number[] | number[][]) =>
-    tensor(values, { dtype: 'int64', device })
 
   // Of the texts' n-th labels: how long the batch is, and where it begins among all positions.
   const counts = rows.map(({ labels }) => labels.length)
@@ -344,9 +347,9 @@ export function makeEncoderDecoderBatch(
     given: order,
     encoder: { ...inputs, mask: lengths.some((length) => length < Q) ? mask() : null },
     decoder: groups.map(({ own, K }) =>
-      int64(own.map((label) => padded([start, ...label.slice(0, -1)], K, start))),
+      tensors.int64(own.map((label) => padded([start, ...label.slice(0, -1)], K, start))),
     ),
-    asked: int64(asked),
-    targets: int64(rows.flatMap(({ labels }) => labels.flat())),
+    asked: tensors.int64(asked),
+    targets: tensors.int64(rows.flatMap(({ labels }) => labels.flat())),
   }
 }

@@ -1,10 +1,12 @@
 // The scores of what may answer a text: a task's labels, or candidates of the row's own. Knows no task.
 
 import type { Backbone } from '../backbone/index.js'
-import { type Tensor, tensor } from '../torch/index.js'
+import type { Tensor } from '../torch/index.js'
 import type { Row } from './batch.js'
+import { Inputs } from './inputs.js'
+import type { Waiting } from './label-hidden.js'
 import { labelLogits, logProbabilitiesAt, type Place } from './label-logits.js'
-import type { PromptSet } from './prompt-set.js'
+import type { PromptLayout } from './prompt-set.js'
 
 /** A text, the ids of what may answer it, one at least, and the prompt that it is run with. */
 export interface CandidateRow {
@@ -60,11 +62,12 @@ export function candidateBatches(
  * its graph; -Infinity where a row has no more. A candidate of several tokens is a row of its own; those of one token
  * are read off where the row's first one begins.
  */
-export async function candidateScores(
+export function candidateScores(
   backbone: Backbone,
-  set: PromptSet,
+  layouts: readonly PromptLayout[],
   rows: readonly CandidateRow[],
-): Promise<Tensor> {
+  inputs = new Inputs(backbone.device),
+): Waiting<Tensor> {
   const asked: Row[] = []
   const places: Place[][][] = [] // [B][C][tokens]
   let begin = 0 // queries of the rows before
@@ -87,27 +90,35 @@ export async function candidateScores(
   const all = places.flatMap((row) => Array.from({ length: C }, (_, c) => row[c] ?? []))
   const K = Math.max(...all.map(({ length }) => length))
   const cells = all.flatMap((own) => Array.from({ length: K }, (_, j) => own[j]))
-  const flat = await logProbabilitiesAt(
+  const shape = [places.length, C, K]
+  const flat = logProbabilitiesAt(
     backbone,
-    set,
+    layouts,
     asked,
     cells.map((place) => place ?? { query: 0, id: 0 }),
+    inputs,
   )
-  const { device } = flat
-  const found = flat.reshape([places.length, C, K])
-  const bool = (given: boolean[], shape: number[]) =>
-    tensor(given.map(Number), { dtype: 'bool', device, shape })
+  inputs.note(`candidates ${shape.join()}`)
   // What is padded is replaced and not multiplied by 0: a row that is not finite leaves the others as they are.
   const isShort = cells.includes(undefined)
-  const padding = () =>
-    bool(
-      cells.map((place) => place === undefined),
-      [places.length, C, K],
-    )
-  const sums = (isShort ? found.maskedFill(padding(), 0) : found).sum([2])
-  if (places.every(({ length }) => length === C)) return sums
-  const missing = all.map(({ length }) => length === 0)
-  return sums.maskedFill(bool(missing, [places.length, C]), Number.NEGATIVE_INFINITY)
+  const padding = isShort
+    ? inputs.bool(
+        cells.map((place) => Number(place === undefined)),
+        shape,
+      )
+    : null
+  const isEven = places.every(({ length }) => length === C)
+  const missing = isEven
+    ? null
+    : inputs.bool(
+        all.map(({ length }) => Number(length === 0)),
+        [places.length, C],
+      )
+  return async (set) => {
+    const found = (await flat(set)).reshape(shape)
+    const sums = (padding ? found.maskedFill(padding, 0) : found).sum([2])
+    return missing ? sums.maskedFill(missing, Number.NEGATIVE_INFINITY) : sums
+  }
 }
 
 /**
@@ -115,14 +126,13 @@ export async function candidateScores(
  *
  * @param candidates of one token each, the same for all rows
  */
-export async function candidateLogits(
+export function candidateLogits(
   backbone: Backbone,
-  set: PromptSet,
+  layouts: readonly PromptLayout[],
   rows: readonly Pick<CandidateRow, 'text' | 'prompt'>[],
   candidates: readonly (readonly number[])[],
-): Promise<Tensor> {
+  inputs?: Inputs,
+): Waiting<Tensor> {
   const asked = rows.map(({ text, prompt }) => ({ text, labels: [[0]], prompt }))
-  const { device } = backbone
-  const vocabulary = tensor(candidates.flat(), { dtype: 'int64', device })
-  return labelLogits(backbone, set, asked, vocabulary)
+  return labelLogits(backbone, layouts, asked, candidates.flat(), inputs)
 }

@@ -1,19 +1,21 @@
 // From rows to what a causal model's last layer gives where their labels are predicted, by the way that each prompt
 // allows. Knows no logit.
 
-import type { Backbone, CausalBackbone, RunOptions } from '../backbone/index.js'
-import { cat, type Tensor, tensor } from '../torch/index.js'
+import type { CausalBackbone, RunOptions } from '../backbone/index.js'
+import { cat, type Tensor } from '../torch/index.js'
 import { assemble, pastOf } from './assemble.js'
 import { type CausalBatch, makeCausalBatch, type Row } from './batch.js'
-import { batchOptions, type LabelHidden, picked } from './label-hidden.js'
+import type { Inputs } from './inputs.js'
+import { batchOptions, type PlacedRows, picked } from './label-hidden.js'
 import {
   type PreparedPrompt,
+  type PromptLayout,
   type PromptSet,
   paddedPrefixes,
   ROUTES,
   type Route,
 } from './prompt-set.js'
-import { ownersOf, runBatch } from './run-batch.js'
+import { runBatch } from './run-batch.js'
 import type { TextStore } from './text-store.js'
 
 /** Rows that go through the backbone together. */
@@ -25,51 +27,50 @@ interface Pass {
 }
 
 /** One pass for the rows of each route: mostly there is one. */
-export async function causalHidden(
+export function placeCausalRows(
   backbone: CausalBackbone,
-  set: PromptSet,
+  layouts: readonly PromptLayout[],
   rows: readonly Row[],
-): Promise<LabelHidden> {
-  // Made before the prompts are there: a step's rows do not wait for the step before it.
-  const passes = ROUTES.flatMap((route) => passOf(route, rows, backbone, set))
-  const prepared = await set.prepared
-  const parts: LabelHidden[] = []
-  for (const pass of passes) {
-    const { asked, targets } = pass.batch
-    const hidden =
-      pass.route === 'beside'
-        ? await runBeside(backbone, prepared, pass)
-        : await runRows(backbone, set, prepared, pass) // [B, K, H]
-    parts.push({ hidden: picked([hidden], asked), targets })
+  inputs: Inputs,
+): PlacedRows {
+  const passes = ROUTES.flatMap((route) => passOf(route, rows, layouts, inputs))
+  const order = passes.length === 1 ? null : inputs.int64(orderOf(passes, rows))
+  const inOrder = (parts: readonly Tensor[]) =>
+    order === null ? (parts[0] as Tensor) : cat([...parts], 0).indexSelect(0, order)
+  const tokens = () => rows.flatMap(({ labels }) => labels.flat())
+  return {
+    targets: order === null ? (passes[0] as Pass).batch.targets : inputs.int64(tokens()),
+    hidden: async (set) => {
+      const prepared = await set.prepared
+      const parts: Tensor[] = []
+      for (const pass of passes) {
+        const run = pass.route === 'beside' ? runBeside : runRows
+        const hidden = await run(backbone, set, prepared, pass) // [B, K, H]
+        parts.push(picked([hidden], pass.batch.asked))
+      }
+      return inOrder(parts)
+    },
   }
-  return parts.length === 1
-    ? (parts[0] as LabelHidden)
-    : inOrder(parts, passes, rows, backbone)
 }
 
 function passOf(
   route: Route,
   rows: readonly Row[],
-  backbone: Backbone,
-  set: PromptSet,
+  layouts: readonly PromptLayout[],
+  inputs: Inputs,
 ): Pass[] {
   const chosen = [...rows.keys()].filter(
-    (i) => set.layouts[(rows[i] as Row).prompt]?.route === route,
+    (i) => layouts[(rows[i] as Row).prompt]?.route === route,
   )
   if (chosen.length === 0) return []
   const own = chosen.map((i) => rows[i] as Row)
   const behindTexts = route === 'behind'
-  const batch = makeCausalBatch(own, { ...batchOptions(backbone, set), behindTexts })
+  const batch = makeCausalBatch(own, { ...batchOptions(layouts, inputs), behindTexts })
   return [{ route, chosen, batch }]
 }
 
-/** The passes' label tokens in the order of the rows as they were given. */
-function inOrder(
-  parts: readonly LabelHidden[],
-  passes: readonly Pass[],
-  rows: readonly Row[],
-  { device }: Backbone,
-): LabelHidden {
+/** Where the label tokens of the rows, as they were given, are among those of all passes. */
+function orderOf(passes: readonly Pass[], rows: readonly Row[]): number[] {
   const tokensOf = (i: number) =>
     rows[i]?.labels.reduce((sum, { length }) => sum + length, 0) as number
   const begins: number[] = [] // of each row's tokens among those of all passes
@@ -78,16 +79,9 @@ function inOrder(
     begins[i] = begin
     begin += tokensOf(i)
   }
-  const places = begins.flatMap((first, i) =>
+  return begins.flatMap((first, i) =>
     Array.from({ length: tokensOf(i) }, (_, j) => first + j),
   )
-  const index = tensor(places, { dtype: 'int64', device })
-  const joined = (tensors: readonly Tensor[]) =>
-    cat([...tensors], 0).indexSelect(0, index)
-  return {
-    hidden: joined(parts.map(({ hidden }) => hidden)),
-    targets: joined(parts.map(({ targets }) => targets)),
-  }
 }
 
 /** Only the asked queries go through the last layer; texts that stand before are keys and values only. */
@@ -113,17 +107,18 @@ async function runRows(
 
 async function runBeside(
   backbone: CausalBackbone,
+  _: PromptSet,
   prepared: readonly PreparedPrompt[],
   { batch }: Pass,
 ): Promise<Tensor> {
-  const { positions, queries, mask, groups } = batch
+  const { positions, queries, mask, groups, owners } = batch
   const x = await assemble(backbone, prepared, batch)
   const prefixes = groups.map(({ prompt }) => prepared[prompt]?.prefix as Tensor)
   return await backbone.runWithPrefixes({
     prefixes: paddedPrefixes(prefixes),
     x,
     positions,
-    owners: ownersOf(groups, backbone.device),
+    owners: owners ?? undefined,
     mask: mask ?? undefined,
     queries,
   })

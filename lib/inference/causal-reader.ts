@@ -15,6 +15,7 @@ import type {
   Reader,
   SlotLengths,
 } from './decoding.js'
+import { Inputs } from './inputs.js'
 import { bucketOf, checkRoom, KeyValueCache } from './key-value-cache.js'
 import { batchOptions } from './label-hidden.js'
 import type { PromptLayout } from './prompt-set.js'
@@ -98,7 +99,10 @@ export class CausalReader implements Reader {
       lengths.map(({ own }) => own),
       this.#cache.capacity,
     )
-    const batch = makeCausalBatch(rows, batchOptions(backbone, set))
+    const batch = makeCausalBatch(
+      rows,
+      batchOptions(set.layouts, new Inputs(backbone.device)),
+    )
     return { rows, batch, prepared: await set.prepared, lengths }
   }
 

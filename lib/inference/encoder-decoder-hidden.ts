@@ -3,20 +3,37 @@
 import type { EncoderDecoderBackbone } from '../backbone/index.js'
 import type { Tensor } from '../torch/index.js'
 import { assemble, embedTokens, pastOf } from './assemble.js'
-import { type BatchGroup, makeEncoderDecoderBatch, type Row } from './batch.js'
+import {
+  type BatchGroup,
+  type EncoderDecoderBatch,
+  makeEncoderDecoderBatch,
+  type Row,
+} from './batch.js'
 import { startAndEnd } from './encode.js'
-import { batchOptions, type LabelHidden, picked } from './label-hidden.js'
-import type { PreparedPrompt, PromptSet } from './prompt-set.js'
+import type { Inputs } from './inputs.js'
+import { batchOptions, type PlacedRows, picked } from './label-hidden.js'
+import type { PreparedPrompt, PromptLayout, PromptSet } from './prompt-set.js'
 
 /** Each text goes through the encoder once, however many labels it has. */
-export async function encoderDecoderHidden(
+export function placeEncoderDecoderRows(
+  backbone: EncoderDecoderBackbone,
+  layouts: readonly PromptLayout[],
+  rows: readonly Row[],
+  inputs: Inputs,
+): PlacedRows {
+  const options = batchOptions(layouts, inputs)
+  const batch = makeEncoderDecoderBatch(rows, options, startAndEnd(backbone))
+  return {
+    targets: batch.targets,
+    hidden: (set) => encodeAndDecode(backbone, set, batch),
+  }
+}
+
+async function encodeAndDecode(
   backbone: EncoderDecoderBackbone,
   set: PromptSet,
-  rows: readonly Row[],
-): Promise<LabelHidden> {
-  const ends = startAndEnd(backbone)
-  const batch = makeEncoderDecoderBatch(rows, batchOptions(backbone, set), ends)
-  const { encoder, decoder } = batch
+  { given, encoder, decoder, asked }: EncoderDecoderBatch,
+): Promise<Tensor> {
   const mask = encoder.mask ?? undefined
   const prepared = await set.prepared
   const x = await assemble(backbone, prepared, encoder)
@@ -32,7 +49,7 @@ export async function encoderDecoderHidden(
     set.fastPaths && backbone.decodesEncoded && isFew(positions, encoded, backbone)
   const cross = isDirect ? null : await backbone.crossKeyValues(encoded)
   const sections = sectionsOf(prepared, encoder.groups).map((groups) => {
-    const own = rowsOf(groups, rows.length)
+    const own = rowsOf(groups, given.length)
     return {
       own,
       past: pastOf(prepared, groups),
@@ -47,7 +64,7 @@ export async function encoderDecoderHidden(
       decoded.push(await decode(backbone, { ...read, ids: own(ids) }))
     }
   }
-  return { hidden: picked(decoded, batch.asked), targets: batch.targets }
+  return picked(decoded, asked)
 }
 
 /**

@@ -15,6 +15,7 @@ import type {
   SlotLengths,
 } from './decoding.js'
 import { startAndEnd } from './encode.js'
+import { Inputs } from './inputs.js'
 import { bucketOf, checkRoom, KeyValueCache } from './key-value-cache.js'
 import { batchOptions } from './label-hidden.js'
 import type { PreparedPrompt } from './prompt-set.js'
@@ -57,7 +58,11 @@ export class EncoderDecoderReader implements Reader {
     const all = texts.map(({ ids, made, prompt }) => {
       return { text: ids, labels: [[ends.end]], made, prompt: prompts.indexOf(prompt) }
     })
-    const batch = makeEncoderDecoderBatch(all, batchOptions(backbone, set), ends)
+    const batch = makeEncoderDecoderBatch(
+      all,
+      batchOptions(set.layouts, new Inputs(backbone.device)),
+      ends,
+    )
     const { encoder, given } = batch
     const rows = given.map((i) => all[i] as (typeof all)[number])
     const prepared = await set.prepared

@@ -41,7 +41,9 @@ export {
   type GenerationOptions,
   generate,
 } from './generate.js'
+export { Inputs } from './inputs.js'
 export { cacheBytes } from './key-value-cache.js'
+export type { Waiting } from './label-hidden.js'
 export { labelLogProbabilities } from './label-logits.js'
 export { passTokens, rowTokens } from './pass-size.js'
 export { PromptCache } from './prompt-cache.js'

@@ -1,21 +1,27 @@
 // What the passes of both kinds of models have in common: where rows stand, and which positions are asked for.
 // Knows no backbone's way of running.
 
-import type { Backbone } from '../backbone/index.js'
 import { cat, type Tensor } from '../torch/index.js'
 import type { BatchOptions } from './batch.js'
-import type { PromptSet } from './prompt-set.js'
+import type { Inputs } from './inputs.js'
+import type { PromptLayout, PromptSet } from './prompt-set.js'
 
-/** What a pass gives. */
-export interface LabelHidden {
-  /** [M, H]: last-layer outputs where label tokens are predicted, row by row. */
-  readonly hidden: Tensor
-  /** int64 [M]: those tokens. */
+/** What is asked of rows that are tensors already: it waits for their prompts, and may be computed again and again. */
+export type Waiting<T> = (set: PromptSet) => Promise<T>
+
+/** Rows as tensors. */
+export interface PlacedRows {
+  /** int64 [M]: the label tokens, row by row. */
   readonly targets: Tensor
+  /** [M, H]: last-layer outputs where they are predicted. */
+  readonly hidden: Waiting<Tensor>
 }
 
-export function batchOptions({ device }: Backbone, { layouts }: PromptSet): BatchOptions {
-  return { places: layouts.map(({ place }) => place), device }
+export function batchOptions(
+  layouts: readonly PromptLayout[],
+  inputs: Inputs,
+): BatchOptions {
+  return { places: layouts.map(({ place }) => place), inputs }
 }
 
 /** Rows of several [.., H], one after the other: [M, H]. */

@@ -17,36 +17,37 @@ import {
 } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
 import { placesOf, type Row } from './batch.js'
-import { causalHidden } from './causal-hidden.js'
-import { encoderDecoderHidden } from './encoder-decoder-hidden.js'
-import type { LabelHidden } from './label-hidden.js'
-import type { PromptSet } from './prompt-set.js'
+import { placeCausalRows } from './causal-hidden.js'
+import { placeEncoderDecoderRows } from './encoder-decoder-hidden.js'
+import { Inputs } from './inputs.js'
+import type { PlacedRows, Waiting } from './label-hidden.js'
+import type { PromptLayout, PromptSet } from './prompt-set.js'
 
 /** Logits that are held at once: 64 MiB of float32, and a few times that on the way to a gradient. */
 const LOGITS_AT_ONCE = 2 ** 24
 
-function labelHidden(
+function placeRows(
   backbone: Backbone,
-  set: PromptSet,
+  layouts: readonly PromptLayout[],
   rows: readonly Row[],
-): Promise<LabelHidden> {
+  inputs: Inputs,
+): PlacedRows {
   return backbone.kind === 'causal'
-    ? causalHidden(backbone, set, rows)
-    : encoderDecoderHidden(backbone, set, rows)
+    ? placeCausalRows(backbone, layouts, rows, inputs)
+    : placeEncoderDecoderRows(backbone, layouts, rows, inputs)
 }
 
-/**
- * Logits [M, N] where the rows' label tokens are predicted, or [M, V] of the named rows of the
- * output matrix.
- */
-export async function labelLogits(
+/** Logits [M, V], of the named rows of the output matrix, where the rows' label tokens are predicted. */
+export function labelLogits(
   backbone: Backbone,
-  set: PromptSet,
+  layouts: readonly PromptLayout[],
   rows: readonly Row[],
-  vocabulary?: Tensor,
-): Promise<Tensor> {
-  const { hidden } = await labelHidden(backbone, set, rows)
-  return logitsOf(backbone, hidden, vocabulary)
+  vocabulary: readonly number[],
+  inputs = new Inputs(backbone.device),
+): Waiting<Tensor> {
+  const { hidden } = placeRows(backbone, layouts, rows, inputs)
+  const ids = inputs.int64(vocabulary)
+  return async (set) => await logitsOf(backbone, await hidden(set), ids)
 }
 
 /** `backbone.head` of [M, H]; in float32 for a backbone of half precision. */
@@ -61,12 +62,22 @@ export async function logitsOf(
 }
 
 /** Log-probability of each label token of the rows given everything before it, [M], row by row. */
-export async function labelLogProbabilities(
+export function labelLogProbabilities(
+  backbone: Backbone,
+  layouts: readonly PromptLayout[],
+  rows: readonly Row[],
+  inputs = new Inputs(backbone.device),
+): Waiting<Tensor> {
+  const { hidden, targets } = placeRows(backbone, layouts, rows, inputs)
+  return async (set) => await ofTargets(backbone, set, await hidden(set), targets)
+}
+
+async function ofTargets(
   backbone: Backbone,
   set: PromptSet,
-  rows: readonly Row[],
+  hidden: Tensor,
+  targets: Tensor,
 ): Promise<Tensor> {
-  const { hidden, targets } = await labelHidden(backbone, set, rows)
   const [M] = hidden.shape as [number, number]
   if (M <= positionsAtOnce(backbone, set)) {
     return await targetLogProbabilities(backbone, hidden, targets)
@@ -94,17 +105,31 @@ export interface Place {
  *
  * @param places the positions count over all rows' label tokens, row by row
  */
-export async function logProbabilitiesAt(
+export function logProbabilitiesAt(
   backbone: Backbone,
-  set: PromptSet,
+  layouts: readonly PromptLayout[],
   rows: readonly Row[],
   places: readonly Place[],
-): Promise<Tensor> {
-  const { hidden } = await labelHidden(backbone, set, rows)
-  const [M] = hidden.shape as [number, number]
-  if (M <= positionsAtOnce(backbone, set) || isGradEnabled()) {
-    return await gathered(backbone, hidden, places)
+  inputs = new Inputs(backbone.device),
+): Waiting<Tensor> {
+  const placed = placeRows(backbone, layouts, rows, inputs)
+  const index = inputs.int64(indexOf(places, backbone))
+  return async (set) => {
+    const hidden = await placed.hidden(set)
+    const [M] = hidden.shape as [number, number]
+    if (M <= positionsAtOnce(backbone, set) || isGradEnabled()) {
+      return await gathered(backbone, hidden, index)
+    }
+    return await gatheredInPieces(backbone, set, hidden, places)
   }
+}
+
+async function gatheredInPieces(
+  backbone: Backbone,
+  set: PromptSet,
+  hidden: Tensor,
+  places: readonly Place[],
+): Promise<Tensor> {
   const order = [...places.keys()].sort(
     (a, b) => (places[a] as Place).query - (places[b] as Place).query,
   )
@@ -115,23 +140,26 @@ export async function logProbabilitiesAt(
     (own, begin, end) => {
       const there = sorted.filter(({ query }) => query >= begin && query < end)
       const moved = there.map(({ query, id }) => ({ query: query - begin, id }))
-      return gathered(backbone, own, moved)
+      return gathered(backbone, own, int64(indexOf(moved, backbone), backbone))
     },
   )
   return values.indexSelect(0, int64(placesOf(order), backbone))
 }
 
-/** Log-probabilities at places of hidden states [M, H]. */
+/** Where places are in logits [M, N], row by row. */
+function indexOf(places: readonly Place[], { config }: Backbone): number[] {
+  return places.map(({ query, id }) => query * config.vocabSize + id)
+}
+
+/** Log-probabilities of hidden states [M, H] at an index of [M, N]. */
 async function gathered(
   backbone: Backbone,
   hidden: Tensor,
-  places: readonly Place[],
+  index: Tensor,
 ): Promise<Tensor> {
   const logits = await logitsOf(backbone, hidden) // [M, N]
   const all = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1))
-  const N = logits.shape[1] as number
-  const index = places.map(({ query, id }) => query * N + id)
-  return all.reshape([-1]).indexSelect(0, int64(index, backbone))
+  return all.reshape([-1]).indexSelect(0, index)
 }
 
 /** Log-probabilities [M] of a token at each of hidden states [M, H]. */

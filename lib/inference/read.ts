@@ -7,6 +7,7 @@ import { type Tensor, tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
 import { type BatchPlace, makeCausalBatch } from './batch.js'
 import type { TokenLogProbability } from './continuation.js'
+import { Inputs } from './inputs.js'
 import { batchOptions } from './label-hidden.js'
 import { logitsOf } from './label-logits.js'
 import type { PromptSet } from './prompt-set.js'
@@ -42,7 +43,7 @@ export async function readTokens(
   return await tidy(async () => {
     const batch = makeCausalBatch(
       [{ text: ids, labels: [[0]], prompt: 0 }],
-      batchOptions(backbone, set),
+      batchOptions(set.layouts, new Inputs(backbone.device)),
     )
     const prepared = await set.prepared
     const int64 = (values: number[] | number[][]) =>

@@ -2,7 +2,7 @@
 // share. Knows no label and no slot.
 
 import type { CausalBackbone, RunResult } from '../backbone/index.js'
-import { cat, type Tensor, tensor, zeros } from '../torch/index.js'
+import { cat, type Tensor, zeros } from '../torch/index.js'
 import { assemble, layersOf } from './assemble.js'
 import type { BatchGroup, CausalBatch } from './batch.js'
 import { type PreparedPrompt, paddedTo } from './prompt-set.js'
@@ -17,25 +17,25 @@ export async function runBatch(
   batch: CausalBatch,
   wanted: { queries: Tensor; present: boolean },
 ): Promise<RunResult> {
-  const { positions, mask, groups } = batch
+  const { positions, mask, groups, owners } = batch
   const x = await assemble(backbone, prepared, batch)
   const rows = { x, positions, mask: mask ?? undefined, ...wanted }
-  const shared = sharedPast(prepared, groups)
-  return await (shared === null
+  const past = sharedPast(prepared, groups)
+  return await (past === null
     ? backbone.run(rows)
-    : backbone.runBehind({ ...rows, ...shared }))
+    : backbone.runBehind({ ...rows, past, owners: owners ?? undefined }))
 }
 
 /** What stands before a batch's rows, padded to the longest, once a prompt; null where nothing does. */
 function sharedPast(
   prepared: readonly PreparedPrompt[],
   groups: readonly BatchGroup[],
-): { past: Tensor[]; owners?: Tensor | undefined } | null {
+): Tensor[] | null {
   const pasts = groups.map(({ prompt }) => prepared[prompt]?.past ?? null)
   const known = pasts.filter((past) => past !== null)
   const [some] = known
   if (some === undefined) return null
-  if (pasts.length === 1) return { past: layersOf(some.unsqueeze(1)) }
+  if (pasts.length === 1) return layersOf(some.unsqueeze(1))
   const longest = Math.max(...known.map(({ shape }) => shape[2] as number))
   const [layers, heads, , D] = some.shape as [number, number, number, number]
   const { dtype, device } = some
@@ -48,17 +48,5 @@ function sharedPast(
     parts.map((part) => part.unsqueeze(1)),
     1,
   )
-  return { past: layersOf(joined.transpose(2, 3)), owners: ownersOf(groups, device) }
-}
-
-/** int64 [B]: which group each row is of; undefined where all are as large. */
-export function ownersOf(
-  groups: readonly BatchGroup[],
-  device: string,
-): Tensor | undefined {
-  if (groups.every(({ size }) => size === groups[0]?.size)) return undefined
-  return tensor(
-    groups.flatMap(({ size }, i) => Array.from({ length: size }, () => i)),
-    { dtype: 'int64', device },
-  )
+  return layersOf(joined.transpose(2, 3))
 }

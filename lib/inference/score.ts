@@ -258,7 +258,7 @@ export async function scoreRows(
       for (const pieces of candidateBatches(rows, batchSize)) {
         checkAborted(signal)
         await tidy(async () => {
-          const scores = await candidateScores(backbone, set, pieces) // [B, C]
+          const scores = await candidateScores(backbone, set.layouts, pieces)(set) // [B, C]
           const C = scores.shape[1] as number
           const values = Array.from((await scores.read()) as Float32Array)
           pieces.forEach(({ row, candidates }, i) => {

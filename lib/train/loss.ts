@@ -5,12 +5,14 @@ import {
   type CandidateRow,
   candidateLogits,
   candidateScores,
+  Inputs,
   labelLogProbabilities,
-  type PromptSet,
+  type PromptLayout,
+  type Waiting,
 } from '../inference/index.js'
 import type { TrainSettings } from '../run/index.js'
 import type { LabelTokens } from '../task/index.js'
-import { crossEntropy, type Tensor, tensor } from '../torch/index.js'
+import { crossEntropy, type Tensor } from '../torch/index.js'
 
 /** A training example: ids of its text, and of what is to be said to it. */
 export interface TrainingRow {
@@ -41,19 +43,21 @@ export function weightOf(
  * the tokens of the batch, or over its rows of the sum of a row's tokens. `verbalizer`: cross-entropy among the
  * candidate labels, a mean over rows.
  *
- * What the rows alone decide is made before the prompts are waited for.
+ * What the rows alone decide is made at once; the prompts are what is waited for.
  *
- * @param batches of each prompt of the set, one row at least
- * @returns [] for each batch, the mean, with its graph back to its prompt alone: one that is not
+ * @param layouts of the prompts that the batches are of, one each
+ * @param batches one row at least each
+ * @returns what gives [] for each batch, the mean, with its graph back to its prompt alone: one that is not
  *   finite leaves the others as they are
  */
-export async function trainingLosses(
+export function trainingLosses(
   { objective, meanOver }: LossSettings,
   backbone: Backbone,
-  set: PromptSet,
+  layouts: readonly PromptLayout[],
   batches: readonly (readonly TrainingRow[])[],
   labels: LabelTokens,
-): Promise<Tensor[]> {
+  inputs = new Inputs(backbone.device),
+): Waiting<Tensor[]> {
   const rows = batches.flatMap((batch, prompt) =>
     batch.map((row) => ({ ...row, prompt })),
   )
@@ -62,19 +66,23 @@ export async function trainingLosses(
     const continued = rows.map(({ text, target, prompt }) => {
       return { text, labels: [target], prompt }
     })
-    const each = await labelLogProbabilities(backbone, set, continued) // [M], row by row
+    const each = labelLogProbabilities(backbone, layouts, continued, inputs) // [M], row by row
     const perBatch = batches.map((batch) => weightOf(batch, 'tokens'))
-    return partsOf(each, perBatch).map((own, k) =>
-      own.sum().div(-weightOf(batches[k] as readonly TrainingRow[], meanOver)),
+    const over = batches.map((batch) => weightOf(batch, meanOver))
+    inputs.note(`tokens ${perBatch.join()} over ${over.join()}`)
+    return async (set) =>
+      partsOf(await each(set), perBatch).map((own, k) =>
+        own.sum().div(-(over[k] as number)),
+      )
+  }
+  const target = inputs.int64(rows.map(({ label }) => label))
+  const logits = placeLogits(backbone, layouts, rows, labels, inputs) // [B, C]
+  return async (set) => {
+    const targets = partsOf(target, counts)
+    return partsOf(await logits(set), counts).map((own, k) =>
+      crossEntropy(own, targets[k] as Tensor),
     )
   }
-  const target = tensor(
-    rows.map(({ label }) => label),
-    { dtype: 'int64', device: backbone.device },
-  )
-  const logits = await logitsOf(backbone, set, rows, labels) // [B, C]
-  const targets = partsOf(target, counts)
-  return partsOf(logits, counts).map((own, k) => crossEntropy(own, targets[k] as Tensor))
 }
 
 /** One after the other along the first dimension. */
@@ -83,15 +91,16 @@ function partsOf(values: Tensor, counts: readonly number[]): Tensor[] {
 }
 
 /** What the softmax among the candidates is of, [B, C]. */
-async function logitsOf(
+function placeLogits(
   backbone: Backbone,
-  set: PromptSet,
+  layouts: readonly PromptLayout[],
   rows: readonly (TrainingRow & { readonly prompt: number })[],
   labels: LabelTokens,
-): Promise<Tensor> {
+  inputs: Inputs,
+): Waiting<Tensor> {
   // The labels' own logits are enough where each is one token: the softmax is among them alone.
   if (labels.singleToken && rows.every(({ candidates }) => candidates === undefined)) {
-    return await candidateLogits(backbone, set, rows, labels.ids)
+    return candidateLogits(backbone, layouts, rows, labels.ids, inputs)
   }
   const asked = rows.map(
     ({ text, candidates = labels.ids, prompt }): CandidateRow => ({
@@ -100,5 +109,5 @@ async function logitsOf(
       prompt,
     }),
   )
-  return await candidateScores(backbone, set, asked)
+  return candidateScores(backbone, layouts, asked, inputs)
 }

@@ -4,13 +4,14 @@
 import type { Backbone } from '../backbone/index.js'
 import {
   backward,
-  type PreparedPrompt,
+  Inputs,
   type PromptLayout,
   type PromptSetOptions,
   passTokens,
   pendingPromptSet,
   preparePrompts,
   rowTokens,
+  type Waiting,
 } from '../inference/index.js'
 import type { TrainSettings } from '../run/index.js'
 import type { LabelTokens } from '../task/index.js'
@@ -63,33 +64,37 @@ interface Piece {
   readonly share: number
 }
 
+/** Pieces that go through the backbone together. */
+interface Pass {
+  readonly pieces: readonly Piece[]
+  readonly layouts: readonly PromptLayout[]
+  readonly losses: Waiting<Tensor[]>
+}
+
 /** Makes the batches' own tensors. What else a step does waits for `run`. */
 export function beginStep(trainees: readonly StepTrainee[], parts: StepParts): BegunStep {
   const start = deferred<void>()
   const asked = deferred<void>()
   const result = tidy(async () => {
-    let turn: Promise<unknown> = start.promise
-    const passes = passesOf(trainees, parts).map((pieces) => {
-      const means = lossesOf(pieces, turn, asked.resolve, parts)
-      turn = means
-      return { pieces, means }
-    })
-    // Read once all is asked for: a value read between two passes would stall a GPU there.
-    const found = await Promise.all(passes.map(({ means }) => means))
-    const all = passes.flatMap(({ pieces }, n) =>
-      pieces.map((piece, i) => ({ piece, mean: found[n]?.[i] as Tensor })),
+    const inputs = new Inputs(parts.backbone.device)
+    const passes = passesOf(trainees, parts).map((pieces) =>
+      placed(pieces, inputs, parts),
     )
+    await start.promise
+    const means: Tensor[][] = []
+    for (const pass of passes) means.push(await meansOf(pass, asked.resolve, parts))
     const norms = await parts.profiler.phase('optimizer', () =>
       Promise.all(trainees.map(clippedNorm)),
     )
-    const values = await Promise.all(
-      [...norms, ...all.map(({ mean }) => mean)].map(scalarOf),
-    )
+    // Read once all is asked for: a value read between two passes would stall a GPU there.
+    const values = await Promise.all([...norms, ...means.flat()].map(scalarOf))
     const losses = trainees.map(() => 0)
-    all.forEach(({ piece: { place, share } }, i) => {
-      losses[place] =
-        (losses[place] as number) + share * (values[norms.length + i] as number)
-    })
+    passes
+      .flatMap(({ pieces }) => pieces)
+      .forEach(({ place, share }, i) => {
+        losses[place] =
+          (losses[place] as number) + share * (values[norms.length + i] as number)
+      })
     return losses.map((loss, i) => ({ loss, gradNorm: values[i] as number }))
   })
   // Whoever runs the step is told; nobody may.
@@ -154,32 +159,36 @@ function tokensOf({ trainee: { layout }, rows }: Piece, backbone: Backbone): num
   return rows.length * rowTokens(backbone, layout, longest) + (shared ? P : 0)
 }
 
+/** The rows of a pass as tensors. */
+function placed(
+  pieces: readonly Piece[],
+  inputs: Inputs,
+  { backbone, labels }: StepParts,
+): Pass {
+  const layouts = pieces.map(({ trainee }) => trainee.layout)
+  const batches = pieces.map(({ rows }) => rows)
+  const settings = pieces[0]?.trainee.settings as LossSettings
+  const losses = trainingLosses(settings, backbone, layouts, batches, labels, inputs)
+  return { pieces, layouts, losses }
+}
+
 /**
- * Of each piece of a pass, when it is its turn: the mean loss of its rows, []; `share` times its gradients are added to
+ * Of each piece of a pass the mean loss of its rows, []; `share` times its gradients are added to
  * the parameters' own. In a scope of its own: a pass's tensors, but those of its rows, are freed before the next
  * pass's are made.
  */
-async function lossesOf(
-  pieces: readonly Piece[],
-  turn: Promise<unknown>,
+async function meansOf(
+  { pieces, layouts, losses }: Pass,
   onBackward: () => void,
-  { backbone, labels, run, profiler }: StepParts,
+  { backbone, run, profiler }: StepParts,
 ): Promise<Tensor[]> {
   return await tidy(async () => {
-    const layouts = pieces.map(({ trainee }) => trainee.layout)
-    const prepared = deferred<readonly PreparedPrompt[]>()
-    const set = pendingPromptSet(layouts, prepared.promise, run)
-    const batches = pieces.map(({ rows }) => rows)
-    const settings = pieces[0]?.trainee.settings as LossSettings
-    const losses = trainingLosses(settings, backbone, set, batches, labels)
-    losses.catch(() => {}) // its turn may never come
-    await turn
     const prompts = pieces.map(({ trainee }) => trainee.learner.prompt)
-    const ready = await profiler.phase('prompt', () =>
+    const prepared = await profiler.phase('prompt', () =>
       preparePrompts(backbone, prompts, layouts),
     )
-    prepared.resolve(ready)
-    const means = await profiler.phase('loss', () => losses)
+    const set = pendingPromptSet(layouts, Promise.resolve(prepared), run)
+    const means = await profiler.phase('loss', () => losses(set))
     const shares = means.map((mean, i) => mean.mul(pieces[i]?.share as number))
     // Each loss depends on its own prompt alone: the gradients of their sum are each one's own.
     const sum = shares.reduce((a, b) => a.add(b))

@@ -3,6 +3,7 @@ import { type Backbone, loadBackbone } from '../../lib/backbone/index.js'
 import type { BatchOptions } from '../../lib/inference/batch.js'
 import {
   createPromptSet,
+  Inputs,
   labelLogProbabilities,
   makeCausalBatch,
   makeEncoderDecoderBatch,
@@ -15,7 +16,7 @@ import { goldenPrompt } from './golden-prompts.js'
 
 const one = (P: number, placement: Placement, shared = false): BatchOptions => ({
   places: [{ P, S: 0, placement, shared }],
-  device: 'cpu',
+  inputs: new Inputs('cpu'),
 })
 const rows: Row[] = [
   { text: [10, 11, 12], labels: [[20, 21]], prompt: 0 },
@@ -140,7 +141,8 @@ describe("a row's log-probabilities do not depend on the padding beside it", () 
           const prompt =
             placement === null ? null : goldenPrompt('lopt-1', placement, backbone)
           const prepared = createPromptSet(backbone, [prompt])
-          const of = (given: Row[]) => labelLogProbabilities(backbone, prepared, given)
+          const of = (given: Row[]) =>
+            labelLogProbabilities(backbone, prepared.layouts, given)(prepared)
           const alone = await of([{ text: [5, 6, 7], labels: [[8, 9]], prompt: 0 }])
           const long = {
             text: Array.from({ length: 30 }, (_, i) => i + 40),

@@ -100,10 +100,10 @@ async function lossesAndGradients(
     const losses = await trainingLosses(
       { objective, meanOver: 'rows' },
       backbone,
-      set,
+      set.layouts,
       batches,
       labels,
-    )
+    )(set)
     await backward(
       set,
       losses.reduce((a, b) => a.add(b)),
@@ -143,7 +143,7 @@ function scoresOf(
   return noGrad(() =>
     tidy(async () => {
       const set = createPromptSet(backbone, prompts, { fastPaths, positionsAtOnce })
-      const scores = await candidateScores(backbone, set, rows)
+      const scores = await candidateScores(backbone, set.layouts, rows)(set)
       return scores.toArray() as number[][]
     }),
   )

@@ -60,10 +60,15 @@ async function rowLosses(
 ): Promise<Tensor> {
   const prepared = createPromptSet(backbone, [prompt], { fastPaths })
   if (objective === 'verbalizer') {
-    const logits = await candidateLogits(backbone, prepared, asked, words.ids)
+    const logits = await candidateLogits(
+      backbone,
+      prepared.layouts,
+      asked,
+      words.ids,
+    )(prepared)
     return crossEntropy(logits, int64(targets), { reduction: 'none' })
   }
-  const each = await labelLogProbabilities(backbone, prepared, rows) // [M]
+  const each = await labelLogProbabilities(backbone, prepared.layouts, rows)(prepared) // [M]
   const owner = rows.flatMap(({ labels }, row) => labels.flat().map(() => row))
   const own = rows.map((_, row) => [...owner.keys()].filter((i) => owner[i] === row))
   return stack(own.map((indices) => each.indexSelect(0, int64(indices)).sum().neg()))
@@ -103,7 +108,11 @@ describe('scores', () => {
         const prompt = goldenPrompt(method, placement, backbone)
         const scores = await noGrad(async () => {
           const prepared = createPromptSet(backbone, [prompt])
-          return await candidateScores(backbone, prepared, answered(choices))
+          return await candidateScores(
+            backbone,
+            prepared.layouts,
+            answered(choices),
+          )(prepared)
         })
         expect(distance(scores, value(key))).toBeLessThan(1e-9)
         const best = scores.argmax(1).toArray() as number[]
@@ -121,7 +130,11 @@ describe('scores', () => {
         [' good', ' maybe'],
         [[candidates.ids[0]?.[0] as number], [candidates.ids[3]?.[0] as number]],
       )
-      const scores = await candidateScores(backbone, prepared, answered(single))
+      const scores = await candidateScores(
+        backbone,
+        prepared.layouts,
+        answered(single),
+      )(prepared)
       const expected = value('lopt-1.prefix.scores').indexSelect(1, int64([0, 3]))
       expect(distance(scores, expected)).toBeLessThan(1e-9)
       prompt.dispose()

@@ -53,14 +53,16 @@ describe('labels at a decoder', () => {
         }
         const scores = await candidateScores(
           backbone,
-          prepared,
+          prepared.layouts,
           golden.textIds.map((text) => ({ text, candidates: labels.ids, prompt: 0 })),
-        )
+        )(prepared)
         expect(scores.shape).toEqual([3, 3])
         for (const [i, text] of golden.textIds.entries()) {
           for (const [j, label] of golden.labelIds.entries()) {
             const row = { text, labels: [label], prompt: 0 }
-            const each = await labelLogProbabilities(backbone, prepared, [row])
+            const each = await labelLogProbabilities(backbone, prepared.layouts, [row])(
+              prepared,
+            )
             const own = scores.select(0, i).select(0, j)
             expect(distance(own, each.sum())).toBeLessThan(1e-10)
           }
@@ -104,7 +106,7 @@ describe('labels at a decoder', () => {
           labels,
           prompt: 0,
         }
-        await labelLogProbabilities(watched, prepared, [row])
+        await labelLogProbabilities(watched, prepared.layouts, [row])(prepared)
       })
       expect(calls).toEqual(expected)
       backbone.dispose()

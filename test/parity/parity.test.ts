@@ -58,7 +58,11 @@ describe.each(ALL)('%s', (name) => {
       await tidy(async () => {
         const prompt = goldenPrompt(golden, of, backbone)
         const prepared = createPromptSet(backbone, [prompt])
-        const each = await labelLogProbabilities(backbone, prepared, rows) // all in one batch
+        const each = await labelLogProbabilities(
+          backbone,
+          prepared.layouts,
+          rows,
+        )(prepared) // all in one batch
         const key = `${of.method}.${of.placement}`
         const expected = golden.value(`${key}.losses`)
         let at = 0

@@ -44,10 +44,10 @@ async function lossOf(
   const [loss] = await trainingLosses(
     { objective: 'lm', meanOver: 'rows' },
     backbone,
-    prepared,
+    prepared.layouts,
     [rows],
     labels,
-  )
+  )(prepared)
   return loss as Tensor
 }
 

@@ -92,10 +92,10 @@ export async function lossAndGradients(
     const [loss] = await trainingLosses(
       { objective, meanOver: 'rows' },
       backbone,
-      set,
+      set.layouts,
       [rows],
       labels,
-    )
+    )(set)
     await backward(set, loss as Tensor)
     const gradients: Float64Array[] = []
     for (const parameter of Object.values(prompt.parameters)) {

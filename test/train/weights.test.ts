@@ -36,7 +36,11 @@ describe('is that of PyTorch:', () => {
         prompt: 0,
       }))
       const prepared = createPromptSet(backbone, [null])
-      const loss = (await labelLogProbabilities(backbone, prepared, rows)).sum().div(-3)
+      const loss = (
+        await labelLogProbabilities(backbone, prepared.layouts, rows)(prepared)
+      )
+        .sum()
+        .div(-3)
       await loss.backward()
       for (const [name, [norm, product]] of Object.entries(each.gradients)) {
         const parameter = weights.parameters[name] as Tensor
