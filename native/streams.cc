@@ -1,7 +1,7 @@
 #include "streams.h"
 
 #ifdef LOPT_CUDA_GRAPHS
-#include <ATen/cuda/CUDAEvent.h>
+#include <c10/core/Event.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 
@@ -36,7 +36,7 @@ void Each(Work work) {
 
 // What is asked of `later` from now on waits for what was asked of `earlier`.
 void Wait(c10::cuda::CUDAStream later, c10::cuda::CUDAStream earlier) {
-  at::cuda::CUDAEvent event;
+  c10::Event event(c10::DeviceType::CUDA);
   event.record(earlier);
   event.block(later);
 }

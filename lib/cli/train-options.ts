@@ -207,6 +207,7 @@ const training = {
     'batches of any rows, not of rows of like length: where length tells the label',
   ),
   fastPaths: fastPathsOption,
+  graphs: flag('--no-graphs', 'run steps op by op, where a GPU would launch each as one'),
   reuseBudget: withDefault(
     '--reuse-budget <mib>',
     'MiB for the keys and values of texts before a suffix prompt; 0: none are kept',

@@ -152,6 +152,7 @@ function settingsOf(values: Options) {
     shuffle: values.shuffle,
     batchByLength: values.batchByLength,
     fastPaths: values.fastPaths,
+    ...(!values.graphs && { graphs: false }),
     reuse: {
       budgetBytes: values.reuseBudget * 2 ** 20,
       halfPrecision: values.reuseHalf,

@@ -162,9 +162,11 @@ interface Tokens {
  * @param rows by prompt
  */
 function makeInputs(rows: readonly Tokens[], { places, inputs }: BatchOptions): Inputs {
-  const T = longest(rows.map(({ ids }) => ids))
+  const tokens = longest(rows.map(({ ids }) => ids))
+  const T = tokens === 0 ? 0 : inputs.lengthOf(tokens)
   const placeOf = ({ prompt }: Tokens) => places[prompt] as BatchPlace
-  const Q = Math.max(...rows.map((row) => inside(placeOf(row)) + row.ids.length))
+  const positions = Math.max(...rows.map((row) => inside(placeOf(row)) + row.ids.length))
+  const Q = positions + T - tokens
   const groups = groupsOf(rows).map(({ begin, own }): BatchGroup => {
     const { prompt } = own[0] as Tokens
     inputs.note(`${own.length} of ${prompt}`)

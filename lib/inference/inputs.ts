@@ -5,13 +5,27 @@ import { type Tensor, tensor } from '../torch/index.js'
 
 type Whole = readonly number[] | readonly (readonly number[])[]
 
+/** The share of a bucket's tokens that may be padding. */
+const MOST_PADDING = 0.12
+
 export class Inputs {
   readonly device: string
   readonly #tensors: Tensor[] = []
   readonly #signature: string[] = []
 
-  constructor(device: string) {
+  readonly #isBucketed: boolean
+
+  /** @param options.bucketed lengths go up in steps, so that few signatures come */
+  constructor(device: string, { bucketed = false }: { bucketed?: boolean } = {}) {
     this.device = device
+    this.#isBucketed = bucketed
+  }
+
+  /** How many tokens rows are padded to of which the longest has so many. */
+  lengthOf(tokens: number): number {
+    if (!this.#isBucketed) return tokens
+    const step = 2 ** Math.max(0, Math.floor(Math.log2(tokens * MOST_PADDING)))
+    return Math.ceil(tokens / step) * step
   }
 
   int64(values: Whole): Tensor<'int64'> {

@@ -32,6 +32,8 @@ export type TrainEvent = OfPrompt &
         readonly learningRate: number
         /** The step of the checkpoint that the run goes on from; not in the log. */
         readonly resumedFrom?: number
+        /** Where `graphs` is on: whether steps are captured, and if not, why. */
+        readonly graphs?: { readonly captured: boolean; readonly reason?: string }
         /** Where texts are kept: a suffix prompt on a causal model. */
         readonly reuse?: Reuse
       }

@@ -57,6 +57,7 @@ export const trainFields = z.strictObject({
     })
     .prefault({}),
   checkpointLayers: positive.optional(),
+  graphs: z.boolean().optional(),
   out: z.string().min(1).optional(),
   resume: z.boolean().default(false),
   checkpointEvery: z.int().min(0).optional(),
@@ -75,6 +76,7 @@ type MayBeAbsent =
   | 'out'
   | 'batchTokens'
   | 'checkpointLayers'
+  | 'graphs'
   | 'profile'
 
 /** All of them, every default filled in. */

@@ -11,6 +11,7 @@ import {
   inContext,
   isGradEnabled,
 } from './context.js'
+import { parseDevice } from './device.js'
 import { keep, tidy } from './scope.js'
 import { isTensor, type Tensor } from './tensor.js'
 
@@ -68,6 +69,11 @@ export class CapturedGraph<R extends Results = Results> {
   }
 }
 
+/** Whether `captureGraph` captures on a device such as `cuda:0`, and does not run its work again. */
+export function capturesGraphs(device: string): boolean {
+  return native().graphCaptures(parseDevice(device))
+}
+
 /**
  * Captures what `work` asks of a device, to do all of it again in one launch. On a device that captures nothing, which is any
  * but CUDA, or in an addon that was built without CUDA's headers, `replay` runs `work` again: the same results, and
@@ -99,7 +105,7 @@ export async function captureGraph<R extends Results>(
   }
   const gradEnabled = isGradEnabled()
   const run = () => inContext({ gradEnabled }, async () => checkResults(await work()))
-  if (!native().graphCaptures(device)) return new CapturedGraph(run, null)
+  if (!capturesGraphs(device)) return new CapturedGraph(run, null)
   return await inTurn(async (owner) => {
     const handle = native().graphCreate(device)
     const results = await inContext({ owner, gradEnabled }, () => capture(handle, run))

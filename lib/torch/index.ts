@@ -62,7 +62,7 @@ export {
   where,
 } from './functional.js'
 export { Generator, manualSeed } from './generator.js'
-export { type CapturedGraph, captureGraph } from './graph.js'
+export { type CapturedGraph, captureGraph, capturesGraphs } from './graph.js'
 export {
   Adam,
   type AdamOptions,

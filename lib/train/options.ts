@@ -126,6 +126,12 @@ export interface TrainOptions {
    */
   fastPaths?: boolean
   /**
+   * Launches a step as one where the device captures graphs (CUDA), its rows padded to lengths that come again: by
+   * default there, where it can be (the `start` event says). true on another device: steps are run from inputs that
+   * stay, in the same buckets, which is of use in tests alone. false: op by op.
+   */
+  graphs?: boolean
+  /**
    * For a suffix prompt on a causal model: the texts' keys and values are computed once and kept over
    * the epochs, training rows first, then dev rows, while they fit the budget.
    */

@@ -1,6 +1,6 @@
 // A copy of what was learned, to go back to. Knows no training.
 
-import { keep, noGrad, type Tensor } from '../torch/index.js'
+import { keep, noGrad, type Tensor, where } from '../torch/index.js'
 
 type Named = Readonly<Record<string, Tensor>>
 
@@ -19,12 +19,18 @@ export class Snapshot {
     )
   }
 
-  /** Takes the tensors as they are now. */
-  async take(): Promise<void> {
+  /**
+   * Takes the tensors as they are now.
+   *
+   * @param condition bool []: only where it holds, which is not read back
+   */
+  async take(condition?: Tensor<'bool'>): Promise<void> {
     await Promise.all(
-      Object.entries(this.copies).map(([name, copy]) =>
-        copy.copy_(this.#current[name] as Tensor),
-      ),
+      Object.entries(this.copies).map(([name, copy]) => {
+        const current = this.#current[name] as Tensor
+        const taken = condition ? noGrad(() => where(condition, current, copy)) : current
+        return copy.copy_(taken)
+      }),
     )
   }
 

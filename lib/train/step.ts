@@ -15,10 +15,11 @@ import {
 } from '../inference/index.js'
 import type { TrainSettings } from '../run/index.js'
 import type { LabelTokens } from '../task/index.js'
-import { clipGradNorm, type Tensor, tidy } from '../torch/index.js'
+import { clipGradNorm, stack, type Tensor, tidy } from '../torch/index.js'
 import type { Learner } from './learner.js'
 import { type LossSettings, type TrainingRow, trainingLosses, weightOf } from './loss.js'
 import type { Profiler } from './profile.js'
+import type { StepGraphs } from './step-graphs.js'
 
 /** What the steps of a run have in common. */
 export interface StepParts {
@@ -28,6 +29,8 @@ export interface StepParts {
   readonly run: PromptSetOptions
   readonly accumulate: number
   readonly profiler: Profiler
+  /** Where steps are captured. */
+  readonly graphs: StepGraphs | null
 }
 
 /** What learns from a step, and the rows that it learns from. */
@@ -36,6 +39,8 @@ export interface StepTrainee {
   readonly layout: PromptLayout
   readonly settings: LossSettings & Pick<TrainSettings, 'clip'>
   readonly batch: readonly TrainingRow[]
+  /** Changes it by its gradients; a captured step does so before anybody knows whether all `isGood`, bool []. */
+  readonly update: (isGood?: Tensor<'bool'>) => Promise<void>
 }
 
 /** Of one trainee's batch. */
@@ -47,7 +52,7 @@ export interface StepResult {
 }
 
 export interface BegunStep {
-  /** Computes each trainee's mean loss and leaves its clipped gradients in its parameters. */
+  /** Computes each trainee's mean loss and clipped gradients, and updates those whose both are finite. */
   run(): Promise<StepResult[]>
   /** Settles once gradients are being computed, of the first pass where there are several. */
   readonly backwardAsked: Promise<void>
@@ -76,26 +81,31 @@ export function beginStep(trainees: readonly StepTrainee[], parts: StepParts): B
   const start = deferred<void>()
   const asked = deferred<void>()
   const result = tidy(async () => {
-    const inputs = new Inputs(parts.backbone.device)
+    const { graphs, backbone } = parts
+    const inputs = new Inputs(backbone.device, { bucketed: graphs !== null })
     const passes = passesOf(trainees, parts).map((pieces) =>
       placed(pieces, inputs, parts),
     )
     await start.promise
-    const means: Tensor[][] = []
-    for (const pass of passes) means.push(await meansOf(pass, asked.resolve, parts))
-    const norms = await parts.profiler.phase('optimizer', () =>
-      Promise.all(trainees.map(clippedNorm)),
-    )
-    // Read once all is asked for: a value read between two passes would stall a GPU there.
-    const values = await Promise.all([...norms, ...means.flat()].map(scalarOf))
-    const losses = trainees.map(() => 0)
-    passes
-      .flatMap(({ pieces }) => pieces)
-      .forEach(({ place, share }, i) => {
-        losses[place] =
-          (losses[place] as number) + share * (values[norms.length + i] as number)
-      })
-    return losses.map((loss, i) => ({ loss, gradNorm: values[i] as number }))
+    if (graphs === null) {
+      const computed = await computedBy(passes, trainees, asked.resolve, parts)
+      const results = await resultsOf(passes, await readAll(computed))
+      const good = trainees.filter((_, i) => isFinite(results[i] as StepResult))
+      await parts.profiler.phase('optimizer', () =>
+        Promise.all(good.map(({ update }) => update())),
+      )
+      return results
+    }
+    asked.resolve()
+    for (const { learner } of trainees) inputs.note(nameOf(learner))
+    const [norms, means] = await graphs.run(inputs, async () => {
+      const computed = await computedBy(passes, trainees, () => {}, parts)
+      const good = goodOf(passes, computed)
+      await Promise.all(trainees.map(({ update }, i) => update(good[i])))
+      return [stack(computed.norms), stack(computed.means)]
+    })
+    const values = await Promise.all([norms as Tensor, means as Tensor].map(numbersOf))
+    return resultsOf(passes, { norms: values[0] ?? [], means: values[1] ?? [] })
   })
   // Whoever runs the step is told; nobody may.
   result.catch(() => {})
@@ -111,6 +121,82 @@ export function beginStep(trainees: readonly StepTrainee[], parts: StepParts): B
       await result.catch(() => {})
     },
   }
+}
+
+/** Of each trainee the norm, and of each piece of each pass the mean. */
+interface Computed<T> {
+  readonly norms: readonly T[]
+  readonly means: readonly T[]
+}
+
+async function computedBy(
+  passes: readonly Pass[],
+  trainees: readonly StepTrainee[],
+  onBackward: () => void,
+  parts: StepParts,
+): Promise<Computed<Tensor>> {
+  const means: Tensor[] = []
+  for (const pass of passes) means.push(...(await meansOf(pass, onBackward, parts)))
+  const norms = await parts.profiler.phase('optimizer', () =>
+    Promise.all(trainees.map(clippedNorm)),
+  )
+  return { norms, means }
+}
+
+/** Read once all is asked for: a value read between two passes would stall a GPU there. */
+async function readAll({ norms, means }: Computed<Tensor>): Promise<Computed<number>> {
+  const values = (await Promise.all([...norms, ...means].map(numbersOf))).flat()
+  return { norms: values.slice(0, norms.length), means: values.slice(norms.length) }
+}
+
+async function numbersOf(tensor: Tensor): Promise<number[]> {
+  return Array.from((await tensor.read()) as Float32Array)
+}
+
+/** The place of the trainee that each mean is of, and how much of its batch. */
+function piecesOf(passes: readonly Pass[]): Piece[] {
+  return passes.flatMap(({ pieces }) => pieces)
+}
+
+function resultsOf(
+  passes: readonly Pass[],
+  { norms, means }: Computed<number>,
+): StepResult[] {
+  const losses = norms.map(() => 0)
+  piecesOf(passes).forEach(({ place, share }, i) => {
+    losses[place] = (losses[place] as number) + share * (means[i] as number)
+  })
+  return losses.map((loss, i) => ({ loss, gradNorm: norms[i] as number }))
+}
+
+function isFinite({ loss, gradNorm }: StepResult): boolean {
+  return Number.isFinite(loss) && Number.isFinite(gradNorm)
+}
+
+/** bool [] of each trainee: whether its norm, and all its means, are finite. */
+function goodOf(
+  passes: readonly Pass[],
+  { norms, means }: Computed<Tensor>,
+): Tensor<'bool'>[] {
+  const pieces = piecesOf(passes)
+  return norms.map((norm, i) =>
+    means
+      .filter((_, n) => pieces[n]?.place === i)
+      .reduce<Tensor<'bool'>>(
+        (good, mean) => good.logicalAnd(mean.isfinite()),
+        norm.isfinite(),
+      ),
+  )
+}
+
+const names = new WeakMap<Learner, string>()
+let named = 0
+
+/** A captured step changes the tensors that it was captured with. */
+function nameOf(learner: Learner): string {
+  const name = names.get(learner) ?? `learner ${named++}`
+  names.set(learner, name)
+  return name
 }
 
 function clippedNorm({ learner, settings }: StepTrainee): Promise<Tensor> {
@@ -169,6 +255,7 @@ function placed(
   const batches = pieces.map(({ rows }) => rows)
   const settings = pieces[0]?.trainee.settings as LossSettings
   const losses = trainingLosses(settings, backbone, layouts, batches, labels, inputs)
+  inputs.note(`shares ${pieces.map(({ share }) => share).join()}`)
   return { pieces, layouts, losses }
 }
 
@@ -197,10 +284,6 @@ async function meansOf(
     await done
     return means.map((mean) => mean.detach())
   })
-}
-
-async function scalarOf(scalar: Tensor): Promise<number> {
-  return (await scalar.read())[0] as number
 }
 
 function split<T>(batch: readonly T[], count: number): T[][] {

@@ -14,6 +14,7 @@ import {
   type TrainEvent,
   type TrainSettings,
 } from '../run/index.js'
+import type { Tensor } from '../torch/index.js'
 import type { Evaluation } from './evaluate.js'
 import type { Learner } from './learner.js'
 import { isBetter } from './metrics.js'
@@ -182,12 +183,20 @@ export class Trainee {
     return scheduleFactor(this.settings.schedule, step - 1, this.settings)
   }
 
-  /** The optimizer's step, with the gradients that are there. */
-  async update(step: number): Promise<void> {
+  /** Sets what a step's learning rate is. */
+  async setRate(step: number): Promise<void> {
+    await this.#scale(this.#factor(step))
+  }
+
+  /**
+   * The optimizer's step, with the gradients that are there.
+   *
+   * @param isGood bool []: whether what is changed is to be gone back to; without it, it is
+   */
+  async update(isGood?: Tensor<'bool'>): Promise<void> {
     // Jobs run in the order in which they are asked for: nothing is waited for between them.
     await Promise.all([
-      this.#lastGood.take(),
-      this.#scale(this.#factor(step)),
+      this.#lastGood.take(isGood),
       this.#optimizer.step(),
       this.#optimizer.zeroGrad(),
     ])

@@ -13,7 +13,12 @@ import {
   type TrainSettings,
 } from '../run/index.js'
 import type { Example, LabelTokens, Task } from '../task/index.js'
-import { deviceMemory, releaseMemory } from '../torch/index.js'
+import {
+  capturesGraphs,
+  deviceMemory,
+  releaseMemory,
+  type Tensor,
+} from '../torch/index.js'
 import { Batches } from './batches.js'
 import { evaluationOf, scoreExamples } from './evaluate.js'
 import { type Learner, promptLearner, weightsLearner } from './learner.js'
@@ -23,6 +28,7 @@ import { Profiler } from './profile.js'
 import { createTextStore } from './reuse.js'
 import { encodeRows, type PromptRows } from './rows.js'
 import { type BegunStep, beginStep, type StepParts, type StepResult } from './step.js'
+import { StepGraphs } from './step-graphs.js'
 import { Trainee } from './trainee.js'
 
 /** One that is to be trained, and what it learns from. */
@@ -53,6 +59,7 @@ interface TrainingParts {
   readonly textStore: TextStore | undefined
   readonly reuse: ReadonlyMap<PromptRows, Reuse> | undefined
   readonly profiler: Profiler
+  readonly graphs: ReturnType<typeof graphsFor>
 }
 
 export class Training {
@@ -70,7 +77,7 @@ export class Training {
     const { fastPaths, checkpointLayers, accumulate } = settings
     this.#parts = parts
     this.#step = {
-      ...{ backbone, labels, profiler, accumulate },
+      ...{ backbone, labels, profiler, accumulate, graphs: parts.graphs.steps },
       run: { fastPaths, checkpointLayers, textStore: parts.textStore },
     }
   }
@@ -117,6 +124,7 @@ export class Training {
     const { labels } = encoded
     return new Training({
       ...{ task, dev, signal, backbone, labels, plans, settings, profiler },
+      graphs: graphsFor(backbone.device, plans),
       textStore: kept?.store,
       reuse: kept?.expected,
     })
@@ -177,6 +185,7 @@ export class Training {
       heldOut: task.heldOut,
       truncated: rows.truncated,
       learningRate: settings.learningRate,
+      ...(this.#parts.graphs.told && { graphs: this.#parts.graphs.told }),
       ...(layout.route === 'behind' && reuse && { reuse }),
     }
   }
@@ -193,19 +202,12 @@ export class Training {
       begun.backwardAsked.then(() => {
         if (step < settings.steps) this.#ahead = this.#beginStep(step + 1)
       })
+      await Promise.all(open.map(({ trainee }) => trainee.setRate(step)))
       const found = await begun.run()
-      const results = open.map(({ trainee }, i) => {
+      return open.map(({ trainee }, i) => {
         const result = found[i] as StepResult
         return { trainee, ...result, broken: brokenOf(result) }
       })
-      await profiler.phase('optimizer', () =>
-        Promise.all(
-          results.map(({ trainee, broken }) =>
-            broken ? undefined : trainee.update(step),
-          ),
-        ),
-      )
-      return results
     })
     for (const { trainee, loss, gradNorm, broken } of results) {
       if (broken !== undefined) {
@@ -231,7 +233,8 @@ export class Training {
   #beginStep(step: number): BegunStep {
     const trainees = this.#open.map(({ trainee, batches }) => {
       const { learner, layout, settings } = trainee
-      return { learner, layout, settings, batch: batches.at(step) }
+      const update = (isGood?: Tensor<'bool'>) => trainee.update(isGood)
+      return { learner, layout, settings, batch: batches.at(step), update }
     })
     return beginStep(trainees, this.#step)
   }
@@ -356,11 +359,37 @@ export class Training {
     const closed = await Promise.allSettled(
       this.#members.map(({ trainee }) => trainee.close()),
     )
+    await this.#parts.graphs.steps?.dispose()
     this.#parts.textStore?.dispose()
     releaseMemory()
     const failed = closed.find(({ status }) => status === 'rejected')
     if (failed?.status === 'rejected' && reason === undefined) throw failed.reason
   }
+}
+
+/** Where steps are captured, and what is told of that. */
+function graphsFor(
+  device: string,
+  plans: readonly Pick<Plan, 'options' | 'learner' | 'layout'>[],
+): { steps: StepGraphs | null; told?: { captured: boolean; reason?: string } } {
+  const isWanted = plans[0]?.options.settings.graphs ?? capturesGraphs(device)
+  if (!isWanted) return { steps: null }
+  const reason = plans.map(whyNotCaptured).find((one) => one !== undefined)
+  if (reason !== undefined) return { steps: null, told: { captured: false, reason } }
+  return { steps: new StepGraphs(device), told: { captured: true } }
+}
+
+function whyNotCaptured({
+  options: { settings },
+  learner,
+  layout,
+}: Pick<Plan, 'options' | 'learner' | 'layout'>): string | undefined {
+  if (settings.profile) return 'its steps are profiled'
+  if (settings.checkpointLayers) return 'checkpointLayers runs layers again'
+  if (settings.optimizer === 'adafactor') return 'adafactor counts its steps itself'
+  if (learner.prompt === null) return "the backbone's own weights are trained"
+  if (layout.route === 'behind') return 'the texts stand before the prompt, and are kept'
+  return undefined
 }
 
 /** What of a step's result is not finite; undefined where all is. */

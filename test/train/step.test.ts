@@ -35,13 +35,20 @@ function begun(given: readonly TrainingRow[], accumulate = 1) {
   const learner = promptLearner(prompt)
   const settings = { objective: 'lm', meanOver: 'rows', clip: 1 } as const
   return beginStep(
-    [{ learner, layout: layout as NonNullable<typeof layout>, settings, batch: given }],
+    [
+      {
+        ...{ learner, settings, batch: given },
+        layout: layout as NonNullable<typeof layout>,
+        update: async () => {},
+      },
+    ],
     {
       backbone,
       labels: encodeLabels(backbone, task),
       run: {},
       accumulate,
       profiler: new Profiler(undefined, 1),
+      graphs: null,
     },
   )
 }
