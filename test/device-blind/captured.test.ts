@@ -1,0 +1,109 @@
+// What would be captured on a GPU, on `meta`: inside a captured step no op may meet a tensor on the CPU, bring one over,
+// or read a value back, for every backbone, method, placement, objective and optimizer.
+
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { Backbone } from '../../lib/backbone/index.js'
+import { createPrompt, METHOD_NAMES, PLACEMENTS } from '../../lib/prompt/index.js'
+import { createTask, type Task } from '../../lib/task/index.js'
+import { type RecordedOp, recordOps, Tensor } from '../../lib/torch/index.js'
+import { type TrainOptions, train } from '../../lib/train/index.js'
+import { StepGraphs } from '../../lib/train/step-graphs.js'
+import { BACKBONE_NAMES, onMeta, promptFor } from './backbones.js'
+
+const texts = ['a dog', 'the film was long, they said', 'no', 'cats and dogs']
+
+/** Rows of several lengths, so that batches are padded. */
+function taskOf(labels: readonly [string, string]): Task {
+  const rows = texts.map((text, i) => ({ text, label: labels[i % 2] as string }))
+  return createTask({ train: rows, dev: rows, test: rows })
+}
+const letters = taskOf(['a', 'b'])
+const words = taskOf(['rather good', 'bad'])
+
+/** Ops that meet a tensor on the CPU, or make one: a single number that libtorch wrapped is a constant of the kernel. */
+function hostOps(ops: readonly RecordedOp[]): string[] {
+  return ops.flatMap(({ name, inputs }) =>
+    inputs
+      .filter(({ device, shape }) => device === 'cpu' && shape.length > 0)
+      .map(({ dtype, shape }) => `${name} meets ${dtype} [${shape.join(', ')}]`),
+  )
+}
+
+const READS = ['aten::item', 'aten::_local_scalar_dense', 'aten::nonzero']
+
+afterEach(() => vi.restoreAllMocks())
+
+/** The ops of captured steps, and what was read inside them. */
+async function captured(options: Partial<TrainOptions> & { backbone: Backbone }) {
+  const ops: RecordedOp[] = []
+  const insideReads: string[] = []
+  let isInside = false
+  vi.spyOn(Tensor.prototype, 'read').mockImplementation(async function (this: Tensor) {
+    if (isInside) insideReads.push(`${this}`)
+    const values = Array.from({ length: this.numel }, (_, i) => i)
+    return Float32Array.from(values)
+  })
+  let calls = 0
+  vi.spyOn(StepGraphs.prototype, 'run').mockImplementation(async (_, work) => {
+    calls += 1
+    if (calls === 1) return await work() // while it runs, the rows of the second become tensors
+    isInside = true
+    const found = await recordOps(work, { inputs: true })
+    isInside = false
+    expect(found.dropped).toBe(0)
+    ops.push(...found.ops)
+    return found.value
+  })
+  const fixed = { steps: 2, batchSize: 4, evalEvery: 0, shuffle: false, graphs: true }
+  const settings = { task: letters, ...fixed, ...options }
+  let isCaptured: unknown
+  for await (const event of train(settings)) {
+    if (event.type === 'start') isCaptured = event.graphs?.captured
+  }
+  expect(isCaptured).toBe(true)
+  expect(ops.length).toBeGreaterThan(100)
+  const reads = ops.filter(({ name }) => READS.includes(name)).map(({ name }) => name)
+  return [...hostOps(ops), ...reads, ...insideReads]
+}
+
+describe.each(BACKBONE_NAMES)('a captured step stays on its device: %s', (name) => {
+  let backbone: Backbone
+  beforeAll(async () => {
+    backbone = await onMeta(name)
+  })
+  afterAll(() => backbone.dispose())
+
+  const combinations = METHOD_NAMES.flatMap((method) =>
+    PLACEMENTS.map((placement) => [method, placement] as const),
+  )
+  test.each(combinations)('%s as %s', async (method, placement) => {
+    const prompt = promptFor(backbone, method, placement)
+    if (prompt === null) return
+    for (const objective of ['lm', 'verbalizer'] as const) {
+      for (const task of [letters, words]) {
+        // A suffix whose texts are kept is not captured.
+        const fastPaths = placement !== 'suffix'
+        const given = { backbone, prompt, task, objective, fastPaths }
+        expect(await captured(given)).toEqual([])
+      }
+    }
+    prompt.dispose()
+  })
+
+  test.each(['adam', 'adamw', 'sgd'] as const)('with %s', async (optimizer) => {
+    const prompt = createPrompt(backbone, { length: 4, rank: 2 })
+    const given = { backbone, prompt, optimizer, accumulate: 2, weightDecay: 0.1 }
+    expect(await captured(given)).toEqual([])
+    prompt.dispose()
+  })
+
+  test('with prompts of every method and placement in one', async () => {
+    const prompts = combinations.flatMap(
+      ([method, placement]) => promptFor(backbone, method, placement) ?? [],
+    )
+    for (const task of [letters, words]) {
+      expect(await captured({ backbone, prompts, task, fastPaths: false })).toEqual([])
+    }
+    for (const prompt of prompts) prompt.dispose()
+  })
+})
