@@ -4,16 +4,12 @@
 import { basename } from 'node:path'
 import type { Backbone } from '../backbone/index.js'
 import { about, checkMade, LoptError } from '../errors.js'
-import {
-  type Continuation,
-  continuationsOf,
-  type GenerateManyEvent,
-  type ReadToken,
-} from '../inference/index.js'
+import type { GenerateManyEvent, ReadToken } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import { ActiveRequest, checkRequest, type Ending } from './active-request.js'
 import { Admission } from './admission.js'
 import { type ClassifyRow, classifyRows, LabelCache } from './classify-rows.js'
+import { continueRows } from './continue-rows.js'
 import { EventStream } from './event-stream.js'
 import { encodeGiven } from './given-texts.js'
 import { type CheckedLimits, checkLimits, type EngineLimits } from './limits.js'
@@ -168,20 +164,16 @@ class BackboneEngine implements Engine {
       names,
       tokens,
       async ({ active, held }) => {
-        const continuations = await this.#continuationsOf(rows, held)
+        const continued = await continueRows(this.backbone, rows, held, this.#limits)
         const stream = new EventStream<GenerateManyEvent>(() =>
           active.fail(new LoptError('ERR_ABORTED', 'Nobody reads the answer any more')),
         )
         active.ended.then(() => stream.end(active.error))
-        let left = continuations.length
-        const works = continuations.map((continuation, row): ContinueWork => {
-          const { given, prompt, maxNewTokens } = continuation.options
-          const tokens = given.length + (prompt?.config.length ?? 0)
-          // What it is continued by comes out of its prompt's share as well.
-          const cost = tokens + maxNewTokens
-          const work = workOf(active, held[row] as Held, { tokens, cost })
-          return Object.assign(work, {
-            ...{ type: 'continue' as const, continuation },
+        let left = continued.length
+        const works = continued.map((one, row): ContinueWork => {
+          const { continuation, group } = one
+          return Object.assign(workOf(active, one.held, one), {
+            ...{ type: 'continue' as const, continuation, group },
             give: ((events, error) => {
               for (const event of events) {
                 stream.push({ row, ...event })
@@ -195,7 +187,7 @@ class BackboneEngine implements Engine {
           })
         })
         this.#begin(active, works)
-        const given = continuations.map(({ options }) => options.given)
+        const given = continued.map(({ continuation }) => continuation.options.given)
         return { given, [Symbol.asyncIterator]: () => stream[Symbol.asyncIterator]() }
       },
     )
@@ -361,25 +353,6 @@ class BackboneEngine implements Engine {
     await active.ended
     active.check()
     return results
-  }
-
-  async #continuationsOf(
-    rows: GenerateRequest['rows'],
-    held: readonly Held[],
-  ): Promise<Continuation[]> {
-    const { maxTextTokens: most, maxNewTokens } = this.#limits
-    const own = rows.map((row, i) => ({ ...row, prompt: held[i]?.prompt ?? null }))
-    const limits = { field: 'rows', most, after: 1 }
-    const encoded = await encodeGiven(this.backbone, own, limits)
-    const given = own.map((row, i) => ({ ...row, text: encoded[i] as readonly number[] }))
-    const continuations = continuationsOf(this.backbone, given)
-    for (const [i, { options }] of continuations.entries()) {
-      if (options.maxNewTokens <= maxNewTokens) continue
-      throw new RangeError(
-        `rows[${i}]: Expected maxNewTokens of ${maxNewTokens} at most but received ${options.maxNewTokens}`,
-      )
-    }
-    return continuations
   }
 
   /** Tokens of a text, about: it waits before it is encoded. Most tokenizers make one of four characters. */

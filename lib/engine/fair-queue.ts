@@ -8,6 +8,8 @@ export interface Waiting {
   readonly cost: number
   /** Nobody waits for it any more. */
   readonly isGone: boolean
+  /** What stands behind it in its line with the same group is taken with it: together they cost less. */
+  readonly group?: object
 }
 
 interface Line<Work> {
@@ -45,12 +47,16 @@ export class FairQueue<Work extends Waiting> {
    */
   take(fits: (work: Work, taken: readonly Work[]) => boolean): Work[] {
     const taken: Work[] = []
+    let line: Line<Work> | undefined
     for (;;) {
-      const line = this.#next()
+      const group = taken.at(-1)?.group
+      const next = line && firstOf(line)
+      const goesOn = group !== undefined && next?.group === group
+      if (!goesOn) line = this.#next()
       const work = line?.works[line.taken]
       if (line === undefined || work === undefined || !fits(work, taken)) return taken
       advance(line)
-      this.#clock = line.served
+      if (!goesOn) this.#clock = line.served
       line.served += work.cost
       taken.push(work)
     }
@@ -60,12 +66,17 @@ export class FairQueue<Work extends Waiting> {
   #next(): Line<Work> | undefined {
     let next: Line<Work> | undefined
     for (const [name, line] of this.#lines) {
-      while (line.works[line.taken]?.isGone) advance(line)
-      if (line.taken === line.works.length) this.#lines.delete(name)
+      if (firstOf(line) === undefined) this.#lines.delete(name)
       else if (next === undefined || line.served < next.served) next = line
     }
     return next
   }
+}
+
+/** What is next in a line, without what is gone. */
+function firstOf<Work extends Waiting>(line: Line<Work>): Work | undefined {
+  while (line.works[line.taken]?.isGone) advance(line)
+  return line.works[line.taken]
 }
 
 function advance(line: Line<unknown>): void {

@@ -28,8 +28,8 @@ export class Scheduler {
   readonly #scoring = new FairQueue<ScoreWork | ReadWork>()
   readonly #joining = new FairQueue<ContinueWork>()
   readonly #running = new Map<Continuation, ContinueWork>()
-  /** A text of which a part is read. */
-  #partial: ContinueWork | undefined
+  /** Continuations of a text of which a part is read. */
+  #partial: readonly ContinueWork[] = []
   #afterRound: (() => void)[] = []
   #loop: Promise<void> | undefined
 
@@ -49,7 +49,7 @@ export class Scheduler {
 
   /** Texts that are being continued. */
   get running(): number {
-    return this.#running.size + (this.#partial ? 1 : 0)
+    return this.#running.size + this.#partial.length
   }
 
   /** Positions that they have filled. */
@@ -125,9 +125,9 @@ export class Scheduler {
 
   async #dropOver(): Promise<void> {
     const partial = this.#partial
-    if (partial?.request.isOver) {
-      this.#partial = undefined
-      await this.#batch.drop(partial.continuation)
+    this.#partial = partial.filter(({ request }) => !request.isOver)
+    for (const { continuation, request } of partial) {
+      if (request.isOver) await this.#batch.drop(continuation)
     }
     for (const [continuation, { request }] of this.#running) {
       if (!request.isOver) continue
@@ -138,19 +138,20 @@ export class Scheduler {
 
   /** Reads texts that fit, or a piece of one that is longer. */
   async #join(tokens: number): Promise<void> {
-    if (this.#partial !== undefined) return await this.#readPiece(this.#partial, tokens)
+    if (this.#partial.length > 0) return await this.#readPiece(tokens)
     const { free } = this.#batch
     let sum = 0
     const works = this.#joining.take((work, taken) => {
-      sum += work.tokens
-      return taken.length < free && (taken.length === 0 || sum <= tokens)
+      const isRead = taken.at(-1)?.group === work.group
+      if (!isRead) sum += work.tokens
+      return taken.length < free && (taken.length === 0 || isRead || sum <= tokens)
     })
     for (const { request, tokens } of works) request.place.begin(tokens)
     const [first] = works
     if (first === undefined) return
     if (first.tokens > tokens && this.#backbone.kind === 'causal') {
-      this.#partial = first
-      await this.#readPiece(first, tokens)
+      this.#partial = works
+      await this.#readPiece(tokens)
     } else await this.#read(works)
   }
 
@@ -158,7 +159,7 @@ export class Scheduler {
     for (const work of works) this.#running.set(work.continuation, work)
     const read = () => this.#batch.prefill(works.map(({ continuation }) => continuation))
     try {
-      this.#give(await this.#timed('read', works, read))
+      this.#give(await this.#timed('read', textsOf(works), read))
     } catch (error) {
       // They may have been read before it failed.
       for (const { continuation } of works) {
@@ -169,19 +170,22 @@ export class Scheduler {
     }
   }
 
-  async #readPiece(work: ContinueWork, tokens: number): Promise<void> {
-    const { continuation, request } = work
+  async #readPiece(tokens: number): Promise<void> {
+    const works = this.#partial
+    const continuations = works.map(({ continuation }) => continuation)
     try {
-      const read = () => this.#batch.prefillPiece(continuation, tokens)
+      const read = () => this.#batch.prefillPiece(continuations, tokens)
       const grown = await this.#timed('read', [{ tokens }], read)
       if (grown.length === 0) return
-      this.#running.set(continuation, work)
+      for (const work of works) this.#running.set(work.continuation, work)
       this.#give(grown)
     } catch (error) {
-      request.fail(error as Error)
-      await this.#batch.drop(continuation)
+      for (const { continuation, request } of works) {
+        request.fail(error as Error)
+        await this.#batch.drop(continuation)
+      }
     }
-    this.#partial = undefined
+    this.#partial = []
   }
 
   async #score(tokens: number): Promise<void> {
@@ -257,6 +261,11 @@ export class Scheduler {
     this.#tell({ type: 'pass', work, rows: works.length, tokens, seconds })
     return result
   }
+}
+
+/** One of the continuations of each text: what is read. */
+function textsOf(works: readonly ContinueWork[]): ContinueWork[] {
+  return [...new Map(works.map((work) => [work.group, work])).values()]
 }
 
 /** What failed together runs one by one: only what is wrong itself fails. */

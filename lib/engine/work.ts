@@ -38,6 +38,8 @@ export interface ReadWork extends Work {
 export interface ContinueWork extends Work {
   readonly type: 'continue'
   readonly continuation: Continuation
+  /** The same for all continuations of a text: it is read once for those that are taken together. */
+  readonly group: object
   readonly give: (events: readonly (TokenEvent | DoneEvent)[], error?: Error) => void
 }
 

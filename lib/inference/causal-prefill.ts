@@ -18,18 +18,21 @@ export class CausalPrefill implements PartialPrefill {
   readonly #backbone: CausalBackbone
   readonly #x: Tensor
   readonly #positions: Tensor
-  readonly #write: (past: readonly Tensor[], slot: number) => Promise<SlotLengths>
+  readonly #write: (
+    past: readonly Tensor[],
+    slots: readonly number[],
+  ) => Promise<SlotLengths>
   /** Of all that was read. */
   #past: readonly Tensor[]
   #read = 0
   /** [1, H], of the last position. */
   #hidden: Tensor | undefined
 
-  /** @param write puts keys and values into a slot, and says how many it has then */
+  /** @param write puts keys and values into slots, and says how many each has then */
   constructor(
     backbone: CausalBackbone,
     { x, positions, past }: Whole,
-    write: (past: readonly Tensor[], slot: number) => Promise<SlotLengths>,
+    write: (past: readonly Tensor[], slots: readonly number[]) => Promise<SlotLengths>,
   ) {
     this.#backbone = backbone
     this.#x = keep(x)
@@ -61,8 +64,8 @@ export class CausalPrefill implements PartialPrefill {
     return end === Q
   }
 
-  async join(slot: number): Promise<Prefilled> {
-    const lengths = [await this.#write(this.#past, slot)]
+  async join(slots: readonly number[]): Promise<Prefilled> {
+    const lengths = [await this.#write(this.#past, slots)]
     return { hidden: this.#hidden as Tensor, lengths }
   }
 

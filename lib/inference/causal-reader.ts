@@ -38,7 +38,10 @@ export class CausalReader implements Reader {
     this.#cache = new KeyValueCache(shape, backbone)
   }
 
-  async prefill(texts: readonly DecodingText[], first: number): Promise<Prefilled> {
+  async prefill(
+    texts: readonly DecodingText[],
+    slots: readonly (readonly number[])[],
+  ): Promise<Prefilled> {
     const { rows, batch, prepared, lengths } = await this.#rowsOf(texts)
     const { queries, given } = batch
     const K = queries.shape[1] as number
@@ -46,15 +49,16 @@ export class CausalReader implements Reader {
       queries: queries.slice(1, K - 1, K),
       present: true,
     })
-    await this.#cache.reserve(first + texts.length, longestOf(lengths))
+    await this.#cache.reserve(1 + Math.max(...slots.flat()), longestOf(lengths))
     for (const [b, i] of given.entries()) {
       const shared = prepared[rows[i]?.prompt as number]?.past ?? null // [2L, heads, P, D]
       const P = shared?.shape[2] ?? 0
       const own = (lengths[i]?.own as number) - P
-      const slot = first + i
-      if (shared !== null) await this.#cache.write(slot, 0, layersOf(shared))
       const made = present.map((one) => one.select(0, b).slice(1, 0, own))
-      await this.#cache.write(slot, P, made)
+      for (const slot of slots[i] as readonly number[]) {
+        if (shared !== null) await this.#cache.write(slot, 0, layersOf(shared))
+        await this.#cache.write(slot, P, made)
+      }
     }
     const back = this.#int64(placesOf(given))
     return { hidden: hidden.select(1, 0).indexSelect(0, back), lengths }
@@ -69,13 +73,10 @@ export class CausalReader implements Reader {
     return new CausalPrefill(
       this.#backbone,
       { x, positions, past },
-      async (read, slot) => {
-        await this.#cache.reserve(slot + 1, own.own)
-        await this.#cache.write(
-          slot,
-          0,
-          read.map((one) => one.select(0, 0)),
-        )
+      async (read, slots) => {
+        await this.#cache.reserve(1 + Math.max(...slots), own.own)
+        const made = read.map((one) => one.select(0, 0))
+        for (const slot of slots) await this.#cache.write(slot, 0, made)
         return own
       },
     )

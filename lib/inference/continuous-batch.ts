@@ -45,6 +45,12 @@ export function roomFor(
   }
 }
 
+/** A text of which a part is read, and the continuations of it that are left. */
+interface Reading<C> {
+  readonly prefill: PartialPrefill
+  readonly waiting: Set<C>
+}
+
 export class ContinuousBatch<C extends Continuation = Continuation> {
   readonly #backbone: Backbone
   readonly #decoding: Decoding
@@ -53,8 +59,8 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
   #turn: Promise<unknown> = Promise.resolve()
   /** By slot. */
   #running: C[] = []
-  /** Texts of which a part is read: their slots are kept for them. */
-  readonly #partial = new Map<C, PartialPrefill>()
+  /** Continuations of texts of which a part is read: their slots are kept for them. */
+  readonly #partial = new Map<C, Reading<C>>()
   /** By slot: what was chosen, and not read yet. */
   #newest: number[] = []
 
@@ -100,39 +106,49 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
   }
 
   /**
-   * Reads a piece of a text, so that the others can go on before the next one; of the last piece the text's first token is
-   * chosen. An encoder-decoder reads a text whole.
+   * Reads a piece of a text, so that the others can go on before the next one; of the last piece the first token of each of its
+   * continuations is chosen. An encoder-decoder reads a text whole.
    *
+   * @param continuations of one text with one prompt, one at least; in later calls those of the first one are read on
    * @param positions that are read, at most
    * @returns nothing until the text was read
    * @throws RangeError as `prefill`
    */
-  async prefillPiece(continuation: C, positions: number): Promise<Grown<C>[]> {
+  async prefillPiece(
+    continuations: readonly C[],
+    positions: number,
+  ): Promise<Grown<C>[]> {
     return await this.#inTurn(async () => {
-      const partial = this.#partial.get(continuation) ?? (await this.#begin(continuation))
+      const known = this.#partial.get(continuations[0] as C)
+      const reading = known ?? (await this.#begin(continuations))
+      const joining = [...reading.waiting]
       try {
-        if (!(await partial.read(positions))) return []
-        const logits = await this.#decoding.join(partial)
-        this.#running.push(continuation)
-        this.#end(continuation)
-        return await this.#grow(logits, [continuation])
+        if (!(await reading.prefill.read(positions))) return []
+        const logits = await this.#decoding.join(reading.prefill, joining.length)
+        this.#running.push(...joining)
+        for (const one of joining) this.#end(one)
+        return await this.#grow(logits, joining)
       } catch (error) {
-        this.#end(continuation)
+        for (const one of joining) this.#end(one)
         throw error
       }
     })
   }
 
-  async #begin(continuation: C): Promise<PartialPrefill> {
-    this.#checkFit([continuation])
-    const partial = await this.#decoding.begin(textOf(continuation))
-    this.#partial.set(continuation, partial)
-    return partial
+  async #begin(continuations: readonly C[]): Promise<Reading<C>> {
+    this.#checkFit(continuations)
+    const prefill = await this.#decoding.begin(textOf(continuations[0] as C))
+    const reading = { prefill, waiting: new Set(continuations) }
+    for (const one of continuations) this.#partial.set(one, reading)
+    return reading
   }
 
   #end(continuation: C): void {
-    this.#partial.get(continuation)?.dispose()
+    const reading = this.#partial.get(continuation)
     this.#partial.delete(continuation)
+    if (reading?.waiting.delete(continuation) && reading.waiting.size === 0) {
+      reading.prefill.dispose()
+    }
   }
 
   #checkFit(continuations: readonly C[]): void {
@@ -180,7 +196,7 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
   }
 
   dispose(): void {
-    for (const partial of this.#partial.values()) partial.dispose()
+    for (const continuation of [...this.#partial.keys()]) this.#end(continuation)
     this.#decoding.dispose()
   }
 

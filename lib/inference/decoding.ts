@@ -48,15 +48,18 @@ export interface PartialPrefill {
    * @returns whether it has read all
    */
   read(positions: number): Promise<boolean>
-  /** Gives what was read a slot. */
-  join(slot: number): Promise<Prefilled>
+  /** Writes what was read into slots. */
+  join(slots: readonly number[]): Promise<Prefilled>
   dispose(): void
 }
 
 /** How a kind of model reads. Slots are counted from 0, without gaps. */
 export interface Reader {
-  /** Reads texts into the slots from `first` on. */
-  prefill(texts: readonly DecodingText[], first: number): Promise<Prefilled>
+  /** Reads texts, each into slots of its own, one at least. */
+  prefill(
+    texts: readonly DecodingText[],
+    slots: readonly (readonly number[])[],
+  ): Promise<Prefilled>
   begin(text: DecodingText): Promise<PartialPrefill>
   /** A token more of the first rows, int64 [B, 1]: [B, H]. */
   step(ids: Tensor, lengths: readonly SlotLengths[]): Promise<Tensor>
@@ -114,7 +117,7 @@ export class Decoding {
 
   /**
    * Takes a slot for each of some texts, behind the rows that are there. Those next to each other are read together: texts of
-   * like length should be.
+   * like length should be. One that is there several times, with one prompt, is read once, and what was read of it copied.
    *
    * @returns logits [n, N] of the token after each
    * @throws RangeError where there are fewer slots free, or a text does not fit one
@@ -129,16 +132,28 @@ export class Decoding {
     return await noGrad(() =>
       tidy(async () => {
         const hidden: Tensor[] = []
-        const lengths: SlotLengths[] = []
-        for (const some of this.#passes(texts)) {
-          const read = await this.#reader.prefill(some, this.rows + lengths.length)
+        const lengths = new Array<SlotLengths>(texts.length)
+        const distinct = distinctOf(texts)
+        for (const some of this.#passes(distinct)) {
+          const slots = some.map(({ rows }) => rows.map((row) => this.rows + row))
+          const read = await this.#reader.prefill(
+            some.map(({ text }) => text),
+            slots,
+          )
           hidden.push(read.hidden)
-          lengths.push(...read.lengths)
+          for (const [i, { rows }] of some.entries()) {
+            for (const row of rows) lengths[row] = read.lengths[i] as SlotLengths
+          }
         }
         const all = hidden.length === 1 ? (hidden[0] as Tensor) : cat(hidden, 0)
         const logits = await logitsOf(this.#backbone, all)
         this.#lengths = [...this.#lengths, ...lengths]
-        return logits
+        if (distinct.length === texts.length) return logits
+        const places = texts.map((_, row) =>
+          distinct.findIndex(({ rows }) => rows.includes(row)),
+        )
+        const { device } = this.#backbone
+        return logits.indexSelect(0, tensor(places, { dtype: 'int64', device }))
       }),
     )
   }
@@ -149,34 +164,37 @@ export class Decoding {
   }
 
   /**
-   * Gives a text that was read a slot, behind the rows that are there.
+   * Gives a text that was read some slots, behind the rows that are there.
    *
-   * @returns logits [1, N] of the token after it
+   * @returns logits [rows, N] of the token after it, the same for each
    */
-  async join(read: PartialPrefill): Promise<Tensor> {
+  async join(read: PartialPrefill, rows: number): Promise<Tensor> {
     return await noGrad(() =>
       tidy(async () => {
-        const { hidden, lengths } = await read.join(this.rows)
+        const slots = Array.from({ length: rows }, (_, i) => this.rows + i)
+        const { hidden, lengths } = await read.join(slots)
         const logits = await logitsOf(this.#backbone, hidden)
-        this.#lengths = [...this.#lengths, ...lengths]
-        return logits
+        const [own] = lengths as readonly [SlotLengths]
+        this.#lengths = [...this.#lengths, ...slots.map(() => own)]
+        return logits.expand([rows, logits.shape[1] as number])
       }),
     )
   }
 
-  #passes(texts: readonly DecodingText[]): DecodingText[][] {
+  #passes(texts: readonly Distinct[]): Distinct[][] {
     const most = this.#size.tokensAtOnce ?? passTokens(this.#backbone)
-    const passes: DecodingText[][] = []
+    const passes: Distinct[][] = []
     let longest = 0
-    for (const text of texts) {
+    for (const one of texts) {
+      const { text } = one
       const length =
         (text.prompt?.config.length ?? 0) + text.ids.length + text.made.length
       const pass = passes.at(-1)
       longest = Math.max(longest, length)
       if (pass !== undefined && longest * (pass.length + 1) <= most) {
-        pass.push(text)
+        pass.push(one)
       } else {
-        passes.push([text])
+        passes.push([one])
         longest = length
       }
     }
@@ -228,4 +246,28 @@ export class Decoding {
   dispose(): void {
     this.#reader.dispose()
   }
+}
+
+/** A text, and the rows that are continuations of it. */
+interface Distinct {
+  readonly text: DecodingText
+  readonly rows: number[]
+}
+
+function distinctOf(texts: readonly DecodingText[]): Distinct[] {
+  const distinct: Distinct[] = []
+  for (const [row, text] of texts.entries()) {
+    const known = distinct.find((one) => isSame(one.text, text))
+    if (known) known.rows.push(row)
+    else distinct.push({ text, rows: [row] })
+  }
+  return distinct
+}
+
+function isSame(a: DecodingText, b: DecodingText): boolean {
+  return a.prompt === b.prompt && areEqual(a.ids, b.ids) && areEqual(a.made, b.made)
+}
+
+function areEqual(a: readonly number[], b: readonly number[]): boolean {
+  return a === b || (a.length === b.length && a.every((id, i) => id === b[i]))
 }

@@ -50,7 +50,10 @@ export class EncoderDecoderReader implements Reader {
     this.#cross = new KeyValueCache({ ...shape, capacity: textCapacity }, backbone)
   }
 
-  async prefill(texts: readonly DecodingText[], first: number): Promise<Prefilled> {
+  async prefill(
+    texts: readonly DecodingText[],
+    slotsOf: readonly (readonly number[])[],
+  ): Promise<Prefilled> {
     const backbone = this.#backbone
     const ends = startAndEnd(backbone)
     const prompts = [...new Set(texts.map(({ prompt }) => prompt))]
@@ -83,15 +86,15 @@ export class EncoderDecoderReader implements Reader {
     const x = await assemble(backbone, prepared, encoder)
     const encoded = await backbone.encode({ x, mask: mask ?? undefined })
     const cross = await backbone.crossKeyValues(encoded)
-    const filled = first + texts.length
+    const slots = given.map((i) => slotsOf[i] as readonly number[])
+    const filled = 1 + Math.max(...slots.flat())
     await this.#cache.reserve(filled, longestOf(lengths))
     await this.#cross.reserve(filled, longestTextOf(lengths))
-    for (const [b, i] of given.entries()) {
+    for (const [b, some] of slots.entries()) {
       const S = lengths[b]?.cross as number
       const own = cross.map((one) => one.select(0, b).slice(1, 0, S))
-      await this.#cross.write(first + i, 0, own)
+      for (const slot of some) await this.#cross.write(slot, 0, own)
     }
-    const slots = given.map((i) => first + i)
     const hidden = await this.#begin({ cross, mask, prepared, rows }, slots, ends.start)
     const back = placesOf(given)
     const index = tensor(back, { dtype: 'int64', device: backbone.device })
@@ -104,7 +107,7 @@ export class EncoderDecoderReader implements Reader {
   /** The decoder reads its start token and what was made, of rows that have as much before the next one together: [n, H]. */
   async #begin(
     { cross, mask, prepared, rows }: Encoded,
-    slots: readonly number[],
+    slots: readonly (readonly number[])[],
     start: number,
   ): Promise<Tensor> {
     const backbone = this.#backbone
@@ -133,7 +136,9 @@ export class EncoderDecoderReader implements Reader {
       })
       for (const [n, b] of chosen.entries()) {
         const made = found.present.map((one) => one.select(0, n))
-        await this.#cache.write(slots[b] as number, 0, made)
+        for (const slot of slots[b] as readonly number[]) {
+          await this.#cache.write(slot, 0, made)
+        }
       }
       const Q = found.hidden.shape[1] as number
       hidden.push(found.hidden.select(1, Q - 1))
@@ -146,7 +151,7 @@ export class EncoderDecoderReader implements Reader {
   async begin(text: DecodingText): Promise<PartialPrefill> {
     return {
       read: async () => true,
-      join: (slot) => this.prefill([text], slot),
+      join: (slots) => this.prefill([text], [slots]),
       dispose() {},
     }
   }

@@ -290,6 +290,40 @@ describe.each([
     await small.close()
   })
 
+  test('reads a text once for all of its choices', async () => {
+    const passes: EngineEvent[] = []
+    const stop = engine.observe((event) => passes.push(event))
+    const text = 'the dog was good and long'
+    const row = { text, prompt: 'low', temperature: 1, maxNewTokens: 6 }
+    const rows = [1, 2, 3, 4].map((seed) => ({ ...row, seed }))
+    const texts = await said(engine, rows)
+    stop()
+    for (const [i, own] of texts.entries()) {
+      const { prompt: name, ...alone } = rows[i] as (typeof rows)[number]
+      expect(own).toBe(
+        await saidAlone(backbone, { ...alone, prompt: prompts[name] ?? null }),
+      )
+    }
+    const read = passes.flatMap((event) =>
+      event.type === 'pass' && event.work === 'read' ? [[event.rows, event.tokens]] : [],
+    )
+    expect(read).toEqual([[1, 4 + backbone.tokenizer.encode(text).length]])
+    // More choices than slots, one that ends early, and all of them given up.
+    const many = Array.from({ length: 9 }, (_, seed) => ({
+      ...row,
+      seed,
+      maxNewTokens: 1 + seed,
+    }))
+    expect(await said(engine, many)).toHaveLength(9)
+    const leaving = new AbortController()
+    const given = said(engine, many, leaving.signal)
+    given.catch(() => {})
+    await until(() => engine.stats().running > 0)
+    leaving.abort()
+    await until(() => engine.stats().running === 0)
+    expect(engine.stats()).toMatchObject({ queuedRequests: 0, queuedTokens: 0 })
+  })
+
   test('refuses more than may wait, and takes requests again', async () => {
     const small = open({ maxQueuedRequests: 3, maxRunning: 2 })
     const work = Array.from({ length: 20 }, () =>
@@ -492,6 +526,29 @@ describe('on GPT-2', () => {
     const kinds = passes.map((event) => (event.type === 'pass' ? event.work : event.type))
     expect(kinds.filter((kind) => kind === 'read').length).toBeGreaterThan(3)
     expect(kinds.join(' ')).toMatch(/read decode read decode read/)
+  })
+
+  test('a long text of several choices is read in pieces once', async () => {
+    const row = { text: 'the dog was good and long a film '.repeat(3), prompt: 'low' }
+    const rows = [1, 2, 3].map((seed) => ({
+      ...row,
+      seed,
+      temperature: 1,
+      maxNewTokens: 4,
+    }))
+    const alone = await Promise.all(rows.map((one) => said(engine, [one])))
+    const passes: EngineEvent[] = []
+    const short = said(engine, [{ text: 'a', maxNewTokens: 40, minNewTokens: 40 }])
+    await until(() => engine.stats().running > 0)
+    const stop = engine.observe((event) => passes.push(event))
+    expect(await said(engine, rows)).toEqual(alone.flat())
+    stop()
+    await short
+    const read = passes.flatMap((event) =>
+      event.type === 'pass' && event.work === 'read' ? [event.tokens] : [],
+    )
+    const length = 4 + backbone.tokenizer.encode(row.text).length
+    expect(read.length).toBe(Math.ceil(length / 4))
   })
 
   test("tells a text's own log-probabilities, as scores are made of them", async () => {

@@ -65,3 +65,25 @@ test('a hundred thousand that are gone cost no more than those that are taken', 
   for (const one of works) queue.push({ ...one, isGone: false })
   expect(queue.take(() => true)).toHaveLength(100_000)
 })
+
+test('what is of one group is taken together, and counts as all else', () => {
+  const queue = new FairQueue<Work & { group?: object }>()
+  const group = {}
+  queue.push({ ...work('a', 10), group })
+  for (let i = 0; i < 2; i += 1) queue.push({ ...work('a', 5), group })
+  queue.push(work('a', 10))
+  for (let i = 0; i < 4; i += 1) queue.push(work('b', 10))
+  expect(orderOf(queue, 8)).toBe('aaabbabb')
+})
+
+test('a group whose others are gone, or do not fit, holds nobody up', () => {
+  const queue = new FairQueue<Work & { group?: object }>()
+  const group = {}
+  queue.push({ ...work('a', 10), group })
+  queue.push({ ...work('a', 10), group, isGone: true })
+  queue.push({ ...work('a', 10), group })
+  queue.push({ ...work('a', 10), group })
+  queue.push(work('b', 10))
+  expect(orderOf(queue, 2)).toBe('aa')
+  expect(orderOf(queue, 2)).toBe('ba')
+})

@@ -287,7 +287,7 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
       const length = (one.options.prompt?.config.length ?? 0) + one.options.given.length
       let count = 0
       for (let isRead = false; !isRead; count += 1) {
-        isRead = (await batch.prefillPiece(one, 1 + (i % 3))).length > 0
+        isRead = (await batch.prefillPiece([one], 1 + (i % 3))).length > 0
         await batch.step()
       }
       pieces.push(count / length)
@@ -297,7 +297,7 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
       const [dropped] = continuationsOf(backbone, [
         { text: 'the dog was good', maxNewTokens: 4 },
       ])
-      expect(await batch.prefillPiece(dropped as Continuation, 1)).toHaveLength(
+      expect(await batch.prefillPiece([dropped as Continuation], 1)).toHaveLength(
         backbone.kind === 'causal' ? 0 : 1,
       )
       await batch.drop(dropped as Continuation)
@@ -308,6 +308,58 @@ describe.each(MODELS)('texts that are continued together on %s', (_, load) => {
     expect(batch.free).toBe(3)
     batch.dispose()
     expect(memory().tensors).toBeLessThanOrEqual(before.tensors)
+  })
+
+  test('are read once where several are of one text, at once or in pieces', async () => {
+    const shared = { text: 'the dog was good and long', temperature: 1, maxNewTokens: 8 }
+    const rows = prompts.slice(0, 4).flatMap((prompt, i) =>
+      [0, 1, 2].map((n) => ({
+        ...shared,
+        prompt,
+        seed: 3 * i + n,
+        maxNewTokens: 4 + n,
+      })),
+    )
+    const alone = await said({ backbone, rows, batchSize: 1 })
+    const together = await said({ backbone, rows, batchSize: rows.length })
+    expect(together.map(({ tokens }) => tokens)).toEqual(
+      alone.map(({ tokens }) => tokens),
+    )
+
+    const size = { slots: 3, capacity: 60, textCapacity: 60 }
+    const before = await settledMemory()
+    for (let i = 0; i < rows.length; i += 3) {
+      const batch = new ContinuousBatch(backbone, size)
+      const made = continuationsOf(backbone, rows.slice(i, i + 3))
+      let isRead = (await batch.prefillPiece(made, 3)).length > 0
+      expect(batch.free).toBe(0)
+      // One leaves, before or after it was read.
+      await batch.drop(made[1] as Continuation)
+      expect(batch.free).toBe(1)
+      while (!isRead) isRead = (await batch.prefillPiece(made, 3)).length > 0
+      while (batch.running.length > 0) await batch.step()
+      expect(batch.free).toBe(3)
+      for (const n of [0, 2]) expect(made[n]?.made).toEqual(alone[i + n]?.tokens)
+      batch.dispose()
+    }
+    expect(memory().tensors).toBeLessThanOrEqual(before.tensors)
+
+    // What runs is one row.
+    const shapes: number[] = []
+    const look =
+      <Options extends { x: Tensor }, Result>(run: (given: Options) => Result) =>
+      (given: Options) => {
+        shapes.push(given.x.shape[0] as number)
+        return run.call(backbone, given)
+      }
+    const plain =
+      backbone.kind === 'causal'
+        ? { run: look(backbone.run) }
+        : { encode: look(backbone.encode) }
+    const looked = Object.assign(backbone, plain)
+    await said({ backbone: looked, rows: [1, 2, 3].map((seed) => ({ ...shared, seed })) })
+    expect(shapes).toEqual([1])
+    for (const name of Object.keys(plain)) Reflect.deleteProperty(backbone, name)
   })
 
   test('take no memory for tokens that may never come', async () => {
