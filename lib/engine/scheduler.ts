@@ -7,6 +7,7 @@ import {
   type Continuation,
   ContinuousBatch,
   type Grown,
+  PartialScores,
   PromptCache,
   readTokens,
 } from '../inference/index.js'
@@ -30,6 +31,8 @@ export class Scheduler {
   readonly #running = new Map<Continuation, ContinueWork>()
   /** Continuations of a text of which a part is read. */
   #partial: readonly ContinueWork[] = []
+  /** A text of which a part is read for its scores. */
+  #scored: { readonly work: ScoreWork; readonly scores: PartialScores } | undefined
   #afterRound: (() => void)[] = []
   #loop: Promise<void> | undefined
 
@@ -88,7 +91,8 @@ export class Scheduler {
   }
 
   get #hasWork(): boolean {
-    return !this.#scoring.isEmpty || !this.#joining.isEmpty || this.running > 0
+    const waits = !this.#scoring.isEmpty || !this.#joining.isEmpty
+    return waits || this.running > 0 || this.#scored !== undefined
   }
 
   async #run(): Promise<void> {
@@ -129,6 +133,7 @@ export class Scheduler {
     for (const { continuation, request } of partial) {
       if (request.isOver) await this.#batch.drop(continuation)
     }
+    if (this.#scored?.work.request.isOver) this.#endScored()
     for (const [continuation, { request }] of this.#running) {
       if (!request.isOver) continue
       this.#running.delete(continuation)
@@ -189,15 +194,61 @@ export class Scheduler {
   }
 
   async #score(tokens: number): Promise<void> {
+    if (this.#scored !== undefined) return await this.#scorePiece(this.#scored, tokens)
     let sum = 0
     const works = this.#scoring.take((work, taken) => {
       sum += work.tokens
       return taken.length === 0 || sum <= tokens
     })
     for (const { request, tokens } of works) request.place.begin(tokens)
+    const [first] = works
+    if (first?.type === 'score' && first.tokens > tokens && this.#running.size > 0) {
+      if (this.#backbone.kind === 'causal') {
+        return await this.#beginScored(this.#backbone, first, tokens)
+      }
+    }
     const scored = works.filter((work) => work.type === 'score')
     for (const pass of passesOf(scored)) await this.#scorePass(pass)
     for (const work of works) if (work.type === 'read') await this.#readText(work)
+  }
+
+  async #beginScored(
+    backbone: CausalBackbone,
+    work: ScoreWork,
+    tokens: number,
+  ): Promise<void> {
+    const { row, held, request } = work
+    try {
+      const begin = async () => {
+        const set = await this.#prompts.set([held.prompt])
+        return await PartialScores.begin(backbone, set, { ...row, prompt: 0 })
+      }
+      const scores = await noGrad(() => tidy(begin))
+      this.#scored = { work, scores }
+    } catch (error) {
+      request.fail(error as Error)
+      return
+    }
+    await this.#scorePiece(this.#scored, tokens)
+  }
+
+  async #scorePiece(
+    { work, scores }: { work: ScoreWork; scores: PartialScores },
+    tokens: number,
+  ): Promise<void> {
+    try {
+      const found = await this.#timed('score', [{ tokens }], () => scores.read(tokens))
+      if (found === undefined) return
+      work.give(found)
+    } catch (error) {
+      work.request.fail(error as Error)
+    }
+    this.#endScored()
+  }
+
+  #endScored(): void {
+    this.#scored?.scores.dispose()
+    this.#scored = undefined
   }
 
   async #scorePass(works: readonly ScoreWork[]): Promise<void> {

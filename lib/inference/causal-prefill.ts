@@ -1,8 +1,10 @@
-// A causal model's text that is read a piece at a time, so that others go on between two pieces. Knows no slot.
+// A causal model's text that is read a piece at a time, so that others go on between two pieces. Knows no slot and no label.
 
 import type { CausalBackbone } from '../backbone/index.js'
 import { keep, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
-import type { PartialPrefill, Prefilled, SlotLengths } from './decoding.js'
+import { assemble, pastOf } from './assemble.js'
+import type { CausalBatch } from './batch.js'
+import type { PreparedPrompt } from './prompt-set.js'
 
 /** A row of its own. */
 interface Whole {
@@ -14,33 +16,47 @@ interface Whole {
   readonly past: readonly Tensor[]
 }
 
-export class CausalPrefill implements PartialPrefill {
+export class CausalPrefill {
   readonly #backbone: CausalBackbone
   readonly #x: Tensor
   readonly #positions: Tensor
-  readonly #write: (
-    past: readonly Tensor[],
-    slots: readonly number[],
-  ) => Promise<SlotLengths>
-  /** Of all that was read. */
   #past: readonly Tensor[]
   #read = 0
-  /** [1, H], of the last position. */
   #hidden: Tensor | undefined
 
-  /** @param write puts keys and values into slots, and says how many each has then */
-  constructor(
-    backbone: CausalBackbone,
-    { x, positions, past }: Whole,
-    write: (past: readonly Tensor[], slots: readonly number[]) => Promise<SlotLengths>,
-  ) {
+  constructor(backbone: CausalBackbone, { x, positions, past }: Whole) {
     this.#backbone = backbone
     this.#x = keep(x)
     this.#positions = keep(positions)
     this.#past = past.map((one) => keep(one.detach()))
-    this.#write = write
   }
 
+  /** @param batch of one text */
+  static async of(
+    backbone: CausalBackbone,
+    prepared: readonly PreparedPrompt[],
+    batch: CausalBatch,
+  ): Promise<CausalPrefill> {
+    const x = await assemble(backbone, prepared, batch)
+    const past = pastOf(prepared, batch.groups)
+    return new CausalPrefill(backbone, { x, positions: batch.positions, past })
+  }
+
+  /** Keys and values of all that was read, k and v of each layer, [1, heads, S, D]. */
+  get past(): readonly Tensor[] {
+    return this.#past
+  }
+
+  /** [1, H], of the last position, once all was read. */
+  get hidden(): Tensor {
+    return this.#hidden as Tensor
+  }
+
+  /**
+   * Reads so many positions more, at most.
+   *
+   * @returns whether it has read all
+   */
   async read(positions: number): Promise<boolean> {
     const Q = this.#x.shape[1] as number
     const [begin, end] = [this.#read, Math.min(Q, this.#read + positions)]
@@ -62,11 +78,6 @@ export class CausalPrefill implements PartialPrefill {
     )
     this.#read = end
     return end === Q
-  }
-
-  async join(slots: readonly number[]): Promise<Prefilled> {
-    const lengths = [await this.#write(this.#past, slots)]
-    return { hidden: this.#hidden as Tensor, lengths }
   }
 
   dispose(): void {

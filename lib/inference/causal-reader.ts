@@ -3,7 +3,7 @@
 
 import type { CausalBackbone } from '../backbone/index.js'
 import { type Tensor, tensor } from '../torch/index.js'
-import { assemble, layersOf, pastOf } from './assemble.js'
+import { layersOf } from './assemble.js'
 import { makeCausalBatch, placesOf } from './batch.js'
 import { CausalPrefill } from './causal-prefill.js'
 import type {
@@ -66,20 +66,18 @@ export class CausalReader implements Reader {
 
   async begin(text: DecodingText): Promise<PartialPrefill> {
     const { batch, prepared, lengths } = await this.#rowsOf([text])
-    const own = lengths[0] as SlotLengths
-    const past = pastOf(prepared, batch.groups)
-    const x = await assemble(this.#backbone, prepared, batch)
-    const { positions } = batch
-    return new CausalPrefill(
-      this.#backbone,
-      { x, positions, past },
-      async (read, slots) => {
-        await this.#cache.reserve(1 + Math.max(...slots), own.own)
-        const made = read.map((one) => one.select(0, 0))
+    const [{ own }] = lengths as [SlotLengths]
+    const prefill = await CausalPrefill.of(this.#backbone, prepared, batch)
+    return {
+      read: (positions) => prefill.read(positions),
+      join: async (slots) => {
+        await this.#cache.reserve(1 + Math.max(...slots), own)
+        const made = prefill.past.map((one) => one.select(0, 0))
         for (const slot of slots) await this.#cache.write(slot, 0, made)
-        return own
+        return { hidden: prefill.hidden, lengths }
       },
-    )
+      dispose: () => prefill.dispose(),
+    }
   }
 
   /** What is run of texts, and how long they get. */

@@ -45,6 +45,7 @@ export { Inputs } from './inputs.js'
 export { cacheBytes } from './key-value-cache.js'
 export type { Waiting } from './label-hidden.js'
 export { labelLogProbabilities } from './label-logits.js'
+export { PartialScores } from './partial-scores.js'
 export { passTokens, rowTokens } from './pass-size.js'
 export { PromptCache } from './prompt-cache.js'
 export {

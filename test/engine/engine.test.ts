@@ -503,8 +503,10 @@ test('very long texts of others hold no token up', async () => {
 describe('on GPT-2', () => {
   let backbone: Backbone
   let engine: Engine
+  let engineLow: Prompt
   beforeAll(async () => {
     backbone = await loadSmall('float64')
+    engineLow = somePrompts(backbone).low as Prompt
     engine = createEngine({
       ...{ backbone, prompts: somePrompts(backbone), limits: { pieceTokens: 4 } },
     })
@@ -526,6 +528,38 @@ describe('on GPT-2', () => {
     const kinds = passes.map((event) => (event.type === 'pass' ? event.work : event.type))
     expect(kinds.filter((kind) => kind === 'read').length).toBeGreaterThan(3)
     expect(kinds.join(' ')).toMatch(/read decode read decode read/)
+  })
+
+  test('a long text is scored in pieces, and others go on between them', async () => {
+    const text = 'the dog was good and long a film '.repeat(2)
+    const asked = { prompt: 'low', inputs: [text] }
+    const [whole] = await engine.classify(asked)
+    const [alone] = await score({ backbone, prompt: engineLow, texts: [text] })
+    const events: EngineEvent[] = []
+    let isOver = false
+    const others = [60, 37].map(async (most) => {
+      const rows = [{ text: 'a', maxNewTokens: most, minNewTokens: most }]
+      while (!isOver) await said(engine, rows)
+    })
+    await until(() => engine.stats().running > 0)
+    // One of them leaves in the middle.
+    const leaving = new AbortController()
+    const stop = engine.observe((event) => {
+      events.push(event)
+      if (event.type === 'pass' && event.work === 'score') leaving.abort()
+    })
+    const left = engine.classify({ ...asked, signal: leaving.signal })
+    await expect(left).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+    const [inPieces] = await engine.classify(asked)
+    stop()
+    isOver = true
+    await Promise.all(others)
+    for (const [i, label] of (whole?.labels ?? []).entries()) {
+      expect(inPieces?.scores[i]).toBeCloseTo(alone?.scores[label] as number, 8)
+      expect(whole?.scores[i]).toBeCloseTo(alone?.scores[label] as number, 8)
+    }
+    const kinds = events.map((event) => (event.type === 'pass' ? event.work : event.type))
+    expect(kinds.join(' ')).toMatch(/score decode score decode score decode score/)
   })
 
   test('a long text of several choices is read in pieces once', async () => {
