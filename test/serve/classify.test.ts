@@ -145,9 +145,11 @@ test('predict answers lists with lists, and takes a pair for a template of two f
   const asked = engine.asked.map((request) => (request as ClassifyRequest).inputs)
   const pair = { premise: 'a', hypothesis: 'b' }
   expect(asked).toEqual([['a', 'bc'], [pair], [pair]])
-  const texts = await ask('/predict', { inputs: ['a', 'b'], model: 'review' })
-  expect(texts.status).toBe(422)
-  expect(texts.json.error.message).toContain('[["one"], ["two"]]')
+  for (const model of ['review', 'plain', 'fake/model']) {
+    const texts = await ask('/predict', { inputs: ['a', 'b'], model })
+    expect(texts.status).toBe(422)
+    expect(texts.json.error.message).toContain('[["one"], ["two"]]')
+  }
 })
 
 test('predict needs no name where there is one prompt, and refuses what does not fit if told to', async () => {

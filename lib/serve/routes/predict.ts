@@ -100,7 +100,7 @@ function inputsOf(
 }
 
 /** A pair is what text-embeddings-inference reads a list of two strings as. */
-function inputOf([first = '', second]: Sequence, template = ''): Input {
+function inputOf([first = '', second]: Sequence, template = '{text}'): Input {
   if (second === undefined) return first
   const { fields } = parseTemplate(template)
   if (fields.length === 2) {
