@@ -9,7 +9,7 @@ import {
   loadWeights,
   type Task,
 } from '../index.js'
-import { figuresOf } from '../run/figures.js'
+import { figuresOf, samplesAtEnds } from '../run/figures.js'
 import { assembleTask } from '../task/create-task.js'
 import { parseTemplate } from '../task/index.js'
 import { asked, UsageError } from './failure.js'
@@ -24,6 +24,8 @@ import {
   openTask,
   promptOptions,
   type Trained,
+  targetLimitOptions,
+  targetTemplateOption,
   taskSource,
   templateOption,
   withModel,
@@ -32,6 +34,7 @@ import {
   addCommand,
   choice,
   flag,
+  integer,
   jsonOption,
   type OptionValues,
   optional,
@@ -46,6 +49,7 @@ import {
   figureNames,
   majorityFigures,
   type Output,
+  oneLine,
   table,
 } from './output.js'
 import {
@@ -72,7 +76,7 @@ const options = {
   ...dataOptions,
   data: optional(
     '--data <file>',
-    'own rows, with a label each: .jsonl, .csv, .tsv or .parquet, or - for standard input',
+    'own rows, with a label or a target each: .jsonl, .csv, .tsv or .parquet, or - for standard input',
     path,
   ),
   format: formatOption,
@@ -83,6 +87,21 @@ const options = {
     'test',
   ),
   template: templateOption("the prompt file's; without one {text}, or the task's own"),
+  targetTemplate: targetTemplateOption,
+  ...targetLimitOptions,
+  generation: flag('--no-generation', 'measure perplexity alone, and generate no text'),
+  maxNewTokens: optional(
+    '--max-new-tokens <n>',
+    'tokens of a generated text at most',
+    integer(1),
+    'those of the longest target',
+  ),
+  samples: withDefault(
+    '--samples <n>',
+    'generated texts that are shown, half of rows with the highest loss',
+    integer(0),
+    6,
+  ),
   labels: labelsOption(
     "the prompt file's; without one those of the rows, or the task's own",
   ),
@@ -100,7 +119,8 @@ Examples:
 export function addEval(program: Command, context: Context): void {
   const command = addCommand(program, 'eval', {
     description:
-      'Accuracy, macro-F1 and the confusion table of a prompt on labelled rows.',
+      'Accuracy, macro-F1 and the confusion table of a prompt on labelled rows; perplexity and ' +
+      'generated texts beside the right ones on rows that texts answer.',
     help: HELP,
     options: { 'Options:': options },
   })
@@ -151,6 +171,11 @@ async function run(
       maxLength: weights?.task?.maxLength,
       batchSize,
       fastPaths,
+      maxTargetLength: values.maxTargetLength,
+      longTargets: values.longTargets,
+      generation: values.generation && {
+        ...(values.maxNewTokens !== undefined && { maxNewTokens: values.maxNewTokens }),
+      },
       signal,
     })
     const majority = evaluateMajority(task, split)
@@ -160,6 +185,7 @@ async function run(
       method: prompt?.config.method ?? (weights ? 'fine-tune' : 'hard prompt'),
       parameters: trained?.trainableParameters ?? 0,
       evaluation,
+      samples: values.samples,
       majority: majority && { ...majority, from: named ? 'train' : 'data' },
       seconds: (performance.now() - started) / 1000,
     })
@@ -175,7 +201,8 @@ async function taskOfInput(
   const { template = '{text}', ...labels } = formatOf(values, trained)
   return await asked(async () => {
     const { fields } = parseTemplate(template)
-    const rows = await readInputExamples(context, values.format, fields)
+    const wanted = { fields, targetTemplate: values.targetTemplate }
+    const rows = await readInputExamples(context, values.format, wanted)
     const settings = { template, ...labels, devFraction: 0 }
     return assembleTask(STDIN_NAME, { train: rows, test: rows }, settings, {})
   })
@@ -187,6 +214,8 @@ interface Result {
   method: string
   parameters: number
   evaluation: Evaluation
+  /** How many of its samples are shown. */
+  samples: number
   /**
    * Of the label that is most frequent in the training rows, or in the data file itself; undefined where
    * each row has labels of its own.
@@ -208,6 +237,10 @@ function print(output: Output, result: Result): void {
     loss,
     rows: examples,
     truncated,
+    ...(evaluation.truncatedTargets !== undefined && {
+      truncatedTargets: evaluation.truncatedTargets,
+      samples: evaluation.samples,
+    }),
     labels,
     confusion,
     ...(majority && {
@@ -222,6 +255,14 @@ function print(output: Output, result: Result): void {
   ]
   output.print(table(figures, [...(figures[0] ?? []).keys()].slice(1)))
   if (labels.length > 0) output.print(`\n${confusionTable(evaluation)}`)
+  const shown = samplesAtEnds(evaluation.samples ?? [], result.samples)
+  for (const { text, targets, generated, loss: own } of shown) {
+    const line = (given: string) => oneLine(given, 100)
+    output.print(
+      `\n${line(text)}\n  right:     ${targets.map(line).join(' | ')}\n  generated: ${line(generated)}\n` +
+        `  loss ${own.toFixed(3)} a token`,
+    )
+  }
   const cut = truncated === 0 ? '' : `, ${count(truncated)} of them cut to fit`
   output.print(`\n${count(examples)} rows${cut}, ${duration(seconds)}`)
   if (majority === undefined) return

@@ -14,7 +14,7 @@ import {
   type Task,
   taskNames,
 } from '../index.js'
-import { encodeExamples, type TextFormat } from '../inference/index.js'
+import { encodeExamples, LONG_TARGETS, type TextFormat } from '../inference/index.js'
 import {
   parseTemplate,
   SPLITS,
@@ -120,7 +120,7 @@ export const dataOptions = {
   task: optional('--task <name>', `task by name: ${taskNames.join(', ')}`, text),
   data: optional(
     '--data <file>',
-    'own rows, with a label each: .jsonl, .csv, .tsv or .parquet',
+    'own rows, with a label or a target each: .jsonl, .csv, .tsv or .parquet',
     path,
   ),
   ...namedTaskOptions,
@@ -130,6 +130,28 @@ export const dataOptions = {
 export function templateOption(otherwise: string) {
   const description = "what the model reads, {field} being a row's value"
   return optional('--template <text>', description, text, otherwise)
+}
+
+export const targetTemplateOption = optional(
+  '--target-template <text>',
+  "what answers a row, where that is a text: {field} being a row's value",
+  text,
+  "the field target, behind a space where a GPT-2 goes on with it; or the prompt's",
+)
+
+export const targetLimitOptions = {
+  maxTargetLength: optional(
+    '--max-target-length <n>',
+    'tokens of a target at most, its end included',
+    integer(1),
+    'what prompt and template leave of the positions',
+  ),
+  longTargets: withDefault(
+    '--long-targets <what>',
+    `what becomes of longer ones: ${LONG_TARGETS.join(', ')}`,
+    choice(LONG_TARGETS),
+    'refuse',
+  ),
 }
 
 /** `--labels`, with what counts without it. */
@@ -287,15 +309,24 @@ export async function openTask(
   return await loadTaskOf(source, given, backbone, context, options)
 }
 
-type FormatValues = Pick<LoadTaskOptions, 'template' | 'templates' | 'labels'>
+type FormatValues = Pick<
+  LoadTaskOptions,
+  'template' | 'templates' | 'labels' | 'targetTemplate'
+>
+
+type Format = Pick<
+  LoadTaskOptions,
+  'template' | 'labels' | 'verbalizer' | 'targetTemplate' | 'targetEnd'
+>
 
 /** Template, labels and words: what the prompt was trained for where the command line does not say. */
-export function formatOf(
-  given: FormatValues,
-  trained: Trained | null,
-): Pick<LoadTaskOptions, 'template' | 'labels' | 'verbalizer'> {
+export function formatOf(given: FormatValues, trained: Trained | null): Format {
   if (given.templates !== undefined) return { template: given.template }
   const template = given.template ?? trained?.task?.template
+  const target = trained?.task?.target
+  const targetTemplate = given.targetTemplate ?? target?.template
+  if (target !== undefined) return { template, targetTemplate, targetEnd: target.end }
+  if (targetTemplate !== undefined) return { template, targetTemplate }
   return { template, ...labelsAndWords(given.labels, trained) }
 }
 

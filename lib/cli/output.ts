@@ -73,11 +73,19 @@ export function majorityFigures(majority: Figures & { label: string }): string[]
 
 /** What people call the figures, in the order of columns. */
 const FIGURE_NAMES = {
+  perplexity: 'perplexity',
   accuracy: 'accuracy',
   macroF1: 'macro-F1',
   f1a: 'F1a',
   f1: 'F1',
   exactMatch: 'exact match',
+  tokenF1: 'token F1',
+  rouge1: 'ROUGE-1',
+  rouge2: 'ROUGE-2',
+  rougeL: 'ROUGE-L',
+  bleu: 'BLEU',
+  chrf: 'chrF',
+  own: 'own figure',
 } as const satisfies Record<keyof Figures, string>
 
 /** The headings of the figures that there are. */
@@ -85,9 +93,13 @@ export function figureNames(figures: Figures): string[] {
   return shown(figures).map(([, name]) => name)
 }
 
-/** The figures that there are, as percentages. */
+/** The figures that there are: shares as percentages, others as numbers. */
 export function figureCells(figures: Figures): string[] {
-  return shown(figures).map(([key]) => percent(figures[key] as number))
+  return shown(figures).map(([key]) => {
+    const value = figures[key] as number
+    const isNumber = key === 'perplexity' || key === 'own'
+    return isNumber ? value.toPrecision(4) : percent(value)
+  })
 }
 
 function shown(figures: Figures): [keyof Figures, string][] {

@@ -7,6 +7,7 @@ import { text as readAll } from 'node:stream/consumers'
 import { cannotRead, checkAborted, LoptError } from '../errors.js'
 import {
   type Example,
+  exampleOf,
   type Row,
   type RowOptions,
   readRows,
@@ -70,16 +71,15 @@ export async function* readInputRows(
   }
 }
 
-/** Its rows as examples, with a label each. @throws LoptError as `readInputRows`. */
+/** Its rows as examples, with a label or a target each. @throws LoptError as `readInputRows`. */
 export async function readInputExamples(
   context: Context,
   format: StreamFormat | undefined,
-  fields: readonly string[],
+  wanted: Pick<RowOptions, 'fields' | 'targetTemplate'>,
 ): Promise<Example[]> {
   const examples: Example[] = []
-  for await (const row of readInputRows(context, format, { fields })) {
-    const source = { file: STDIN_NAME, line: row.line }
-    examples.push({ fields: row.fields, label: row.label as string, source })
+  for await (const row of readInputRows(context, format, wanted)) {
+    examples.push(exampleOf(row, { file: STDIN_NAME, line: row.line }))
   }
   return examples
 }

@@ -14,12 +14,15 @@ import {
   PROFILE_STEPS,
   SCHEDULES,
 } from '../run/index.js'
+import { METRICS } from '../task/index.js'
 import { FINE_TUNING_RATE } from '../train/options.js'
 import {
   backboneOptions,
   dataOptions,
   dtypeOption,
   fastPathsOption,
+  targetLimitOptions,
+  targetTemplateOption,
   templateOption,
 } from './model-options.js'
 import {
@@ -48,6 +51,18 @@ const data = {
     'a tenth of --data, held out by --seed',
   ),
   template: templateOption("{text}, or the task's own"),
+  targetTemplate: targetTemplateOption,
+  targetEnd: flag(
+    '--no-target-end',
+    'learn targets without the token that ends a text behind them',
+  ),
+  ...targetLimitOptions,
+  metric: optional(
+    '--metric <name>',
+    `figure on the eval rows that decides which prompt is the best: ${METRICS.filter((name) => name !== 'own').join(', ')}`,
+    choice(METRICS),
+    "the task's; else accuracy, or perplexity where texts answer rows",
+  ),
   maxLength: optional(
     '--max-length <n>',
     'tokens of text at most; longer fields are cut',
@@ -140,7 +155,13 @@ const training = {
     '--mean-over <what>',
     `what the loss of lm is a mean over: ${MEANS.join(', ')}`,
     choice(MEANS),
-    'rows',
+    'rows, each the sum of its tokens; tokens where texts answer rows',
+  ),
+  samples: withDefault(
+    '--samples <n>',
+    'eval rows of which each evaluation keeps the generated text, where texts answer rows',
+    integer(0),
+    8,
   ),
   steps: withDefault('--steps <n>', 'optimizer steps', integer(1), 1000),
   batchSize: withDefault('--batch-size <n>', 'rows a step', integer(1), 16),

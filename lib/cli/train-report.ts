@@ -9,6 +9,7 @@ import {
   type TrainEvent,
   type TrainOptions,
 } from '../index.js'
+import { figuresOf } from '../run/index.js'
 import {
   count,
   duration,
@@ -37,10 +38,11 @@ export function sayStart(
       prompt ? 'prompt' : 'model',
       `${what}: ${count(event.trainableParameters)} trainable parameters`,
     ],
-    ['labels', labelsText(task)],
+    task.target ? ['answers', answersText(task.target)] : ['labels', labelsText(task)],
     [
       'train rows',
-      `${count(event.trainRows)}, ${count(event.truncated)} of them cut to fit`,
+      `${count(event.trainRows)}, ${count(event.truncated)} of them cut to fit` +
+        (event.truncatedTargets ? `, ${count(event.truncatedTargets)} targets too` : ''),
     ],
     ['eval rows', `${count(event.devRows)}${held}`],
     ['learning rate', String(event.learningRate)],
@@ -69,11 +71,16 @@ function labelsText({ verbalizer }: Task): string {
     .join(', ')
 }
 
+function answersText({ template, end }: NonNullable<Task['target']>): string {
+  return `${template ?? '{target}'}${end ? ', to the end of a text' : ''}`
+}
+
 /** An evaluation in one line. */
 export function evaluationLine({
   step,
   loss,
   best,
+  samples: _,
   ...figures
 }: EventOf<'eval'>): string {
   const mark = best ? '  best so far' : ''
@@ -88,9 +95,9 @@ export function printResult(
   event: EventOf<'done'>,
   { prompt, weights, task, out }: TrainOptions,
 ): void {
-  const { accuracy, bestStep, steps, seconds } = event
-  const figures = accuracy === undefined ? undefined : { ...event, accuracy }
-  const names = figures ? figureNames(figures) : ['accuracy']
+  const { bestStep, steps, seconds } = event
+  const figures = Object.keys(figuresOf(event)).length > 0 ? event : undefined
+  const names = figures ? figureNames(figures) : [task.target ? 'perplexity' : 'accuracy']
   const majority = figures && evaluateMajority(task, 'dev')
   const rows = [['', 'parameters', ...names, 'step', 'time']]
   rows.push([

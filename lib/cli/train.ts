@@ -39,7 +39,10 @@ Examples:
   npx lopt train --backbone ./gpt2 --data reviews.jsonl --template '{text} It was' \\
     --method lopt-2 --rank 8 --steps 3000 --out runs/reviews
   npx lopt train --resume --out runs/reviews
-with lines such as {"text": "A delight.", "label": "great"} in reviews.jsonl, and
+with lines such as {"text": "A delight.", "label": "great"} in reviews.jsonl,
+  npx lopt train --backbone ./gpt2 --data news.jsonl --template '{article} TL;DR:' \
+    --target-template ' {summary}' --metric rouge-l --out runs/news
+for rows that texts answer, {"text": …, "target": …} or fields of your own, and
   npx lopt train --backbone ./gpt2 --task topics --method fine-tune --trainable 'bias$' \\
     --out runs/bitfit
 The template alone needs no training: npx lopt eval --hard.`
@@ -62,7 +65,7 @@ export function addTrain(program: Command, context: Context): void {
       await resume(values, context)
     } else {
       checkMeaning(values, given)
-      await begin(values, inFile, context)
+      await begin(values, inFile, given, context)
     }
   })
 }
@@ -70,6 +73,7 @@ export function addTrain(program: Command, context: Context): void {
 async function begin(
   values: Options,
   inFile: FileSettings,
+  given: (name: keyof Options) => boolean,
   context: Context,
 ): Promise<void> {
   const { backbone: source } = values
@@ -78,9 +82,12 @@ async function begin(
   }
   const rows = taskSource(values).source
   await withBackbone({ ...values, backbone: source }, context, async (backbone) => {
-    const { method, trainable = /./, template, seed, evalData } = values
+    const { method, trainable = /./, template, seed, evalData, ...more } = values
+    const { targetTemplate, metric } = more
     // the backbone's kind chooses a task's texts
-    const from = { template, seed, evalData }
+    // rows that labels answer have no end of a target
+    const targetEnd = given('targetEnd') ? values.targetEnd : undefined
+    const from = { template, seed, evalData, metric, targetTemplate, targetEnd }
     const task = await loadTaskOf(rows, values, backbone, context, from)
     const settings = { ...inFile, ...settingsOf(values), backbone, task }
     if (method === FINE_TUNE) {
@@ -161,6 +168,9 @@ function settingsOf(values: Options) {
       checkpointLayers: values.checkpointLayers,
     }),
     maxLength: values.maxLength,
+    maxTargetLength: values.maxTargetLength,
+    longTargets: values.longTargets,
+    samples: values.samples,
     evalEvery: values.evalEvery,
     checkpointEvery: values.checkpointEvery,
     out: values.out,

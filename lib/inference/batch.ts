@@ -286,8 +286,10 @@ function standing(
     const end = Math.max(...lengths.slice(begin, begin + size)) - 1
     return Array.from({ length: size }, () => end)
   })
+  // Behind a long text with a short label even that would be beyond what any row has.
+  const last = Math.max(...befores.map((own, i) => own + (lengths[i] as number) - 1))
   const positions = befores.map((own, i) =>
-    range(Q, (j) => own + Math.min(j, ends[i] as number)),
+    range(Q, (j) => Math.min(own + Math.min(j, ends[i] as number), last)),
   )
   const mask = () =>
     tensors.bool(

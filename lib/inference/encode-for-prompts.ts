@@ -6,11 +6,12 @@ import type { Prompt } from '../prompt/index.js'
 import type { LabelTokens } from '../task/index.js'
 import {
   type EncodedText,
-  encodeExamples,
   type TextFormat,
   textLimit,
   type Unlabelled,
 } from './encode.js'
+import { encodeExamples } from './encode-examples.js'
+import type { TargetLimits } from './encode-targets.js'
 
 /** Lists of examples, cut to what a prompt leaves room for. */
 export interface EncodedLists<Lists> {
@@ -30,13 +31,15 @@ export async function encodeForPrompts<Lists extends readonly (readonly Unlabell
   prompts: readonly (Prompt | null)[],
   format: TextFormat,
   lists: Lists,
-  limits: { maxLength: number | undefined; trained?: boolean },
+  limits: TargetLimits & { maxLength: number | undefined; trained?: boolean },
 ): Promise<{ labels: LabelTokens; of: EncodedLists<Lists>[] }> {
   let labels: LabelTokens | undefined
-  const made: (EncodedLists<Lists> & { longest: number; isWhole: boolean })[] = []
+  const made: (EncodedLists<Lists> & { longest: number; isWhole: boolean; P: number })[] =
+    []
   const of: EncodedLists<Lists>[] = []
   for (const [i, prompt] of prompts.entries()) {
     const own = {
+      ...limits,
       maxLength: limits.maxLength,
       trained: limits.trained ? prompt?.task?.maxLength : undefined,
     }
@@ -46,11 +49,15 @@ export async function encodeForPrompts<Lists extends readonly (readonly Unlabell
         labels &&
         textLimit(backbone, prompt, labels, {
           ...own,
-          longestCandidate: longestCandidate(made[0]?.encoded ?? []),
+          longestCandidate: format.target ? 1 : longestCandidate(made[0]?.encoded ?? []),
         })
-      // Texts that are whole, and fit, are the same whatever the limit.
+      const P = prompt?.config.length ?? 0
+      // Texts that are whole, and fit, are the same whatever the limit; beside targets of their own a prompt's length counts.
       const known = made.find(
-        (one) => one.limit === limit || (one.isWhole && one.longest <= (limit ?? 0)),
+        (one) =>
+          (format.target === undefined || one.P >= P) &&
+          (one.limit === limit || (one.isWhole && one.longest <= (limit ?? 0))) &&
+          (format.target === undefined || one.isWhole || one.P === P),
       )
       if (known !== undefined) {
         of.push({ limit: limit as number, encoded: known.encoded })
@@ -61,8 +68,11 @@ export async function encodeForPrompts<Lists extends readonly (readonly Unlabell
       labels = found.labels
       made.push({
         ...found,
+        P,
         longest: texts.reduce((most, { ids }) => Math.max(most, ids.length), 0),
-        isWhole: texts.every(({ truncated }) => truncated === 0),
+        isWhole: texts.every(
+          ({ truncated, target }) => truncated === 0 && (target?.truncated ?? 0) === 0,
+        ),
       })
       of.push({ limit: found.limit, encoded: found.encoded })
     })

@@ -12,7 +12,16 @@ import {
   fillTokensOfAll,
   type LabelTokens,
   labelTokens,
+  type TargetFormat,
 } from '../task/index.js'
+
+/** A target ready for the backbone. */
+export interface EncodedTarget {
+  /** One id at least. */
+  readonly ids: readonly number[]
+  /** Tokens that were cut off, the end among them; 0 for most. */
+  readonly truncated: number
+}
 
 /** A text ready for the backbone. */
 export interface EncodedText {
@@ -22,6 +31,8 @@ export interface EncodedText {
   readonly truncated: number
   /** Ids of the row's own candidates; absent where the task's labels are scored. */
   readonly candidates?: readonly (readonly number[])[] | undefined
+  /** Of a row that a text answers: the text. */
+  readonly target?: EncodedTarget | undefined
 }
 
 /** What is needed of a task to encode its examples: `Task` has it, and so has `PromptTask`. */
@@ -30,6 +41,8 @@ export interface TextFormat {
   readonly labels: readonly string[]
   /** Label → the words that stand for it. */
   readonly verbalizer: Readonly<Record<string, string>>
+  /** Where rows are answered by texts. */
+  readonly target?: TargetFormat | undefined
 }
 
 /**
@@ -100,7 +113,8 @@ export function startAndEnd(backbone: EncoderDecoderBackbone): {
 // What T5 was pretrained on; its positions are relative, so that longer texts work too.
 const ENCODER_TOKENS = 512
 
-interface TextLimits {
+/** How long texts may be. */
+export interface TextLimits {
   readonly maxLength?: number | undefined
   readonly trained?: number | undefined
 }
@@ -146,8 +160,9 @@ export function textLimit(
   )
 }
 
-/** An example whose label does not matter. */
+/** An example whose label does not matter, but for a text that answers it. */
 export interface Unlabelled {
+  readonly label?: string | undefined
   readonly fields: Example['fields']
   readonly candidates?: Example['candidates'] | undefined
   readonly source?: Example['source'] | undefined
@@ -156,7 +171,7 @@ export interface Unlabelled {
 }
 
 /**
- * The examples' filled templates as ids, each at most `limit` long: the longest field is cut. A
+ * The examples' filled templates as ids, each at most `limit` long, or as that says of its place: the longest field is cut. A
  * first token that the tokenizer puts before every text stands there, and counts.
  *
  * @throws LoptError `ERR_DATA` for a text without tokens, or with one that the model does not have, with its
@@ -166,17 +181,20 @@ export async function encodeTexts(
   backbone: Backbone,
   template: string,
   examples: readonly Unlabelled[],
-  limit: number,
+  limit: number | ((i: number) => number),
 ): Promise<EncodedText[]> {
   const { tokenizer } = backbone
   const first = firstToken(tokenizer)
-  const room = limit - first.length
-  const readable = examples.map(({ fields }) => readableOf(fields, tokenizer, room))
+  const roomOf = (i: number) =>
+    (typeof limit === 'number' ? limit : limit(i)) - first.length
+  const readable = examples.map(({ fields }, i) =>
+    readableOf(fields, tokenizer, roomOf(i)),
+  )
   const filling = fillTokensOfAll(
     template,
     readable,
     (texts) => tokenizer.tokenize(texts),
-    room,
+    typeof limit === 'number' ? roomOf(0) : roomOf,
   )
   const long = [...examples.keys()].filter((i) => readable[i] !== examples[i]?.fields)
   const whole = long.map((i) =>
@@ -194,44 +212,6 @@ export async function encodeTexts(
     const where = placeOf(examples[i] as Unlabelled, i)
     throw new LoptError('ERR_DATA', `${where}: the text has ${wrong}`)
   })
-}
-
-/**
- * Lists of examples as ids, with those of the labels and of the rows' own candidates: all that scoring
- * and training read.
- *
- * @param limits as for `textLimit`
- * @returns `limit`, the tokens of text that they were cut to
- */
-export async function encodeExamples<Lists extends readonly (readonly Unlabelled[])[]>(
-  backbone: Backbone,
-  prompt: Prompt | null,
-  format: TextFormat,
-  lists: Lists,
-  limits: TextLimits,
-): Promise<{
-  labels: LabelTokens
-  limit: number
-  encoded: { [List in keyof Lists]: EncodedText[] }
-}> {
-  const labels = await tokenizeLabels(backbone, format)
-  const candidates: EncodedText['candidates'][][] = []
-  for (const list of lists) candidates.push(await encodeCandidates(backbone, list))
-  const longestCandidate = candidates
-    .flat(2)
-    .reduce((longest, ids) => Math.max(longest, ids?.length ?? 0), 0)
-  const limit = textLimit(backbone, prompt, labels, { ...limits, longestCandidate })
-  const encoded: EncodedText[][] = []
-  for (const [n, list] of lists.entries()) {
-    const texts = await encodeTexts(backbone, format.template, list, limit)
-    encoded.push(
-      texts.map((text, i) => {
-        const own = candidates[n]?.[i]
-        return own === undefined ? text : { ...text, candidates: own }
-      }),
-    )
-  }
-  return { labels, limit, encoded: encoded as { [List in keyof Lists]: EncodedText[] } }
 }
 
 /** Ids of each row's own candidates, by the rules of `encodeLabels`; undefined for rows without. */

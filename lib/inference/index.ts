@@ -21,7 +21,6 @@ export {
   checkCount,
   type EncodedText,
   encodeCandidates,
-  encodeExamples,
   encodeLabels,
   encodeTexts,
   firstToken,
@@ -29,7 +28,9 @@ export {
   textLimit,
   tokenizeLabels,
 } from './encode.js'
+export { encodeExamples } from './encode-examples.js'
 export { type EncodedLists, encodeForPrompts } from './encode-for-prompts.js'
+export { LONG_TARGETS, type TargetLimits } from './encode-targets.js'
 export {
   continuationsOf,
   type FailedEvent,

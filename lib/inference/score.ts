@@ -6,13 +6,8 @@ import { checkPrompt, type Prompt } from '../prompt/index.js'
 import { type Example, parseTemplate } from '../task/index.js'
 import { noGrad, tidy } from '../torch/index.js'
 import { type CandidateRow, candidateBatches, candidateScores } from './candidates.js'
-import {
-  checkCount,
-  type EncodedText,
-  encodeExamples,
-  placeOf,
-  type TextFormat,
-} from './encode.js'
+import { checkCount, type EncodedText, placeOf, type TextFormat } from './encode.js'
+import { encodeExamples } from './encode-examples.js'
 import { createPromptSet, type PromptSetOptions } from './prompt-set.js'
 
 export interface ScoreOptions {
@@ -177,15 +172,15 @@ async function encodedOf(
   })
 }
 
-/** A row that is scored: by its own candidates, or by the labels. */
+/** A row that is scored: by the text that answers it, by its own candidates, or by the labels. */
 export function candidateRow(
-  { ids, candidates }: EncodedText,
+  { ids, candidates, target }: EncodedText,
   labels: readonly (readonly number[])[],
 ): Omit<CandidateRow, 'prompt'> {
   return {
     text: ids,
-    candidates: candidates ?? labels,
-    isOwn: candidates !== undefined,
+    candidates: target ? [target.ids] : (candidates ?? labels),
+    isOwn: candidates !== undefined || target !== undefined,
   }
 }
 

@@ -39,6 +39,10 @@ export interface PromptTask {
   readonly template: string
   /** Label → the words that stand for it, in the task's order. */
   readonly labels: Readonly<Record<string, string>>
+  /** Where its rows were answered by texts: how. */
+  readonly target?:
+    | { readonly template?: string | undefined; readonly end: boolean }
+    | undefined
   /** What it was trained by, where that is known. */
   readonly objective?: 'lm' | 'verbalizer' | undefined
   /** Tokens of text at most, where that is known. */

@@ -5,6 +5,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { z } from 'zod'
 import { LoptError } from '../errors.js'
+import { targetFields } from './prompt-file.js'
 
 export const CONFIG_FILE = 'adapter_config.json'
 export const WEIGHTS_FILE = 'adapter_model.safetensors'
@@ -47,16 +48,16 @@ const loptJson = z.strictObject({
   task: z
     .strictObject({
       template: z.string(),
-      /** Label → the words that stand for it. */
-      labels: z
-        .record(z.string(), z.string())
-        .refine(
-          (labels) => Object.keys(labels).length > 0,
-          'expected at least one label',
-        ),
+      /** Label → the words that stand for it; none where texts answer rows. */
+      labels: z.record(z.string(), z.string()),
+      target: targetFields.optional(),
       objective: z.enum(['lm', 'verbalizer']).nullable(),
       max_length: size.nullable(),
     })
+    .refine(
+      ({ labels, target }) => target !== undefined || Object.keys(labels).length > 0,
+      { path: ['labels'], error: 'expected at least one label' },
+    )
     .nullable(),
   created_with: z.string(),
 })

@@ -154,6 +154,7 @@ function loptJson({ config, task }: Prompt): LoptJson {
       ? {
           template: task.template,
           labels: { ...task.labels },
+          ...(task.target && { target: task.target }),
           objective: task.objective ?? null,
           max_length: task.maxLength ?? null,
         }
@@ -236,10 +237,11 @@ export async function importPeft(
 
 function taskOf(known: LoptJson | undefined): PromptTask | undefined {
   if (!known?.task) return undefined
-  const { template, labels, objective, max_length: maxLength } = known.task
+  const { template, labels, target, objective, max_length: maxLength } = known.task
   return {
     template,
     labels,
+    target,
     objective: objective ?? undefined,
     maxLength: maxLength ?? undefined,
   }

@@ -35,6 +35,12 @@ const integer = z
 // Metadata are strings. Limits: no prompt is longer than the longest context in use, and a product
 // of sizes stays far inside 64 bits.
 const size = integer.pipe(z.number().min(1).max(1e6))
+/** How a prompt's rows are answered by texts, as files say it. */
+export const targetFields = z.object({
+  template: z.string().optional(),
+  end: z.boolean(),
+})
+
 const metadata = z.object({
   format: z.literal('lopt'),
   version: z.literal(VERSION, {
@@ -60,6 +66,7 @@ const metadata = z.object({
     // none where each row of the task had its own
     .pipe(z.record(z.string(), z.string()))
     .optional(),
+  target: jsonText.pipe(targetFields).optional(),
   objective: z.enum(['lm', 'verbalizer']).optional(),
   max_length: integer.optional(),
 })
@@ -88,6 +95,7 @@ export async function writePromptFile(
     backbone: config.backbone,
     template: task?.template,
     labels: task && JSON.stringify(task.labels),
+    target: task?.target && JSON.stringify(task.target),
     objective: task?.objective,
     max_length: task?.maxLength && String(task.maxLength),
     created_with: `lopt ${packageVersion()}`,
@@ -176,7 +184,7 @@ function storedPrompt(path: string, file: SafetensorsFile): StoredPrompt {
       fail(`tensor ${name}: holds values that are not finite`)
     }
   }
-  const { template, labels, objective, max_length: maxLength } = data
+  const { template, labels, target, objective, max_length: maxLength } = data
   if ((template === undefined) !== (labels === undefined)) {
     fail('metadata: template and labels go together, but only one of them is there')
   }
@@ -185,7 +193,7 @@ function storedPrompt(path: string, file: SafetensorsFile): StoredPrompt {
     factors,
     task:
       template !== undefined && labels !== undefined
-        ? { template, labels, objective, maxLength }
+        ? { template, labels, target, objective, maxLength }
         : undefined,
   }
 }

@@ -13,17 +13,14 @@ import {
   tidy,
   writeSafetensors,
 } from '../torch/index.js'
+import { FIGURES, type Figures } from './figures.js'
 
 const VERSION = '1'
 
 const figures = z.object({
-  accuracy: z.number(),
-  macroF1: z.number().optional(),
-  f1a: z.number().optional(),
-  f1: z.number().optional(),
-  exactMatch: z.number().optional(),
+  ...Object.fromEntries(FIGURES.map((name) => [name, z.number().optional()])),
   loss: z.number(),
-})
+} as { [Name in keyof Figures]-?: z.ZodOptional<z.ZodNumber> } & { loss: z.ZodNumber })
 
 const stateSchema = z.object({
   /** Steps that were done. The rows' order is drawn anew from its seed up to here. */

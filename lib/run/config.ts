@@ -57,6 +57,7 @@ export function runConfig(
       source: task.source ?? null,
       template: task.template,
       labels: task.verbalizer,
+      ...(task.target && { target: task.target }),
       metric: task.metric,
       rows: {
         train: task.train.length,

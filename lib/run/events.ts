@@ -1,7 +1,7 @@
 // What a run says of itself, as events: its log holds them, and whoever consumes `train` sees them. Makes none.
 
 import type { ErrorCode, LoptError } from '../errors.js'
-import type { Figures } from './figures.js'
+import type { Figures, Sample } from './figures.js'
 
 /** What a run expects of reuse. */
 export interface Reuse {
@@ -29,6 +29,8 @@ export type TrainEvent = OfPrompt &
         readonly heldOut: number
         /** Training rows whose text was cut to fit. */
         readonly truncated: number
+        /** Training rows whose target was cut; absent where labels answer rows. */
+        readonly truncatedTargets?: number
         readonly learningRate: number
         /** The step of the checkpoint that the run goes on from; not in the log. */
         readonly resumedFrom?: number
@@ -41,7 +43,7 @@ export type TrainEvent = OfPrompt &
         readonly type: 'step'
         /** From 1. */
         readonly step: number
-        /** Of this step's batch, before the step; nats an example. */
+        /** Of this step's batch, before the step; nats an example, or a token (`meanOver`). */
         readonly loss: number
         /** Norm of all gradients together, before clipping. */
         readonly gradNorm: number
@@ -57,6 +59,8 @@ export type TrainEvent = OfPrompt &
         readonly loss: number
         /** Whether it is the best so far: with `out` it is saved by now. */
         readonly best: boolean
+        /** What was generated, where texts answer rows: those with the highest loss first. */
+        readonly samples?: readonly Sample[]
       } & Figures)
     /**
      * Of several prompts this one's loss or gradient was not finite, or its scores on dev: its training ended, and the others'

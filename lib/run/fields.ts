@@ -2,7 +2,7 @@
 // settings of a sweep, and config.json's `training` are these. Trains nothing.
 
 import { z } from 'zod'
-import { REUSE_BUDGET_BYTES } from '../inference/index.js'
+import { LONG_TARGETS, REUSE_BUDGET_BYTES } from '../inference/index.js'
 
 export const OBJECTIVES = ['lm', 'verbalizer'] as const
 
@@ -46,6 +46,9 @@ export const trainFields = z.strictObject({
   seed: z.int().min(0).default(0),
   shuffle: z.boolean().default(true),
   maxLength: positive.optional(),
+  maxTargetLength: positive.optional(),
+  longTargets: z.enum(LONG_TARGETS).optional(),
+  samples: z.int().min(0).default(8),
   evalEvery: z.int().min(0).optional(),
   evalLimit: positive.optional(),
   batchByLength: z.boolean().default(true),
@@ -72,6 +75,8 @@ export const trainFields = z.strictObject({
 
 type MayBeAbsent =
   | 'maxLength'
+  | 'maxTargetLength'
+  | 'longTargets'
   | 'evalLimit'
   | 'out'
   | 'batchTokens'

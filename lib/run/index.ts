@@ -18,7 +18,15 @@ export {
   type TrainSettings,
   trainFields,
 } from './fields.js'
-export { FIGURE_OF, type Figures, figuresOf } from './figures.js'
+export {
+  FIGURE_OF,
+  FIGURES,
+  type Figures,
+  figuresOf,
+  isLessBetter,
+  type Sample,
+  samplesAtEnds,
+} from './figures.js'
 export { CONFIG_FILE, METRICS_FILE, PROMPT_FILE } from './folder.js'
 export { type LogLines, LogReader } from './log-reader.js'
 export { type OpenedRun, openRun } from './open-run.js'

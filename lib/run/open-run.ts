@@ -42,6 +42,7 @@ const stored = z.looseObject({
       .nullable(),
     template: z.string(),
     labels: z.record(z.string(), z.string()),
+    target: z.object({ template: z.string().optional(), end: z.boolean() }).optional(),
     metric: z.enum(METRICS),
   }),
   training: trainFields.partial(),
@@ -111,7 +112,13 @@ async function configOf(folder: string): Promise<Stored> {
 }
 
 async function taskOf(folder: string, { task }: Stored): Promise<Task> {
-  const { source, template, labels, metric } = task
+  const { source, template, labels, target, metric } = task
+  if (metric === 'own') {
+    throw new LoptError(
+      'ERR_UNSUPPORTED',
+      `The metric of the run in ${folder} is a function: give the task to train, with resume`,
+    )
+  }
   const from = source?.task ?? source?.data
   if (from === undefined) {
     throw new LoptError(
@@ -125,6 +132,7 @@ async function taskOf(folder: string, { task }: Stored): Promise<Task> {
     template,
     labels: Object.keys(labels),
     verbalizer: labels,
+    ...(target && { targetTemplate: target.template, targetEnd: target.end }),
     metric,
   })
 }

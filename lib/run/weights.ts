@@ -7,6 +7,7 @@ import { LoptError } from '../errors.js'
 import { wrongFields } from '../fields.js'
 import { packageVersion } from '../native.js'
 import type { PromptTask } from '../prompt/index.js'
+import { targetFields } from '../prompt/prompt-file.js'
 import { jsonText, openTensors } from '../prompt/tensor-file.js'
 import {
   type SafetensorsFile,
@@ -69,6 +70,7 @@ export async function saveWeights(path: string, weights: Weights): Promise<void>
     backbone: weights.fingerprint,
     template: task?.template,
     labels: task && JSON.stringify(task.labels),
+    target: task?.target && JSON.stringify(task.target),
     objective: task?.objective,
     max_length: task?.maxLength?.toString(),
     created_with: `lopt ${packageVersion()}`,
@@ -92,6 +94,7 @@ const metadata = z.object({
   backbone: z.string(),
   template: z.string().optional(),
   labels: jsonText.pipe(z.record(z.string(), z.string())).optional(),
+  target: jsonText.pipe(targetFields).optional(),
   objective: z.enum(['lm', 'verbalizer']).optional(),
   max_length: z
     .string()
@@ -152,6 +155,7 @@ async function putInto(
     weights.task = {
       template: data.template,
       labels: data.labels,
+      target: data.target,
       objective: data.objective,
       maxLength: data.max_length,
     }

@@ -4,7 +4,7 @@ import { LoptError } from '../errors.js'
 import { encodeForPrompts } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import type { TrainEvent } from '../run/index.js'
-import { evaluationOf, scoreExamples } from '../train/evaluate.js'
+import { evaluationOf, type Judged, judgeExamples } from '../train/evaluate.js'
 import { type TrainOptions, train } from '../train/index.js'
 import { OWN_OPTIONS } from '../train/options.js'
 import { beginShare, shareOf } from './cell-folder.js'
@@ -122,19 +122,20 @@ async function evaluateAll(
   const { test } = task
   if (test.length === 0 || cells.length === 0) return new Map()
   const started = performance.now()
-  const { maxLength, batchSize, fastPaths } = cells[0]?.settings ?? {}
+  const { maxLength, batchSize, fastPaths, ...more } = cells[0]?.settings ?? {}
+  const { maxTargetLength, longTargets } = more
   const prompts = cells.map(({ prompt }) => prompt)
   const rows = [test] as const
-  const limits = { maxLength, trained: true }
+  const limits = { maxLength, maxTargetLength, longTargets, trained: true }
   const { labels, of } = await encodeForPrompts(backbone, prompts, task, rows, limits)
   const lists = of.map(({ encoded: [list] }) => list)
   const options = { backbone, labels, batchSize, fastPaths, signal }
-  const scores = await scoreExamples(prompts, lists, options)
+  const judged = await judgeExamples(task, prompts, lists, { ...options, rows: 'all' })
   const seconds = (performance.now() - started) / 1000 / cells.length
   const found = new Map<PassCell, SplitFigures | LoptError>()
   for (const [i, cell] of cells.entries()) {
     try {
-      const evaluation = evaluationOf(task, test, lists[i] ?? [], scores[i] ?? [])
+      const evaluation = evaluationOf(task, test, lists[i] ?? [], judged[i] as Judged)
       found.set(cell, figuresOn(evaluation, test, seconds))
     } catch (error) {
       const isLost = error instanceof LoptError && error.code === 'ERR_NON_FINITE_LOSS'

@@ -61,6 +61,7 @@ export async function openTask(
 ): Promise<Task> {
   const { task, data, evalData, testData, template } = settings
   const { dataDir: folder, templates, splits } = settings
+  const { targetTemplate, targetEnd, metric } = settings
   const name = (task ?? data) as string
   // Of other tasks it would change nothing, and is refused.
   const kind = task !== undefined && !bundledTaskNames.includes(task) ? { backbone } : {}
@@ -68,6 +69,9 @@ export async function openTask(
     evalData,
     testData,
     template,
+    targetTemplate,
+    ...(targetEnd !== undefined && { targetEnd }),
+    ...(metric && { metric }),
     folder,
     templates,
     splits,
@@ -320,7 +324,7 @@ async function splitFigures(
 ): Promise<SplitFigures> {
   if (task[split].length === 0) return { seconds: 0 }
   const started = performance.now()
-  const { maxLength, batchSize, fastPaths } = settings
+  const { maxLength, batchSize, fastPaths, maxTargetLength, longTargets } = settings
   const options = {
     backbone,
     prompt,
@@ -329,6 +333,8 @@ async function splitFigures(
     maxLength,
     batchSize,
     fastPaths,
+    maxTargetLength,
+    longTargets,
     signal,
   }
   const found = await evaluate(options as EvaluateOptions)
@@ -341,7 +347,10 @@ export function figuresOn(
   rows: Task['test'],
   seconds: number,
 ): SplitFigures {
-  const { examples: _examples, truncated: _truncated, ...figures } = numbersOf(found)
+  const counts = ['examples', 'truncated', 'truncatedTargets']
+  const figures = Object.fromEntries(
+    Object.entries(numbersOf(found)).filter(([name]) => !counts.includes(name)),
+  )
   const right = found.predictions.map((label, i) =>
     label === rows[i]?.label ? '1' : '0',
   )
@@ -351,7 +360,7 @@ export function figuresOn(
 export function promptOf(settings: RunSettings, { backbone, task }: Opened): Prompt {
   const trainOnly = new Set(Object.keys(trainFields.shape).filter((n) => n !== 'seed'))
   const none = new Set(
-    'backbone revision device dtype task data evalData testData template dataDir templates splits trainable'.split(
+    'backbone revision device dtype task data evalData testData template dataDir templates splits trainable targetTemplate targetEnd metric'.split(
       ' ',
     ),
   )

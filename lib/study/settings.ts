@@ -12,6 +12,8 @@ import { METHODS } from '../prompt/methods/index.js'
 import { promptFields } from '../prompt/prompt.js'
 import { trainFields } from '../run/index.js'
 import {
+  METRICS,
+  type Metric,
   SPLITS,
   type Splits,
   TEMPLATE_STYLES,
@@ -46,6 +48,11 @@ export interface RunSettings
   evalData?: string
   testData?: string
   template?: string
+  /** Of rows that texts answer: as `createTask` takes them. */
+  targetTemplate?: string
+  targetEnd?: boolean
+  /** What chooses a run's best prompt. */
+  metric?: Metric
   /** Of a task of the literature: its original files, whose texts it has, and whose splits. */
   dataDir?: string
   templates?: TemplateStyle
@@ -74,6 +81,9 @@ export const SETTING_FIELDS = {
   evalData: text,
   testData: text,
   template: text,
+  targetTemplate: text,
+  targetEnd: z.boolean(),
+  metric: z.enum(METRICS),
   dataDir: text,
   templates: z.enum(TEMPLATE_STYLES),
   splits: z.enum(SPLITS),
@@ -130,6 +140,11 @@ const OF_EVALUATION: readonly SettingName[] = [
   'evalData',
   'testData',
   'template',
+  'targetTemplate',
+  'targetEnd',
+  'metric',
+  'maxTargetLength',
+  'longTargets',
   'dataDir',
   'templates',
   'splits',

@@ -1,21 +1,25 @@
 // A task from rows in memory: splits, labels and their checks. Reads no file.
 
 import { checkObject, LoptError } from '../errors.js'
-import { rowOf } from './readers/row.js'
+import { type Row, rowOf } from './readers/row.js'
 import { holdOut, sample } from './sample.js'
-import {
-  type Candidate,
-  type Example,
-  METRICS,
-  type Metric,
-  type SplitName,
-  type Task,
-  type TaskSource,
+import { metricOf, placeOf, targetFormat } from './targets.js'
+import type {
+  Candidate,
+  Example,
+  Metric,
+  SplitName,
+  Task,
+  TaskSource,
+  TextMetric,
 } from './task.js'
 import { parseTemplate } from './template.js'
 import { completeVerbalizer, quoted } from './verbalizer.js'
 
-/** A row as a caller writes it: `{ text, label }`, or the template's fields by name and the label. */
+/**
+ * A row as a caller writes it: `{ text, label }`, or `{ text, target }` for one that is answered by a text, or the
+ * templates' fields by name. `targets` is a list of several right texts, of which the first is learned.
+ */
 export type TaskRow = Readonly<Record<string, unknown>>
 
 /** Options that any task takes, wherever its rows come from. */
@@ -26,8 +30,18 @@ export interface TaskSettings {
   labels?: readonly string[]
   /** Label → the words that the model is shown; by default the label itself. */
   verbalizer?: Readonly<Record<string, string>>
-  /** The figure that the task is judged by; `accuracy` by default. */
-  metric?: Metric
+  /**
+   * What answers a row, where that is a text of named fields: `' {summary}'`, `{target}` being one of `targets`. Default: the
+   * field `target`, behind a space where a causal model goes on with it.
+   */
+  targetTemplate?: string
+  /** Whether the token that ends a text is learned behind a target; default true. */
+  targetEnd?: boolean
+  /**
+   * The figure that the task is judged by, or a function that gives it; `accuracy` by default, `perplexity` where rows are
+   * answered by texts.
+   */
+  metric?: Metric | TextMetric
   /** What chooses the rows to hold out, and those that `limit` keeps; 0 by default. */
   seed?: number
   /** Keep at most this many rows of a split, chosen by seed; a number counts for every split. */
@@ -50,6 +64,19 @@ export interface CreateTaskOptions extends TaskSettings, HoldOut {
   labelField?: string
 }
 
+/** A row's example. @param source where it was read, if from a file */
+export function exampleOf(
+  { fields, label, targets }: Row,
+  source?: Example['source'],
+): Example {
+  return {
+    fields,
+    label: targets?.[0] ?? (label as string),
+    ...(targets && { targets }),
+    ...(source && { source }),
+  }
+}
+
 /** The examples of a task that is being put together. */
 export interface Splits {
   train: readonly Example[]
@@ -62,8 +89,8 @@ export interface Splits {
  *
  * @throws TypeError for options of the wrong kind; RangeError for a value that makes no task: an
  * empty split, labels that are given twice, fewer than two labels, a template that cannot be read;
- * LoptError `ERR_DATA`, naming the row, for a row without a field that the template uses, and for a
- * label that is not among the labels.
+ * LoptError `ERR_DATA`, naming the row, for a row without a field that a template uses, for a
+ * label that is not among the labels, and for a row that a text answers among those that have labels.
  *
  * @example
  * createTask({
@@ -79,6 +106,7 @@ export function createTask(options: CreateTaskOptions): Task {
     labelField = 'label',
     ...settings
   } = options
+  const { targetTemplate } = settings
   const { fields } = parseTemplate(template)
   const examples = (split: SplitName): Example[] | undefined => {
     const rows: unknown = options[split]
@@ -95,11 +123,8 @@ export function createTask(options: CreateTaskOptions): Task {
         )
       }
       const record = row as TaskRow
-      const { fields: values, label } = rowOf(record, i, `${split}[${i}]`, {
-        fields,
-        labelField,
-      })
-      return { fields: values, label: label as string }
+      const options = { fields, labelField, targetTemplate }
+      return exampleOf(rowOf(record, i, `${split}[${i}]`, options))
     })
   }
   const splits = {
@@ -121,32 +146,30 @@ export function assembleTask(
   settings: TaskSettings & HoldOut & { template: string },
   from: Omit<TaskSource, 'seed' | 'devFraction' | 'limit'>,
 ): Task {
-  const { template, metric = 'accuracy', seed = 0, limit, devFraction = 0.1 } = settings
+  const { template, seed = 0, limit, devFraction = 0.1 } = settings
   if (!Number.isSafeInteger(seed) || seed < 0) {
     throw new RangeError(
       `Expected seed to be an integer of 0 or more but received ${seed}`,
-    )
-  }
-  if (!METRICS.includes(metric)) {
-    throw new RangeError(
-      `Expected metric to be one of ${METRICS.join(', ')} but received ${String(metric)}`,
     )
   }
   for (const split of ['train', 'dev', 'test'] as const) {
     if (splits[split]?.length === 0)
       throw new RangeError(`The ${split} split of task "${name}" has no rows`)
   }
-  const labels = settings.labels ? checkLabels(settings.labels) : labelsOf(splits.train)
+  const target = targetFormat(name, splits, settings)
+  const judged = metricOf(settings, target)
+  const known = settings.labels ? checkLabels(settings.labels) : labelsOf(splits.train)
+  const labels = target ? [] : known
   const all = [...splits.train, ...(splits.dev ?? []), ...(splits.test ?? [])]
   const ownLabels = labels.length === 0 && all.every(({ candidates }) => candidates)
-  if (labels.length < 2 && !ownLabels) {
+  if (labels.length < 2 && !ownLabels && !target) {
     throw new RangeError(
       `Task "${name}" needs two labels or more, but its rows have only ${quoted(labels)}`,
     )
   }
   const verbalizer = completeVerbalizer(labels, settings.verbalizer)
   for (const split of ['train', 'dev', 'test'] as const) {
-    checkExamples(splits[split] ?? [], split, labels)
+    if (!target) checkExamples(splits[split] ?? [], split, labels)
   }
 
   const held = splits.dev ? 0 : heldOutCount(splits.train.length, devFraction)
@@ -160,7 +183,8 @@ export function assembleTask(
     template,
     fields: parseTemplate(template).fields,
     verbalizer,
-    metric,
+    ...(target && { target }),
+    ...judged,
     train: kept('train', rest),
     dev,
     test: kept('test', splits.test ?? []),
@@ -202,14 +226,13 @@ function checkExamples(
 ): void {
   const known = new Set(labels)
   examples.forEach((example, i) => {
-    const { label, source, candidates } = example
+    const { label, candidates } = example
     const fault =
       known.has(label) || labels.length === 0
         ? candidates && candidatesFault(label, candidates, known)
         : `The label "${label}" is not one of ${quoted(labels)}`
     if (fault === undefined) return
-    const where = source ? `${source.file}:${source.line}` : `${split}[${i}]`
-    throw new LoptError('ERR_DATA', `${where}: ${fault}`)
+    throw new LoptError('ERR_DATA', `${placeOf(example, split, i)}: ${fault}`)
   })
 }
 

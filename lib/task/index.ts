@@ -3,6 +3,7 @@
 export {
   type CreateTaskOptions,
   createTask,
+  exampleOf,
   type HoldOut,
   type TaskRow,
   type TaskSettings,
@@ -37,9 +38,13 @@ export {
   type Example,
   METRICS,
   type Metric,
+  type SaidRow,
   type SplitName,
+  type TargetFormat,
   type Task,
   type TaskSource,
+  TEXT_METRICS,
+  type TextMetric,
 } from './task.js'
 export { fillTemplate, parseTemplate, type Template } from './template.js'
 export {

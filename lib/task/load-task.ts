@@ -2,7 +2,12 @@
 
 import { resolve } from 'node:path'
 import { LoptError } from '../errors.js'
-import { assembleTask, type HoldOut, type TaskSettings } from './create-task.js'
+import {
+  assembleTask,
+  exampleOf,
+  type HoldOut,
+  type TaskSettings,
+} from './create-task.js'
 import {
   bundledTasks,
   loadNamedTask,
@@ -22,6 +27,8 @@ export interface ReadExamplesOptions {
   template?: string
   /** The name of the label's field; `label` by default. */
   labelField?: string
+  /** As `TaskSettings` has it: what answers a row is a text of these fields. */
+  targetTemplate?: string | undefined
   limits?: Partial<ReaderLimits>
 }
 
@@ -100,15 +107,12 @@ export async function readExamples(
   file: string,
   options: ReadExamplesOptions = {},
 ): Promise<Example[]> {
-  const { template = '{text}', labelField, limits } = options
+  const { template = '{text}', labelField, limits, targetTemplate } = options
   const { fields } = parseTemplate(template)
   const examples: Example[] = []
-  for await (const row of readRows(file, { fields, labelField, limits })) {
-    examples.push({
-      fields: row.fields,
-      label: row.label as string,
-      source: { file, line: row.line },
-    })
+  const wanted = { fields, labelField, limits, targetTemplate }
+  for await (const row of readRows(file, wanted)) {
+    examples.push(exampleOf(row, { file, line: row.line }))
   }
   return examples
 }

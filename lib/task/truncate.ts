@@ -56,20 +56,21 @@ export function fillTokens(
   return state.value
 }
 
-/** `fillTokens` of many rows: what they ask the tokenizer goes to it in few large calls. */
+/** `fillTokens` of many rows, each with the same limit or its own: what they ask the tokenizer goes to it in few large calls. */
 export async function fillTokensOfAll(
   template: Template | string,
   rows: readonly Values[],
   encode: EncodeMany,
-  maxTokens: number,
+  maxTokens: number | ((row: number) => number),
 ): Promise<FilledTokens[]> {
   const one = parsed(template)
-  const limit = checkLimit(maxTokens)
+  const limitOf = (row: number) =>
+    checkLimit(typeof maxTokens === 'number' ? maxTokens : maxTokens(row))
   const filled: FilledTokens[] = []
   for (let from = 0; from < rows.length; from += textsAtOnce) {
     const some = rows.slice(from, from + textsAtOnce)
     const words = new Map<string, number>()
-    const works = some.map((values) => filling(one, values, limit, words))
+    const works = some.map((values, i) => filling(one, values, limitOf(from + i), words))
     filled.push(...(await sideBySide(works, encode)))
   }
   return filled

@@ -12,11 +12,19 @@ import {
   encodeForPrompts,
   passTokens,
   scoreRows,
+  type TargetLimits,
   TextStore,
 } from '../inference/index.js'
 import { checkPrompt, checkPrompts, type Prompt } from '../prompt/index.js'
+import type { Sample } from '../run/index.js'
 import type { Example, LabelTokens, SplitName, Task } from '../task/index.js'
 import { type Metrics, taskMetrics } from './metrics.js'
+import {
+  type GeneratedRows,
+  type GenerationSettings,
+  saidBy,
+  textEvaluation,
+} from './said.js'
 
 const SPLIT_NAMES: readonly SplitName[] = ['train', 'dev', 'test']
 
@@ -37,6 +45,14 @@ export interface EvaluateOptions {
   batchSize?: number
   /** false: nothing is skipped or shared that the frozen model would allow; default true. */
   fastPaths?: boolean
+  /** Of a task whose rows texts answer: tokens of a target at most, and what becomes of longer ones, as `train` has it. */
+  maxTargetLength?: number | undefined
+  longTargets?: TargetLimits['longTargets']
+  /**
+   * Of such a task: how texts are generated and compared with the targets; default: greedily, as long as the longest target.
+   * false: not at all, which leaves `perplexity` alone.
+   */
+  generation?: GenerationSettings | false | undefined
   signal?: AbortSignal
 }
 
@@ -44,14 +60,18 @@ export interface Evaluation extends Metrics {
   readonly labels: readonly string[]
   /**
    * Mean negative log-likelihood (nats) of the right label's tokens, over the whole vocabulary; of the
-   * likeliest where several are right.
+   * likeliest where several are right. Where texts answer rows, the mean over the tokens of all targets.
    */
   readonly loss: number
-  /** The predicted label of each row, in the split's order. */
+  /** The predicted label of each row, or the text that was generated, in the split's order; none where none was. */
   readonly predictions: readonly string[]
   readonly examples: number
   /** Rows whose text was cut to fit. */
   readonly truncated: number
+  /** Rows whose target was cut; absent where labels answer rows. */
+  readonly truncatedTargets?: number
+  /** Texts that were generated, those with the highest loss first; absent where labels answer rows. */
+  readonly samples?: readonly Sample[]
 }
 
 /** `evaluate` of several prompts. */
@@ -62,7 +82,8 @@ export interface EvaluateManyOptions extends Omit<EvaluateOptions, 'prompt' | 'p
 }
 
 /**
- * Predicts the label with the highest score for every row of a split, and compares.
+ * Predicts the label with the highest score for every row of a split, and compares. Where texts answer rows, their
+ * likelihood is measured, and texts are generated and compared with them.
  *
  * @returns for `prompts` one a prompt, each what it is alone
  * @throws RangeError for an empty split or options out of range; LoptError `ERR_NON_FINITE_LOSS`, naming which of
@@ -79,14 +100,20 @@ export async function evaluate(
   if (limit !== undefined) checkCount(limit, 'limit')
   checkRows(task, split)
   const examples = task[split].slice(0, limit)
+  const { maxTargetLength, longTargets, generation } = options
   const encoded = await encodeForPrompts(backbone, prompts, task, [examples] as const, {
-    maxLength,
+    ...{ maxLength, maxTargetLength, longTargets },
     trained: true,
   })
   const { labels } = encoded
   const lists = encoded.of.map(({ encoded: [list] }) => list)
-  const scores = await scoreExamples(prompts, lists, { ...options, labels })
-  const evaluations = scores.map((own, k) => {
+  const judged = await judgeExamples(task, prompts, lists, {
+    ...options,
+    labels,
+    rows: generation === false ? 0 : 'all',
+    generation: generation || undefined,
+  })
+  const evaluations = judged.map((own, k) => {
     const of = () => evaluationOf(task, examples, lists[k] as EncodedText[], own)
     return about(prompt === undefined ? `prompts[${k}]` : undefined, of)
   })
@@ -153,6 +180,37 @@ export async function scoreExamples(
   }
 }
 
+/** What prompts make of examples: of each candidate its score, and texts that were generated, by row. */
+export interface Judged {
+  readonly scores: readonly (readonly number[])[]
+  readonly said: ReadonlyMap<number, string>
+}
+
+/**
+ * Scores of the same examples by several prompts, and, where texts answer them, texts that the prompts generate.
+ *
+ * @param options.rows of which texts are generated
+ * @returns by prompt, as `scoreExamples`
+ */
+export async function judgeExamples(
+  task: Task,
+  prompts: readonly (Prompt | null)[],
+  lists: readonly (readonly EncodedText[])[],
+  options: Parameters<typeof scoreExamples>[2] & {
+    rows: GeneratedRows
+    generation?: GenerationSettings | undefined
+  },
+): Promise<Judged[]> {
+  const scores = await scoreExamples(prompts, lists, options)
+  if (task.target === undefined) {
+    return scores.map((own) => ({ scores: own, said: new Map() }))
+  }
+  const said = await saidBy(prompts, lists, scores, options)
+  return scores.map((own, k) => {
+    return { scores: own, said: said[k] as Map<number, string> }
+  })
+}
+
 /** Texts that are run at once, each with all prompts: as many as pay, or as one prompt's rows would be. */
 function textsAtOnce(
   backbone: Backbone,
@@ -176,9 +234,25 @@ export function evaluationOf(
   task: Task,
   examples: readonly Example[],
   encoded: readonly EncodedText[],
-  scores: readonly (readonly number[])[],
+  { scores, said }: Judged,
 ): Evaluation {
   for (const row of scores) checkFinite(row)
+  const truncated = encoded.filter((text) => text.truncated > 0).length
+  if (task.target !== undefined) {
+    const found = textEvaluation(task, examples, encoded, scores, said)
+    return {
+      ...found.figures,
+      confusion: [],
+      labels: [],
+      loss: found.loss,
+      predictions: examples.flatMap((_, i) => said.get(i) ?? []),
+      examples: examples.length,
+      truncated,
+      truncatedTargets: encoded.filter(({ target }) => (target?.truncated ?? 0) > 0)
+        .length,
+      samples: found.samples,
+    }
+  }
   const meanings = examples.map(({ candidates }) =>
     candidates ? candidates.map(({ label }) => label) : task.labels,
   )
@@ -194,7 +268,7 @@ export function evaluationOf(
     loss: losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
     predictions,
     examples: examples.length,
-    truncated: encoded.filter((text) => text.truncated > 0).length,
+    truncated,
   }
 }
 

@@ -19,9 +19,9 @@ export interface TrainingRow {
   readonly text: readonly number[]
   /** Tokens by which rows of like length are put together. */
   readonly length: number
-  /** One token at least: the right label's words, or the right one of the row's own candidates. */
+  /** One token at least: a text, the right label's words, or the right one of the row's own candidates. */
   readonly target: readonly number[]
-  /** Which of the labels, or of the row's own candidates, the target is: what `verbalizer` asks for. */
+  /** Which of the labels, or of the row's own candidates, the target is: what `verbalizer` asks for; 0 where there are none. */
   readonly label: number
   readonly candidates?: readonly (readonly number[])[] | undefined
 }

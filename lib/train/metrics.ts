@@ -1,7 +1,7 @@
 // The figures of predictions: accuracy, macro-F1, the confusion table, and those over groups of rows.
 // Knows labels and no model.
 
-import { FIGURE_OF, type Figures } from '../run/index.js'
+import { FIGURE_OF, type Figures, isLessBetter } from '../run/index.js'
 import type { Example, Metric, Task } from '../task/index.js'
 import { answerF1, isExactMatch } from './answers.js'
 
@@ -129,9 +129,11 @@ export function isBetter(
   metric: Metric,
 ): boolean {
   // A task's metric is always among the figures of its evaluations.
-  const [now, before] = [found, best].map((one) => one[FIGURE_OF[metric]] as number) as [
+  const figure = FIGURE_OF[metric]
+  const [now, before] = [found, best].map((one) => one[figure] as number) as [
     number,
     number,
   ]
-  return now !== before ? now > before : found.loss < best.loss
+  if (now === before) return found.loss < best.loss
+  return isLessBetter(figure) ? now < before : now > before
 }

@@ -79,7 +79,7 @@ export interface TrainOptions {
   objective?: Objective
   /**
    * What the loss of `lm` is a mean over: `rows`, each the sum of its tokens, or `tokens` of the batch, as transformers has
-   * it. Default: `rows`.
+   * it. Default: `rows`, and `tokens` where texts answer rows.
    */
   meanOver?: MeanOver
   /** Default `adam`. */
@@ -110,6 +110,15 @@ export interface TrainOptions {
   shuffle?: boolean
   /** Tokens of text at most; default: what prompt and label leave of the positions. */
   maxLength?: number
+  /** Tokens of a text that answers a row at most, its end included; default: what prompt and template leave of the positions. */
+  maxTargetLength?: number
+  /** What becomes of a longer one: `refuse` (default) ends before the first step, `cut` takes its beginning. */
+  longTargets?: 'refuse' | 'cut'
+  /**
+   * Dev rows of which each evaluation keeps the text that is generated, where texts answer rows: half with the highest loss,
+   * half with the lowest; default 8. For another metric than `perplexity` all rows' texts are generated.
+   */
+  samples?: number
   /** Steps between evaluations on dev; default: a tenth of `steps`. 0: only the last prompt counts. */
   evalEvery?: number
   /** Only this many dev rows at each evaluation; default: all. */
@@ -296,6 +305,11 @@ function trainSettings(options: TrainOptions): TrainSettings {
       `Expected accumulate in 1..${data.batchSize}, the batch size, but received ${data.accumulate}`,
     )
   }
+  if (data.objective === 'verbalizer' && options.task.target) {
+    throw new RangeError(
+      'The objective verbalizer chooses among labels: the task has none',
+    )
+  }
   if (data.objective === 'verbalizer' && data.meanOver === 'tokens') {
     throw new RangeError(
       'meanOver tokens is for the objective lm: verbalizer chooses among labels, once a row',
@@ -310,7 +324,7 @@ function trainSettings(options: TrainOptions): TrainSettings {
   const settings = {
     ...data,
     learningRate: data.learningRate ?? rate,
-    meanOver: data.meanOver ?? 'rows',
+    meanOver: data.meanOver ?? (options.task.target ? 'tokens' : 'rows'),
     learningRates: data.learningRates ?? (method && DEFAULT_GROUP_RATES[method]) ?? {},
     evalEvery: data.evalEvery ?? tenth,
     checkpointEvery: data.checkpointEvery ?? (data.evalEvery || tenth),

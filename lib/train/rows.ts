@@ -1,7 +1,11 @@
 // A task's rows as what prompts are trained on and judged by. Knows no step.
 
 import type { Backbone } from '../backbone/index.js'
-import { type EncodedText, encodeForPrompts } from '../inference/index.js'
+import {
+  type EncodedText,
+  encodeForPrompts,
+  type TargetLimits,
+} from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import type { Example, LabelTokens, Task } from '../task/index.js'
 import { targetIndices } from './evaluate.js'
@@ -13,6 +17,8 @@ export interface PromptRows {
   readonly dev: readonly EncodedText[]
   /** Training rows whose text was cut to fit. */
   readonly truncated: number
+  /** Training rows whose target was. */
+  readonly truncatedTargets: number
 }
 
 export interface EncodedRows {
@@ -31,15 +37,15 @@ export async function encodeRows(
   {
     task,
     dev,
-    maxLength,
-  }: {
+    ...limits
+  }: TargetLimits & {
     task: Task
     dev: readonly Example[]
     maxLength: number | undefined
   },
 ): Promise<EncodedRows> {
   const lists = [task.train, dev] as const
-  const found = await encodeForPrompts(backbone, prompts, task, lists, { maxLength })
+  const found = await encodeForPrompts(backbone, prompts, task, lists, limits)
   const expected = targetIndices(task, task.train)
   const made = new Map<object, PromptRows>()
   const of = found.of.map(({ limit, encoded }) => {
@@ -56,12 +62,21 @@ function rowsOf(
   labels: LabelTokens,
 ): PromptRows {
   return {
-    train: train.map(({ ids, candidates }, i): TrainingRow => {
+    train: train.map(({ ids, candidates, target: own }, i): TrainingRow => {
+      if (own !== undefined) {
+        return {
+          text: ids,
+          length: ids.length + own.ids.length,
+          target: own.ids,
+          label: 0,
+        }
+      }
       const label = expected[i] as number
       const target = (candidates ?? labels.ids)[label] as readonly number[]
       return { text: ids, length: ids.length, target, label, candidates }
     }),
     dev,
     truncated: train.filter(({ truncated }) => truncated > 0).length,
+    truncatedTargets: train.filter(({ target }) => (target?.truncated ?? 0) > 0).length,
   }
 }

@@ -8,6 +8,7 @@ import {
   commonSteps,
   figuresOf,
   type Reuse,
+  samplesAtEnds,
   saveTogether,
   type TrainEvent,
   type TrainSettings,
@@ -20,7 +21,7 @@ import {
   type Tensor,
 } from '../torch/index.js'
 import { Batches } from './batches.js'
-import { evaluationOf, scoreExamples } from './evaluate.js'
+import { evaluationOf, type Judged, judgeExamples } from './evaluate.js'
 import { type Learner, promptLearner, weightsLearner } from './learner.js'
 import type { TrainingRow } from './loss.js'
 import { type TraineeOptions, type TrainOptions, traineeOptions } from './options.js'
@@ -98,8 +99,9 @@ export class Training {
     )
     const prompts = learners.map(({ prompt }) => prompt)
     const dev = task.dev.slice(0, settings.evalLimit)
-    const { maxLength } = settings
-    const encoded = await encodeRows(options.backbone, prompts, { task, dev, maxLength })
+    const { maxLength, maxTargetLength, longTargets } = settings
+    const limits = { maxLength, maxTargetLength, longTargets }
+    const encoded = await encodeRows(options.backbone, prompts, { task, dev, ...limits })
     const profiler = new Profiler(settings.profile, settings.steps)
     const backbone = profiler.watch(options.backbone)
     const apart = prompts.map((prompt, i) => {
@@ -154,9 +156,9 @@ export class Training {
       const { trainee, limit } = member
       const at = trainee.record === undefined ? 0 : steps[records.indexOf(trainee.record)]
       const resumed = await trainee.begin(at as number)
-      const { template, verbalizer: labels } = task
+      const { template, verbalizer: labels, target } = task
       const { objective } = trainee.settings
-      trainee.learner.setTask({ template, labels, objective, maxLength: limit })
+      trainee.learner.setTask({ template, labels, target, objective, maxLength: limit })
       const start = this.#startOf(member)
       // The log of a run that goes on has it already, unless there is no checkpoint but the first.
       if (resumed === undefined || resumed.state.logBytes === 0) await trainee.log(start)
@@ -184,6 +186,7 @@ export class Training {
       devRows: rows.dev.length,
       heldOut: task.heldOut,
       truncated: rows.truncated,
+      ...(task.target && { truncatedTargets: rows.truncatedTargets }),
       learningRate: settings.learningRate,
       ...(this.#parts.graphs.told && { graphs: this.#parts.graphs.told }),
       ...(layout.route === 'behind' && reuse && { reuse }),
@@ -260,21 +263,34 @@ export class Training {
     if (!isTime || dev.length === 0 || open.length === 0) return
     const prompts = open.map(({ trainee }) => trainee.learner.prompt)
     const lists = open.map(({ rows }) => rows.dev)
-    const { batchSize, fastPaths } = settings
+    const { batchSize, fastPaths, samples } = settings
     const options = { backbone, labels, batchSize, fastPaths, textStore, signal }
-    const scores = await scoreExamples(prompts, lists, options).catch(async (error) => {
-      throw signal?.aborted ? await this.#aborted(step) : error
-    })
+    const rows = task.metric === 'perplexity' ? samples : 'all'
+    const judged = await judgeExamples(task, prompts, lists, { ...options, rows }).catch(
+      async (error) => {
+        throw signal?.aborted ? await this.#aborted(step) : error
+      },
+    )
     for (const [i, { trainee, rows }] of open.entries()) {
-      const own = scores[i] as number[][]
-      if (!own.flat().every(Number.isFinite)) {
+      const own = judged[i] as Judged
+      if (!own.scores.flat().every(Number.isFinite)) {
         await this.#fail(trainee, step, `A score on dev after step ${step}`)
         continue
       }
       const found = evaluationOf(task, dev, rows.dev, own)
       const best = await trainee.judge(found, step)
       const figures = { ...figuresOf(found), loss: found.loss }
-      yield* trainee.report({ type: 'eval', step, split: 'dev', ...figures, best })
+      const said = found.samples && {
+        samples: samplesAtEnds(found.samples, settings.samples),
+      }
+      yield* trainee.report({
+        type: 'eval',
+        step,
+        split: 'dev',
+        ...figures,
+        best,
+        ...said,
+      })
     }
   }
 

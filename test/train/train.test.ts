@@ -9,6 +9,7 @@ import type { TrainEvent } from '../../lib/run/index.js'
 import { createTask } from '../../lib/task/index.js'
 import { manualSeed, memory, rand } from '../../lib/torch/index.js'
 import { evaluate, train } from '../../lib/train/index.js'
+import { isBetter } from '../../lib/train/metrics.js'
 import { loadT5 } from '../backbone/golden-t5.js'
 import { settledMemory } from '../live.js'
 import { bytes, bytesOf, loadSmall, rows, run, small, task } from './small-runs.js'
@@ -247,9 +248,7 @@ describe('training', () => {
     const evals = events.flatMap((event) => (event.type === 'eval' ? [event] : []))
     const done = events.at(-1)
     if (done?.type !== 'done') throw new Error('not done')
-    const best = evals.reduce((a, b) =>
-      b.accuracy > a.accuracy || (b.accuracy === a.accuracy && b.loss < a.loss) ? b : a,
-    )
+    const best = evals.reduce((a, b) => (isBetter(b, a, 'accuracy') ? b : a))
     expect(done).toMatchObject({ bestStep: best.step, accuracy: best.accuracy })
     const found = await evaluate({ backbone, prompt, task, split: 'dev' })
     expect(found.accuracy).toBe(best.accuracy)
