@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "guard.h"
+#include "old_system.h"
 #include "streams.h"
 
 namespace lopt {

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const bin = (name) => join(root, 'node_modules/.bin', name)
 const native = readdirSync(join(root, 'native'))
-  .filter((name) => /\.(cc|h)$/.test(name))
+  .filter((name) => /\.(cc|c|h)$/.test(name))
   .map((name) => join('native', name))
 const folders = ['lib', 'scripts', 'test', 'bench', 'examples'].filter((name) =>
   existsSync(join(root, name)),

@@ -4,6 +4,7 @@
 import { Command } from 'commander'
 import { LoptError } from '../errors.js'
 import { packageVersion } from '../native.js'
+import { addBuild } from './build.js'
 import { addCompress } from './compress.js'
 import { runDoctor } from './doctor.js'
 import { addEval } from './eval.js'
@@ -54,6 +55,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addExport(program, context)
   addImport(program, context)
   addCompress(program, context)
+  addBuild(program)
   addDoctor(program, async (json) => {
     exitCode = await runDoctor({ json })
   })

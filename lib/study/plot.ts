@@ -3,6 +3,7 @@
 
 import { createHash } from 'node:crypto'
 import type { TopLevelSpec } from 'vega-lite'
+import { LoptError } from '../errors.js'
 import { html, Markup } from './html.js'
 
 export interface PlotText {
@@ -45,13 +46,31 @@ const config = {
   text: { color: 'var(--text)', font: 'system-ui, sans-serif' },
 } as const
 
+/**
+ * Only who makes a report pays for loading them, and for installing them: 18 MB that a server has no use for. They are ES
+ * modules alone.
+ */
+async function loadVega() {
+  try {
+    const [vega, { compile }] = await Promise.all([import('vega'), import('vega-lite')])
+    return { vega, compile }
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+    if (code !== 'ERR_MODULE_NOT_FOUND') throw cause
+    throw new LoptError(
+      'ERR_UNSUPPORTED',
+      'Plots need the packages vega and vega-lite, which are not installed: npm install vega@6 vega-lite@6',
+      { cause },
+    )
+  }
+}
+
 /** @returns an `<svg>` element with title and description */
 export async function renderPlot(
   spec: TopLevelSpec,
   { title, description }: PlotText,
 ): Promise<Markup> {
-  // Only who makes a report pays for loading them; they are ES modules alone.
-  const [vega, { compile }] = await Promise.all([import('vega'), import('vega-lite')])
+  const { vega, compile } = await loadVega()
   const compiled = compile({ ...spec, config } as TopLevelSpec).spec
   const view = new vega.View(vega.parse(compiled), { renderer: 'none' })
   const svg = await view.toSVG()

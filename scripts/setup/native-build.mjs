@@ -1,5 +1,5 @@
 // @ts-check
-// Compiles the addon with cmake-js against a given libtorch. Knows not where libtorch came from.
+// Compiles the addon with CMake against a given libtorch. Knows not where libtorch came from.
 
 import {
   existsSync,
@@ -10,9 +10,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { availableParallelism, totalmem } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
+import { nodeApiHeaders } from './headers.mjs'
 import { hashInputs, isFresh, writeStamp } from './inputs.mjs'
-import { run, SetupError, say, tail } from './process.mjs'
+import { findProgram, run, SetupError, say, tail } from './process.mjs'
 
 /** libtorch's headers take this much memory in one compiler process (measured: 1.6 GB). */
 const COMPILER_BYTES = 2e9
@@ -27,13 +28,15 @@ const COMPILER_BYTES = 2e9
 export async function buildNative(root, libtorch, env) {
   const build = join(root, 'build')
   const stamp = join(build, 'native-inputs.sha256')
-  const facts = nativeFacts(root, libtorch)
+  const headers = await nodeApiHeaders(root, env)
+  const facts = nativeFacts(libtorch, headers)
   const hash = hashInputs(root, ['native', 'CMakeLists.txt'], facts)
   const addon = join(build, 'Release/lopt.node')
   if (existsSync(addon) && isFresh(stamp, hash)) return
   mkdirSync(build, { recursive: true })
   rmSync(stamp, { force: true })
-  dropForeignCache(build, root)
+  const generator = findProgram('ninja', env) ? 'Ninja' : 'Unix Makefiles'
+  dropForeignCache(build, root, generator)
 
   const jobs = Math.max(
     1,
@@ -42,24 +45,18 @@ export async function buildNative(root, libtorch, env) {
   say(
     `compiling the addon for libtorch ${libtorch.version} (the first time takes minutes)`,
   )
-  const cmakeJs = join(packageFolder(root, 'cmake-js'), 'bin/cmake-js')
-  const args = [
-    '-d',
-    root,
-    '-O',
-    build,
-    '-p',
-    String(jobs),
-    `--CDLIBTORCH_DIR=${facts.folder}`,
+  const folders = headers.map(({ folder }) => folder).join(';')
+  const commands = [
+    [
+      ...['-S', root, '-B', build, '-G', generator],
+      `-DLIBTORCH_DIR=${facts.folder}`,
+      `-DNODE_API_INCLUDE=${folders}`,
+    ],
+    ['--build', build, '--parallel', String(jobs)],
   ]
   let log = ''
-  // cmake-js's `build` alone does not configure again after a configuration that failed
-  for (const command of ['configure', 'build']) {
-    const result = await run(process.execPath, [cmakeJs, command, ...args], {
-      cwd: root,
-      env,
-      show: isProgress,
-    })
+  for (const args of commands) {
+    const result = await run('cmake', args, { cwd: root, env, show: isProgress })
     log += result.log
     writeFileSync(join(build, 'native-build.log'), log)
     if (!result.ok)
@@ -73,52 +70,34 @@ export async function buildNative(root, libtorch, env) {
 /**
  * What the addon depends on beside its sources.
  *
- * @param {string} root
  * @param {{ folder: string, version: string }} libtorch
+ * @param {readonly import('./headers.mjs').Headers[]} headers
  */
-function nativeFacts(root, { folder, version }) {
-  /** @param {string} name */
-  const installed = (name) => {
-    const path = join(packageFolder(root, name), 'package.json')
-    return JSON.parse(readFileSync(path, 'utf8')).version
-  }
+function nativeFacts({ folder, version }, headers) {
   return {
     folder: realpathSync(folder),
     version,
     platform: `${process.platform}-${process.arch}`,
-    nodeAddonApi: installed('node-addon-api'),
-    nodeApiHeaders: installed('node-api-headers'),
+    ...Object.fromEntries(headers.map(({ name, version }) => [name, version])),
   }
 }
 
 /**
- * Where npm has put a package: beside lopt when lopt is itself installed in a project.
- *
- * @param {string} root
- * @param {string} name
- */
-function packageFolder(root, name) {
-  for (let folder = root; ; folder = dirname(folder)) {
-    const found = join(folder, 'node_modules', name)
-    if (existsSync(join(found, 'package.json'))) return found
-    if (folder === dirname(folder))
-      throw new SetupError(`the npm package ${name} is missing`, 'run `npm install`')
-  }
-}
-
-/**
- * CMake refuses a cache made for another folder, as a copied clone has.
+ * CMake refuses a cache made for another folder, as a copied clone has, or by another generator.
  *
  * @param {string} build
  * @param {string} root
+ * @param {string} generator
  */
-function dropForeignCache(build, root) {
+function dropForeignCache(build, root, generator) {
   const cache = join(build, 'CMakeCache.txt')
   if (!existsSync(cache)) return
-  const home = /^CMAKE_HOME_DIRECTORY:INTERNAL=(.*)$/m.exec(
-    readFileSync(cache, 'utf8'),
-  )?.[1]
-  if (home === root || home === realpathSync(root)) return
+  const text = readFileSync(cache, 'utf8')
+  /** @param {string} name */
+  const cached = (name) => new RegExp(`^${name}:INTERNAL=(.*)$`, 'm').exec(text)?.[1]
+  const home = cached('CMAKE_HOME_DIRECTORY')
+  const isOwn = home === root || home === realpathSync(root)
+  if (isOwn && cached('CMAKE_GENERATOR') === generator) return
   rmSync(cache)
   rmSync(join(build, 'CMakeFiles'), { recursive: true, force: true })
 }

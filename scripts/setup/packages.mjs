@@ -39,15 +39,24 @@ export async function installPackages(root, env) {
   say('installing npm packages')
   // No package needs its install script: addons are prebuilt, the own one is built below.
   const args = ['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund']
-  const npm = env.npm_execpath
-  const result = npm?.endsWith('.js')
-    ? await run(process.execPath, [npm, ...args], { cwd: root, env })
-    : await run('npm', args, { cwd: root, env })
+  await runNpm(args, { cwd: root, env })
+}
+
+/**
+ * @param {readonly string[]} args
+ * @param {{ cwd: string, env: NodeJS.ProcessEnv }} options
+ */
+export async function runNpm(args, options) {
+  // the npm that runs this, if it does and is none of its like
+  const npm = options.env.npm_execpath
+  const result = npm?.endsWith('npm-cli.js')
+    ? await run(process.execPath, [npm, ...args], options)
+    : await run('npm', args, options)
   if (result.ok) return
   // the first errors say what is wrong, what follows is npm's own help
   const errors = result.log.split('\n').filter((line) => /^npm err(or)?!? \S/i.test(line))
   throw new SetupError(
-    `npm ci failed:\n${errors.slice(0, 12).join('\n') || tail(result.log, 12)}`,
+    `npm ${args[0]} failed:\n${errors.slice(0, 12).join('\n') || tail(result.log, 12)}`,
   )
 }
 
