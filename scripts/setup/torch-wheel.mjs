@@ -26,7 +26,7 @@ const KNOWN_WHEELS = new Map([
   ],
 ])
 
-/** Of the wheel only libtorch: its Python files are of no use without Python. */
+/** Of the wheel only libtorch, and its licences: its Python files are of no use without Python. */
 const EXTRACT = `
 import sys, zipfile
 wheel, target = sys.argv[1:]
@@ -34,6 +34,11 @@ parts = ('torch/lib/', 'torch/include/', 'torch/share/', 'torch/.dylibs/', 'torc
 with zipfile.ZipFile(wheel) as archive:
     archive.extractall(target, [name for name in archive.namelist()
                                 if name.startswith(parts) or name == 'torch/version.py'])
+    for info in archive.infolist():
+        folder, found, rest = info.filename.partition('.dist-info/licenses/')
+        if found and rest and '/' not in folder:
+            info.filename = 'torch/licenses/' + rest
+            archive.extract(info, target)
 `
 
 /**
