@@ -308,6 +308,8 @@ export interface NativeBinding {
   readonly torchVersionBuilt: string
   /** Of the CUDA that libtorch is built for, such as `13.0`, with or without a GPU; else null. */
   readonly cudaVersion: string | null
+  /** Whether it was compiled with what captures CUDA graphs. */
+  readonly graphs: boolean
   /** What computes a CPU's float32 matrix products: oneDNN, or what libtorch chooses itself. */
   readonly products: 'onednn' | 'libtorch'
   /** What the CPU has, in libtorch's words, such as `avx512_bf16`. */
@@ -491,6 +493,7 @@ export interface NativeBinding {
   getNumThreads(): number
   /** [job] */
   setNumThreads(threads: number): Promise<void>
+  allowTf32(enabled: boolean): void
   /** [sync] Records every op of the process from here on; one recording at a time. */
   recorderStart(inputs: boolean): void
   /** [sync] Ends it: what was recorded, in the order in which the ops ended. */

@@ -104,6 +104,14 @@ Napi::Value SetNumThreads(const Napi::CallbackInfo& info) {
       [](Napi::Env env) { return env.Undefined(); });
 }
 
+// cuBLAS and cuDNN may round float32 factors to 10 bits of mantissa.
+Napi::Value AllowTf32(const Napi::CallbackInfo& info) {
+  const bool enabled = FromJs<bool>::Get(info[0]);
+  at::globalContext().setAllowTF32CuBLAS(enabled);
+  at::globalContext().setAllowTF32CuDNN(enabled);
+  return info.Env().Undefined();
+}
+
 Napi::Value PendingJobs(const Napi::CallbackInfo& info) {
   return ToJs(info.Env(), static_cast<int64_t>(ExecutorOf(info).pending()));
 }
@@ -111,6 +119,9 @@ Napi::Value PendingJobs(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void DefineDevice(Napi::Env env, Napi::Object exports) {
+  // cuDNN's attention plans anew for every shape, 27 ms a layer on an H200, and texts have many
+  // lengths.
+  at::globalContext().setSDPUseCuDNN(false);
   exports.Set("cudaVersion", CudaVersion(env));
   Define<AvailableDevices>(env, exports, "availableDevices");
   Define<Synchronize>(env, exports, "synchronize");
@@ -118,6 +129,7 @@ void DefineDevice(Napi::Env env, Napi::Object exports) {
   Define<EmptyCache>(env, exports, "emptyCache");
   Define<GetNumThreads>(env, exports, "getNumThreads");
   Define<SetNumThreads>(env, exports, "setNumThreads");
+  Define<AllowTf32>(env, exports, "allowTf32");
   Define<PendingJobs>(env, exports, "pendingJobs");
 }
 

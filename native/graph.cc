@@ -145,6 +145,7 @@ Napi::Value Dispose(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void DefineGraph(Napi::Env env, Napi::Object exports) {
+  exports.Set("graphs", ToJs(env, Graph::Captures(at::Device("cuda:0"))));
   Define<Create>(env, exports, "graphCreate");
   Define<Captures>(env, exports, "graphCaptures");
   Define<SetOwner>(env, exports, "setOwner");

@@ -11,6 +11,8 @@ export interface AddonFacts {
   torchVersionBuilt: string
   /** What libtorch is built for; null: the CPU alone. */
   cudaVersion: string | null
+  /** Whether it captures CUDA graphs. */
+  graphs: boolean
   /** What computes a CPU's float32 matrix products. */
   products: 'onednn' | 'libtorch'
   /** What the CPU has, in libtorch's words. */
@@ -25,9 +27,9 @@ const PROGRAM = `
 const { opener, libraries, addon } = JSON.parse(process.argv[1])
 if (opener) require(opener).open(libraries)
 const binding = require(addon)
-const { torchVersion, torchVersionBuilt, cudaVersion, products, cpuFeatures } = binding
+const { torchVersion, torchVersionBuilt, cudaVersion, graphs, products, cpuFeatures } = binding
 const devices = binding.availableDevices()
-const facts = { torchVersion, torchVersionBuilt, cudaVersion, products, cpuFeatures, devices }
+const facts = { torchVersion, torchVersionBuilt, cudaVersion, graphs, products, cpuFeatures, devices }
 console.log(JSON.stringify(facts))
 `
 

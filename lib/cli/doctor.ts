@@ -133,8 +133,12 @@ function mismatch({ torchVersion, torchVersionBuilt }: AddonFacts): string | und
 }
 
 function factFindings(taken: Candidate, facts: AddonFacts): Diagnosis[] {
-  const { torchVersion, cudaVersion, products, cpuFeatures, devices } = facts
-  const flavour = cudaVersion === null ? 'the CPU alone' : `CUDA ${cudaVersion}`
+  const { torchVersion, cudaVersion, graphs, products, cpuFeatures, devices } = facts
+  const captured = graphs
+    ? ', with graphs'
+    : " (no graphs: compiled without CUDA's headers, docs/devices.md)"
+  const flavour =
+    cudaVersion === null ? 'the CPU alone' : `CUDA ${cudaVersion}${captured}`
   const lacksGpu =
     cudaVersion !== null && !devices.some((device) => device.startsWith('cuda'))
   const addon =

@@ -2,7 +2,7 @@
 
 import { LoptError } from '../errors.js'
 import { native } from '../native.js'
-import { checkInteger, checkString } from './check.js'
+import { checkInteger, checkString, kindOf } from './check.js'
 
 /** Bytes on a device: in use by tensors, held by the allocator, and their peaks; zeros on a CPU. */
 export interface DeviceMemory {
@@ -81,6 +81,19 @@ export function emptyCache(device: string): void {
 /** Threads that one op may use on a CPU. */
 export function getNumThreads(): number {
   return native().getNumThreads()
+}
+
+/**
+ * Whether float32 products on CUDA may round their factors to TF32, 10 bits of mantissa, which is several times as fast. Off
+ * by default; for the whole process.
+ *
+ * Source: `torch.backends.cuda.matmul.allow_tf32`.
+ */
+export function allowTf32(enabled: boolean): void {
+  if (typeof enabled !== 'boolean') {
+    throw new TypeError(`Expected a boolean for enabled but received ${kindOf(enabled)}`)
+  }
+  native().allowTf32(enabled)
 }
 
 /**

@@ -26,6 +26,7 @@ export {
   zeros,
 } from './creation.js'
 export {
+  allowTf32,
   availableDevices,
   type DeviceMemory,
   deviceMemory,

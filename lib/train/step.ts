@@ -90,7 +90,7 @@ export function beginStep(trainees: readonly StepTrainee[], parts: StepParts): B
     if (graphs === null) {
       const computed = await computedBy(passes, trainees, asked.resolve, parts)
       const results = await resultsOf(passes, await readAll(computed))
-      const good = trainees.filter((_, i) => isFinite(results[i] as StepResult))
+      const good = trainees.filter((_, i) => isSound(results[i] as StepResult))
       await parts.profiler.phase('optimizer', () =>
         Promise.all(good.map(({ update }) => update())),
       )
@@ -169,7 +169,7 @@ function resultsOf(
   return losses.map((loss, i) => ({ loss, gradNorm: norms[i] as number }))
 }
 
-function isFinite({ loss, gradNorm }: StepResult): boolean {
+function isSound({ loss, gradNorm }: StepResult): boolean {
   return Number.isFinite(loss) && Number.isFinite(gradNorm)
 }
 

@@ -27,7 +27,8 @@ function packageThatLoads(code: string): string {
 }
 
 const LOADED = `module.exports = {
-  torchVersion: '2.13.0', torchVersionBuilt: '2.13.0', cudaVersion: '13.0', products: 'libtorch',
+  torchVersion: '2.13.0', torchVersionBuilt: '2.13.0', cudaVersion: '13.0', graphs: true,
+  products: 'libtorch',
   cpuFeatures: ['avx2', 'avx512_bf16'], availableDevices: () => ['cpu', 'cuda:0'],
 }`
 
@@ -51,6 +52,7 @@ describe('the addon', () => {
         torchVersion: '2.13.0',
         torchVersionBuilt: '2.13.0',
         cudaVersion: '13.0',
+        graphs: true,
         products: 'libtorch',
         cpuFeatures: ['avx2', 'avx512_bf16'],
         devices: ['cpu', 'cuda:0'],
@@ -113,7 +115,7 @@ describe('what the doctor finds', () => {
     expect(details(LOADED)).toEqual([
       [
         true,
-        'its own build (it comes before packages), with libtorch 2.13.0 for CUDA 13.0',
+        'its own build (it comes before packages), with libtorch 2.13.0 for CUDA 13.0, with graphs',
       ],
       [true, 'instructions for bfloat16 by avx512_bf16; for int8 by none of its own'],
       [true, 'cpu, cuda:0'],
