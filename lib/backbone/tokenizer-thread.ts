@@ -183,6 +183,11 @@ export class TokenizerThread {
     return unwrap(received.message) as Answer<M>
   }
 
+  /** Frees a tokenizer; where no thread runs, nothing is left to free. */
+  forget(id: number): void {
+    if (this.#running !== undefined) this.request('drop', id).catch(() => {})
+  }
+
   #start(): Running {
     const require = createRequire(import.meta.url)
     const signal = new Int32Array(new SharedArrayBuffer(4))

@@ -33,9 +33,7 @@ let tokenizers = 0
 // Frees the thread's side when nothing refers to a tokenizer any more. It waits for the event loop:
 // a tokenizer is small, and only its backbone's weights need freeing at once.
 const collected = new FinalizationRegistry<number>((id) => {
-  for (const thread of [waited, unwaited]) {
-    thread.request('drop', id).catch(() => {}) // the thread ended: nothing is left to free
-  }
+  for (const thread of [waited, unwaited]) thread.forget(id)
 })
 
 class ThreadTokenizer implements Tokenizer {
