@@ -85,7 +85,8 @@ function checkCharacters(
   least: number,
 ): void {
   const { charactersPerToken = Number.POSITIVE_INFINITY } = tokenizer
-  if (length <= most * charactersPerToken) return
+  const isBounded = Number.isFinite(charactersPerToken)
+  if (!isBounded || length <= most * charactersPerToken) return
   throw tooLong(
     `${expected(least, most)} received ${length} characters, and a token is ${charactersPerToken} at most`,
   )
