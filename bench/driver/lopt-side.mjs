@@ -15,7 +15,7 @@ import { productFlops, secondsByKind, unionSeconds } from './profile.mjs'
 
 const job = JSON.parse(process.argv[2])
 const { model, lengths, batchSize, P, placement, steps, fastPaths = true } = job
-const backbone = await loadBackbone(model, { dtype: job.dtype })
+const backbone = await loadBackbone(model, { dtype: job.dtype, device: job.device })
 const words = ['good', 'bad', 'the', 'and', 'one', 'two', 'in', 'a', 'of', 'to']
 const isOneToken = (text) => backbone.tokenizer.encode(text).length === 1
 const space = backbone.kind === 'causal' ? ' ' : ''

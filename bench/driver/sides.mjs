@@ -89,15 +89,20 @@ async function startSide(program, args) {
  * @param sides.peer of either kind, or undefined: then lopt's figures alone
  * @param options.atLeast the ratio that is aimed at
  * @param options.memory report peak memory too
+ * @param options.peak compare with a large product's rate
  */
-export async function compare(name, { lopt, peer }, { atLeast, memory = false } = {}) {
+export async function compare(
+  name,
+  { lopt, peer },
+  { atLeast, memory = false, peak = true } = {},
+) {
   const found = { lopt: [], peer: [] }
   for (let run = 0; run < RUNS; run += 1) {
     found.lopt.push(await lopt.ask('run'))
     if (peer !== undefined) found.peer.push(await peer.ask('run'))
   }
-  const { flops } = await lopt.ask('products')
-  const { flopsPerSecond } = await lopt.ask('sgemm')
+  const { flops } = peak ? await lopt.ask('products') : {}
+  const { flopsPerSecond } = peak ? await lopt.ask('sgemm') : {}
   for (const side of [lopt, peer]) await side?.end()
 
   const seconds = (side) => median(found[side].map((one) => one.seconds))
@@ -108,16 +113,16 @@ export async function compare(name, { lopt, peer }, { atLeast, memory = false } 
     peer: peer === undefined ? '' : `${seconds('peer').toFixed(3)} s`,
     ratio: peer === undefined ? '' : `${(seconds('peer') / own).toFixed(2)}x`,
     aim: atLeast === undefined ? '' : `${atLeast}x`,
-    peak: `${((100 * flops) / flopsPerSecond / own).toFixed(0)} %`,
+    peak: peak ? `${((100 * flops) / flopsPerSecond / own).toFixed(0)} %` : '',
   }
   report(row)
   if (!memory) return
-  const peak = (side) => Math.max(...found[side].map((one) => one.peakMemoryBytes)) / 1e6
+  const most = (side) => Math.max(...found[side].map((one) => one.peakMemoryBytes)) / 1e6
   report({
     bench: `${name}: peak memory`,
-    lopt: `${peak('lopt').toFixed(0)} MB`,
-    peer: peer === undefined ? '' : `${peak('peer').toFixed(0)} MB`,
-    ratio: peer === undefined ? '' : `${(peak('peer') / peak('lopt')).toFixed(2)}x`,
+    lopt: `${most('lopt').toFixed(0)} MB`,
+    peer: peer === undefined ? '' : `${most('peer').toFixed(0)} MB`,
+    ratio: peer === undefined ? '' : `${(most('peer') / most('lopt')).toFixed(2)}x`,
     aim: 'less',
     peak: '',
   })

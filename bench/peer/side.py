@@ -1,7 +1,8 @@
 """The peers' side of a bench, a program that ../driver/sides.mjs starts: trains a soft prompt with
 transformers as a job says, some steps for each line that it reads, and answers with what they took.
 
-Kinds: `peft`, PEFT's prompt tuning of a causal model, a prefix; `score`, log-probabilities of two labels with several
+Kinds: `peft`, PEFT's prompt tuning of a causal model, a prefix; `compiled`, [prompt | text] by hand, with logits where the
+label is predicted only, by `torch.compile` as `compile` says; `score`, log-probabilities of two labels with several
 adapters, the rows of a batch grouped by adapter; `suffix`, [text | prompt] by hand, with
 logits where the label is predicted only; `t5`, a soft prompt at the encoder; `t5-generate`, the same as it continues
 texts, greedily."""
@@ -18,9 +19,11 @@ from transformers.generation import BaseStreamer
 
 job = json.loads(sys.argv[1])
 lengths, batch_size, P, steps = job["lengths"], job["batchSize"], job["P"], job["steps"]
+device, dtype = job.get("device", "cpu"), getattr(torch, job.get("dtype") or "float32")
+torch.set_default_device(device)
 torch.manual_seed(0)
 Model = AutoModelForSeq2SeqLM if job["kind"].startswith("t5") else AutoModelForCausalLM
-model = Model.from_pretrained(job["model"], dtype=torch.float32).eval().requires_grad_(False)
+model = Model.from_pretrained(job["model"], dtype=dtype).eval().requires_grad_(False).to(device)
 if model.config.pad_token_id is None:
     model.config.pad_token_id = 0
 H = model.get_input_embeddings().weight.shape[1]
@@ -68,6 +71,19 @@ def peft_loss(own, ids, mask):
     return model(input_ids=ids, attention_mask=mask.long(), labels=labels).loss
 
 
+def prefix_loss(own, ids, mask):
+    B, T = ids.shape
+    tokens = model.get_input_embeddings()(ids)
+    x = torch.cat([prompt.to(dtype).expand(B, P, H), tokens], 1)
+    hidden = model.transformer(inputs_embeds=x, use_cache=False).last_hidden_state
+    asked = hidden[torch.arange(B), own + P - 1]
+    return torch.nn.functional.cross_entropy(model.lm_head(asked).float(), torch.full((B,), LABEL))
+
+
+if job["kind"] == "compiled" and job.get("compile"):
+    prefix_loss = torch.compile(prefix_loss, mode=job["compile"])
+
+
 def suffix_loss(own, ids, mask):
     B, T = ids.shape
     tokens = model.get_input_embeddings()(ids)
@@ -84,7 +100,7 @@ def suffix_loss(own, ids, mask):
 
 def t5_loss(own, ids, mask):
     B, T = ids.shape
-    x = torch.cat([prompt.expand(B, P, H), model.get_input_embeddings()(ids)], 1)
+    x = torch.cat([prompt.to(dtype).expand(B, P, H), model.get_input_embeddings()(ids)], 1)
     mask = torch.cat([torch.ones(B, P, dtype=torch.bool), mask], 1)
     labels = torch.tensor([[LABEL, END]]).repeat(B, 1)
     return model(inputs_embeds=x, attention_mask=mask.long(), labels=labels).loss
@@ -140,7 +156,8 @@ def continue_texts():
     return time.perf_counter() - first.at
 
 
-loss_of = {"peft": peft_loss, "suffix": suffix_loss, "t5": t5_loss}.get(job["kind"])
+losses = {"peft": peft_loss, "compiled": prefix_loss, "suffix": suffix_loss, "t5": t5_loss}
+loss_of = losses.get(job["kind"])
 order = batches()
 
 
