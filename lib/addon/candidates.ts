@@ -100,11 +100,16 @@ function givenAddon(path: string): Found {
   return { name: 'LOPT_ADDON', problem: `there is no file ${addon}`, fix }
 }
 
+/** What was compiled here, as node-gyp-build finds it. */
 function ownBuild(root: string): Found {
   const name = 'its own build'
-  const addon = join(root, 'build/Release/lopt.node')
-  if (!existsSync(addon)) {
-    return { name, problem: `there is no ${addon}`, fix: howToBuild(root) }
+  const finder = createRequire(import.meta.url)('node-gyp-build')
+  let addon: string
+  try {
+    addon = (finder as { path: (folder: string) => string }).path(root)
+  } catch {
+    const problem = `there is no ${join(root, 'build/Release/lopt.node')}`
+    return { name, problem, fix: howToBuild(root) }
   }
   const reason = 'it comes before packages'
   return { name, reason, addon, libraries: [], isOnTrial: false }

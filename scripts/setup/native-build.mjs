@@ -1,5 +1,5 @@
 // @ts-check
-// Compiles the addon with CMake against a given libtorch. Knows not where libtorch came from.
+// Compiles the addon with cmake-js against a given libtorch. Knows not where libtorch came from.
 
 import {
   existsSync,
@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { availableParallelism, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { nodeApiHeaders } from './headers.mjs'
+import { buildPackages } from './build-packages.mjs'
 import { hashInputs, isFresh, writeStamp } from './inputs.mjs'
 import { findProgram, run, SetupError, say, tail } from './process.mjs'
 
@@ -28,8 +28,8 @@ const COMPILER_BYTES = 2e9
 export async function buildNative(root, libtorch, env) {
   const build = join(root, 'build')
   const stamp = join(build, 'native-inputs.sha256')
-  const headers = await nodeApiHeaders(root, env)
-  const facts = nativeFacts(libtorch, headers)
+  const packages = await buildPackages(root, env)
+  const facts = nativeFacts(libtorch, packages)
   const hash = hashInputs(root, ['native', 'CMakeLists.txt'], facts)
   const addon = join(build, 'Release/lopt.node')
   if (existsSync(addon) && isFresh(stamp, hash)) return
@@ -45,18 +45,24 @@ export async function buildNative(root, libtorch, env) {
   say(
     `compiling the addon for libtorch ${libtorch.version} (the first time takes minutes)`,
   )
-  const folders = headers.map(({ folder }) => folder).join(';')
-  const commands = [
-    [
-      ...['-S', root, '-B', build, '-G', generator],
-      `-DLIBTORCH_DIR=${facts.folder}`,
-      `-DNODE_API_INCLUDE=${folders}`,
-    ],
-    ['--build', build, '--parallel', String(jobs)],
+  const headers = [
+    join(packages['node-api-headers'].folder, 'include'),
+    packages['node-addon-api'].folder,
+  ]
+  const cmakeJs = join(packages['cmake-js'].folder, 'bin/cmake-js')
+  const args = [
+    ...['-d', root, '-O', build, '-G', generator, '-p', String(jobs)],
+    `--CDLIBTORCH_DIR=${facts.folder}`,
+    `--CDNODE_API_INCLUDE=${headers.join(';')}`,
   ]
   let log = ''
-  for (const args of commands) {
-    const result = await run('cmake', args, { cwd: root, env, show: isProgress })
+  // cmake-js's `build` alone does not configure again after a configuration that failed
+  for (const command of ['configure', 'build']) {
+    const result = await run(process.execPath, [cmakeJs, command, ...args], {
+      cwd: root,
+      env,
+      show: isProgress,
+    })
     log += result.log
     writeFileSync(join(build, 'native-build.log'), log)
     if (!result.ok)
@@ -71,14 +77,15 @@ export async function buildNative(root, libtorch, env) {
  * What the addon depends on beside its sources.
  *
  * @param {{ folder: string, version: string }} libtorch
- * @param {readonly import('./headers.mjs').Headers[]} headers
+ * @param {import('./build-packages.mjs').BuildPackages} packages
  */
-function nativeFacts({ folder, version }, headers) {
+function nativeFacts({ folder, version }, packages) {
   return {
     folder: realpathSync(folder),
     version,
     platform: `${process.platform}-${process.arch}`,
-    ...Object.fromEntries(headers.map(({ name, version }) => [name, version])),
+    nodeAddonApi: packages['node-addon-api'].version,
+    nodeApiHeaders: packages['node-api-headers'].version,
   }
 }
 

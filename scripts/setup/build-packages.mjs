@@ -1,6 +1,5 @@
 // @ts-check
-// Finds the headers of Node-API that the addon is compiled with, or fetches them: they are two npm packages, which a server
-// that compiles nothing does without.
+// Finds the npm packages that the addon is compiled with, or fetches them: a server that compiles nothing does without.
 
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -8,14 +7,12 @@ import { cacheFolder } from './libtorch.mjs'
 import { runNpm } from './packages.mjs'
 import { say } from './process.mjs'
 
-/** Package, folder of its headers in it. */
-const PACKAGES = [
-  ['node-api-headers', 'include'],
-  ['node-addon-api', '.'],
-]
+const PACKAGES = /** @type {const} */ (['cmake-js', 'node-api-headers', 'node-addon-api'])
 
 /**
- * @typedef {{ name: string, version: string, folder: string }} Headers
+ * By name, each with its version and folder.
+ *
+ * @typedef {Record<typeof PACKAGES[number], { version: string, folder: string }>} BuildPackages
  */
 
 /**
@@ -23,24 +20,24 @@ const PACKAGES = [
  *
  * @param {string} root the package's folder
  * @param {NodeJS.ProcessEnv} env
- * @returns {Promise<Headers[]>}
+ * @returns {Promise<BuildPackages>}
  */
-export async function nodeApiHeaders(root, env) {
-  const near = headersIn(root)
+export async function buildPackages(root, env) {
+  const near = packagesIn(root)
   if (near) return near
   const wanted = wantedPackages(root)
   const folder = join(
     cacheFolder(env),
-    ['headers', ...wanted].join('-').replace(/[^\w.-]/g, ''),
+    ['build', ...wanted].join('-').replace(/[^\w.-]/g, ''),
   )
-  const cached = headersIn(folder)
+  const cached = packagesIn(folder)
   if (cached) return cached
-  say(`fetching ${wanted.join(' and ')} into ${folder}`)
+  say(`fetching ${wanted.join(', ')} into ${folder}`)
   mkdirSync(folder, { recursive: true })
   const args = ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund']
   await runNpm([...args, '--prefix', folder, ...wanted], { cwd: folder, env })
-  const fetched = headersIn(folder)
-  if (!fetched) throw new Error(`npm left no headers in ${folder}`)
+  const fetched = packagesIn(folder)
+  if (!fetched) throw new Error(`npm left ${wanted.join(', ')} not in ${folder}`)
   return fetched
 }
 
@@ -52,26 +49,27 @@ export async function nodeApiHeaders(root, env) {
 function wantedPackages(root) {
   const path = join(root, 'package.json')
   const { devDependencies } = JSON.parse(readFileSync(path, 'utf8'))
-  return PACKAGES.map(([name = '']) => `${name}@${devDependencies[name]}`)
+  return PACKAGES.map((name) => `${name}@${devDependencies[name]}`)
 }
 
 /**
  * All of them in the folder's own node_modules or those above it, or null.
  *
  * @param {string} start
- * @returns {Headers[] | null}
+ * @returns {BuildPackages | null}
  */
-function headersIn(start) {
-  const found = PACKAGES.map(([name = '', include = '']) => {
+function packagesIn(start) {
+  const found = PACKAGES.map((name) => {
     for (let folder = start; ; folder = dirname(folder)) {
       const path = join(folder, 'node_modules', name)
       const manifest = join(path, 'package.json')
       if (existsSync(manifest)) {
         const { version } = JSON.parse(readFileSync(manifest, 'utf8'))
-        return { name, version, folder: join(path, include) }
+        return [name, { version, folder: path }]
       }
       if (folder === dirname(folder)) return null
     }
   })
-  return found.every((each) => each !== null) ? found : null
+  if (found.includes(null)) return null
+  return /** @type {BuildPackages} */ (Object.fromEntries(/** @type {any} */ (found)))
 }
