@@ -120,9 +120,17 @@ Napi::Value Claim(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Release(const Napi::CallbackInfo& info) {
-  JoinStreams();
-  ExecutorOf(info.Env()).Release();
-  StandAside(false);
+  const auto release = [&] {
+    ExecutorOf(info.Env()).Release();
+    StandAside(false);
+  };
+  try {
+    JoinStreams();
+  } catch (...) {
+    release();  // on a device that is broken, too, the others are told, and do not wait for ever
+    throw;
+  }
+  release();
   return info.Env().Undefined();
 }
 

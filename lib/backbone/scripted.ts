@@ -2,8 +2,8 @@
 // what a caller gives. Knows no architecture and no file.
 
 import { LoptError } from '../errors.js'
-import { native } from '../native.js'
 import { kindOf, shapeText } from '../torch/check.js'
+import { binding } from '../torch/context.js'
 import {
   type DType,
   keep,
@@ -50,7 +50,7 @@ export async function fingerprintInMemory(
   const wanted = fingerprintRows(rows)
   const bytes = await tidy(async () => {
     const index = tensor(wanted, { dtype: 'int64', device: embedding.device })
-    return await native().readBytes(handleOf(embedding.detach().indexSelect(0, index)))
+    return await binding().readBytes(handleOf(embedding.detach().indexSelect(0, index)))
   })
   const rowBytes = bytes.length / wanted.length
   const at = new Map(wanted.map((row, i) => [row, i * rowBytes]))

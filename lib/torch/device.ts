@@ -3,6 +3,7 @@
 import { LoptError } from '../errors.js'
 import { native } from '../native.js'
 import { checkInteger, checkString, kindOf } from './check.js'
+import { binding } from './context.js'
 
 /** Bytes on a device: in use by tensors, held by the allocator, and their peaks; zeros on a CPU. */
 export interface DeviceMemory {
@@ -65,7 +66,7 @@ export function requireAccelerator(what: string): void {
 
 /** Waits until `device` has done all that was asked of it. */
 export async function synchronize(device: string): Promise<void> {
-  await native().synchronize(parseDevice(device))
+  await binding().synchronize(parseDevice(device))
 }
 
 /** @throws LoptError `ERR_DEVICE` when the device is not there. */

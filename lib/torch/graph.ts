@@ -108,8 +108,13 @@ export async function captureGraph<R extends Results>(
   if (!capturesGraphs(device)) return new CapturedGraph(run, null)
   return await inTurn(async (owner) => {
     const handle = native().graphCreate(device)
-    const results = await inContext({ owner, gradEnabled }, () => capture(handle, run))
-    return new CapturedGraph(run, { handle, results })
+    try {
+      const results = await inContext({ owner, gradEnabled }, () => capture(handle, run))
+      return new CapturedGraph(run, { handle, results })
+    } catch (error) {
+      await native().graphDispose(handle)
+      throw error
+    }
   })
 }
 
@@ -122,15 +127,18 @@ async function capture<R extends Results>(
   bound.claimExecutor()
   try {
     await bound.graphBegin(handle)
-    try {
-      const kept: Tensor[] = []
-      await tidy(async () => {
-        for (const one of await run()) kept.push(keep(one.detach()))
+    return await tidy(async () => {
+      const results = await run().catch(async (error) => {
+        // A capture that its work broke cannot be ended well: the work says why.
+        await binding()
+          .graphEnd(handle)
+          .catch(() => {})
+        throw error
       })
-      return kept as Results as R
-    } finally {
+      const detached = results.map((one) => one.detach())
       await binding().graphEnd(handle)
-    }
+      return detached.map(keep) as Results as R
+    })
   } finally {
     bound.releaseExecutor()
     forgetApplied()
@@ -138,14 +146,16 @@ async function capture<R extends Results>(
 }
 
 const LAST = Symbol.for('lopt.lastCapture')
-let owners = 0
+const OWNERS = Symbol.for('lopt.captures')
 
-/** One capture after the other: on the addon, which a process has once. */
+type Capturing = NativeBinding & { [LAST]?: Promise<unknown>; [OWNERS]?: number }
+
+/** One capture after the other, no two with one number: on the addon, which a process has once. */
 async function inTurn<T>(work: (owner: number) => Promise<T>): Promise<T> {
-  const bound = native() as NativeBinding & { [LAST]?: Promise<unknown> }
+  const bound = native() as Capturing
   const before = bound[LAST] ?? Promise.resolve()
-  owners += 1
-  const own = owners
+  const own = (bound[OWNERS] ?? 0) + 1
+  bound[OWNERS] = own
   const result = before.then(() => work(own))
   bound[LAST] = result.catch(() => {})
   return await result

@@ -3,7 +3,7 @@
 
 import { native, type TensorHandle } from '../native.js'
 import { kindOf, shapeText } from './check.js'
-import { currentScope, nearestOpen, type Scope } from './context.js'
+import { binding, currentScope, nearestOpen, type Scope } from './context.js'
 import type { DataOf, DType } from './dtype.js'
 import type { Tensor } from './tensor.js'
 
@@ -105,12 +105,12 @@ export abstract class TensorCore<D extends DType = DType> {
    * float32, bool as 0 and 1.
    */
   data(): DataOf[D] {
-    return native().toData(handleOf(this)) as DataOf[D]
+    return binding().toData(handleOf(this)) as DataOf[D]
   }
 
   /** As `data()`, off the event loop and after the jobs asked for before: use this in loops. */
   async read(): Promise<DataOf[D]> {
-    return (await native().readData(handleOf(this))) as DataOf[D]
+    return (await binding().readData(handleOf(this))) as DataOf[D]
   }
 
   /**
@@ -125,7 +125,7 @@ export abstract class TensorCore<D extends DType = DType> {
         `item: expected one element but the shape is ${shapeText(this.shape)}`,
       )
     }
-    const data = native().toData(handle) as ArrayLike<number | bigint>
+    const data = binding().toData(handle) as ArrayLike<number | bigint>
     return plainNumber(data[0] as number | bigint)
   }
 
@@ -136,7 +136,7 @@ export abstract class TensorCore<D extends DType = DType> {
    */
   toArray(): NestedNumbers {
     const handle = handleOf(this)
-    const data = native().toData(handle) as ArrayLike<number | bigint>
+    const data = binding().toData(handle) as ArrayLike<number | bigint>
     const shape = native().shape(handle)
     let position = 0
     const nest = (depth: number): NestedNumbers => {

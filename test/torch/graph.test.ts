@@ -1,8 +1,8 @@
 // Captured work: on a CPU it is run again, which must be as good; and what a capture means for the jobs of others.
 
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { native } from '../../lib/native.js'
-import { binding, inContext } from '../../lib/torch/context.js'
+import { binding, currentOwner, inContext } from '../../lib/torch/context.js'
 import {
   AdamW,
   captureGraph,
@@ -132,9 +132,76 @@ describe('while a graph is captured', () => {
     expect(order).toEqual(['first', 'second', 'other'])
   })
 
+  test('values are read for whoever asks, when his turn comes', async () => {
+    const x = zeros([2])
+    owned(7, () => binding().claimExecutor())
+    let isRead = false
+    const others = x.read().then(() => {
+      isRead = true
+    })
+    await owned(7, () => x.read())
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    expect(isRead).toBe(false)
+    native().releaseExecutor()
+    await others
+  })
+
   test('another is not captured inside it', async () => {
     await expect(owned(7, () => captureGraph('cpu', () => []))).rejects.toThrow(
       /being captured/,
     )
+  })
+})
+
+describe('a capture that fails', () => {
+  // As on a GPU, but for the recording: this addon's graphs hold nothing.
+  const capturing = () => vi.spyOn(native(), 'graphCaptures').mockReturnValue(true)
+  afterEach(() => vi.restoreAllMocks())
+
+  test('says why its work failed, frees what it made, and lets the others go on', async () => {
+    capturing()
+    const disposed = vi.spyOn(native(), 'graphDispose')
+    vi.spyOn(native(), 'graphEnd').mockRejectedValue(new Error('the capture is broken'))
+    const x = zeros([2])
+    const before = await settledMemory()
+    const failing = captureGraph('cpu', async () => {
+      await x.add(1).add_(1)
+      return [x.reshape([3])]
+    })
+    const others = x.add_(1)
+    await expect(failing).rejects.toThrow(/reshape/)
+    await others
+    expect(disposed).toHaveBeenCalledOnce()
+    expect((await settledMemory()).tensors).toBe(before.tensors)
+  })
+
+  test('at its end frees the results', async () => {
+    capturing()
+    const disposed = vi.spyOn(native(), 'graphDispose')
+    vi.spyOn(native(), 'graphEnd').mockRejectedValueOnce(new Error('no memory is left'))
+    const x = zeros([2])
+    const before = await settledMemory()
+    await expect(captureGraph('cpu', () => [x.mul(2)])).rejects.toThrow(/no memory/)
+    expect(disposed).toHaveBeenCalledOnce()
+    expect((await settledMemory()).tensors).toBe(before.tensors)
+    await x.add_(1)
+  })
+
+  test('keeps none from being captured after it, each with a number of its own', async () => {
+    capturing()
+    const owners: number[] = []
+    const capture = (isBroken: boolean) =>
+      captureGraph('cpu', () => {
+        owners.push(currentOwner())
+        if (isBroken) throw new Error('broken')
+        return []
+      })
+    const all = await Promise.allSettled([capture(false), capture(true), capture(false)])
+    expect(all.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+    ])
+    expect(new Set(owners).size).toBe(3)
   })
 })
