@@ -188,26 +188,26 @@ async function withSlopes(
   targets: Tensor,
 ): Promise<Tensor> {
   const slopes: Tensor[] = []
-  const values = await inPieces(
-    positionsAtOnce(backbone, set),
-    hidden,
-    async (own, begin, end) => {
-      const leaf = parameter(own.detach())
-      const found = await targetLogProbabilities(
-        backbone,
-        leaf,
-        targets.slice(0, begin, end),
-      )
-      const [slope] = await grad(found.sum(), leaf)
-      slopes.push(keep(slope as Tensor))
-      return found.detach()
-    },
-  )
-  const all = noGrad(() => cat(slopes, 0).to(values.dtype))
-  for (const slope of slopes) slope.dispose()
-  // 0, but with the slopes as its gradient
-  const moved = hidden.to(values.dtype).mul(all).sum([1])
-  return values.add(moved.sub(moved.detach()))
+  const found = async (own: Tensor, begin: number, end: number) => {
+    const leaf = parameter(own.detach())
+    const values = await targetLogProbabilities(
+      backbone,
+      leaf,
+      targets.slice(0, begin, end),
+    )
+    const [slope] = await grad(values.sum(), leaf)
+    slopes.push(keep(slope as Tensor))
+    return values.detach()
+  }
+  try {
+    const values = await inPieces(positionsAtOnce(backbone, set), hidden, found)
+    const all = noGrad(() => cat(slopes, 0).to(values.dtype))
+    // 0, but with the slopes as its gradient
+    const moved = hidden.to(values.dtype).mul(all).sum([1])
+    return values.add(moved.sub(moved.detach()))
+  } finally {
+    for (const slope of slopes) slope.dispose()
+  }
 }
 
 /** What `work` gives for pieces of hidden states [M, H], one after the other: [M]. */
@@ -234,7 +234,9 @@ async function isHeadTrained(backbone: Backbone): Promise<boolean> {
   return await tidy(async () => {
     const { config, dtype, device } = backbone
     const one = zeros([1, config.hiddenSize], { dtype, device })
-    return (await backbone.head(one, int64([0], backbone))).requiresGrad
+    // Made on the device: a captured step brings nothing over.
+    const first = zeros([1], { dtype: 'int64', device })
+    return (await backbone.head(one, first)).requiresGrad
   })
 }
 

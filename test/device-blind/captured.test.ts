@@ -3,9 +3,14 @@
 
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Backbone } from '../../lib/backbone/index.js'
+import {
+  backward,
+  createPromptSet,
+  labelLogProbabilities,
+} from '../../lib/inference/index.js'
 import { createPrompt, METHOD_NAMES, PLACEMENTS } from '../../lib/prompt/index.js'
 import { createTask, type Task } from '../../lib/task/index.js'
-import { type RecordedOp, recordOps, Tensor } from '../../lib/torch/index.js'
+import { type RecordedOp, recordOps, Tensor, tidy } from '../../lib/torch/index.js'
 import { type TrainOptions, train } from '../../lib/train/index.js'
 import { StepGraphs } from '../../lib/train/step-graphs.js'
 import { BACKBONE_NAMES, onMeta, promptFor } from './backbones.js'
@@ -94,6 +99,19 @@ describe.each(BACKBONE_NAMES)('a captured step stays on its device: %s', (name) 
     const prompt = createPrompt(backbone, { length: 4, rank: 2 })
     const given = { backbone, prompt, optimizer, accumulate: 2, weightDecay: 0.1 }
     expect(await captured(given)).toEqual([])
+    prompt.dispose()
+  })
+
+  test('of more positions than have their logits at once', async () => {
+    const prompt = createPrompt(backbone, { length: 4, rank: 2 })
+    const set = createPromptSet(backbone, [prompt], { once: true, positionsAtOnce: 2 })
+    const rows = [{ text: [5, 6], labels: [[7, 8, 9, 10, 11]], prompt: 0 }]
+    const each = labelLogProbabilities(backbone, set.layouts, rows)
+    const step = async () => await backward(set, (await each(set)).sum())
+    const { ops, dropped } = await recordOps(() => tidy(step), { inputs: true })
+    expect(dropped).toBe(0)
+    expect(ops.some(({ name }) => name === 'aten::cat')).toBe(true)
+    expect(hostOps(ops)).toEqual([])
     prompt.dispose()
   })
 
