@@ -62,6 +62,7 @@ export function trainingLosses(
     batch.map((row) => ({ ...row, prompt })),
   )
   const counts = batches.map(({ length }) => length)
+  inputs.note(`rows ${counts.join()}`) // other than what a model reads: a row may be read once for each of its candidates
   if (objective === 'lm') {
     const continued = rows.map(({ text, target, prompt }) => {
       return { text, labels: [target], prompt }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Backbone } from '../../lib/backbone/index.js'
-import { Inputs } from '../../lib/inference/index.js'
+import { encodeLabels, Inputs, promptLayouts } from '../../lib/inference/index.js'
 import {
   createPrompt,
   METHOD_NAMES,
@@ -16,6 +16,7 @@ import {
 import { selectWeights, type TrainEvent } from '../../lib/run/index.js'
 import { noGrad, tensor, tidy } from '../../lib/torch/index.js'
 import { type TrainOptions, train } from '../../lib/train/index.js'
+import { type TrainingRow, trainingLosses } from '../../lib/train/loss.js'
 import { StepGraphs } from '../../lib/train/step-graphs.js'
 import { promptFor } from '../device-blind/backbones.js'
 import { settledMemory } from '../live.js'
@@ -254,6 +255,28 @@ describe('steps are not captured, and it is said why', () => {
 })
 
 describe('graphs of steps', () => {
+  test('are others where the same texts and candidates are of other rows', async () => {
+    const rowOf = (count: number): TrainingRow => {
+      const candidates = Array.from({ length: count }, (_, i) => [5 + i, 6 + i])
+      return { text: [1, 2, 3], length: 3, target: [5, 6], label: 0, candidates }
+    }
+    const few = [rowOf(3), rowOf(3)]
+    const many = [rowOf(2), rowOf(2), rowOf(2)]
+    const prompts = [small(gpt2), small(gpt2)]
+    const layouts = promptLayouts(gpt2, prompts, { once: true })
+    const labels = encodeLabels(gpt2, task)
+    const signatureOf = (batches: TrainingRow[][]) =>
+      tidy(() => {
+        const inputs = new Inputs('cpu', { bucketed: true })
+        const settings = { objective: 'verbalizer', meanOver: 'rows' } as const
+        trainingLosses(settings, gpt2, layouts, batches, labels, inputs)
+        return inputs.signature
+      })
+    expect(signatureOf([few, many])).toBe(signatureOf([few, many]))
+    expect(signatureOf([few, many])).not.toBe(signatureOf([many, few]))
+    for (const prompt of prompts) prompt.dispose()
+  })
+
   test('go, those that were used longest ago first', async () => {
     const graphs = new StepGraphs('cpu', { most: 3 })
     const before = await settledMemory()
