@@ -1,6 +1,7 @@
 // Filled templates as token ids, no longer than a limit: shortens fields, never the template's own
 // words. Knows a tokenizer only as a function from text to ids.
 
+import { setImmediate as turn } from 'node:timers/promises'
 import { fieldValue, fillTemplate, parseTemplate, type Template } from './template.js'
 
 /** Text to token ids, no special tokens added: a tokenizer's `encode`. */
@@ -20,12 +21,15 @@ type Values = Readonly<Record<string, string>>
 /** Work that asks for the ids of texts on its way: who runs it answers one text or many at once. */
 type Asking<T> = Generator<readonly string[], T, readonly number[][]>
 
-/** How many tokens a text has. */
-type Count = (text: string) => Asking<number>
+/** How many tokens a text has; where they are more than `most`, it may be any number above that. */
+type Count = (text: string, most?: number) => Asking<number>
 
 // A subword tokenizer may need fewer tokens for a whole word than for part of it, so the end of the
 // word that is being cut is tried too. Past this many characters a "word" is not one.
 const longestWord = 40
+
+// Characters whose words are counted at once: whoever counts a long text holds up nobody for long.
+const stretch = 2 ** 14
 
 // Texts that are worked on side by side: enough for large calls to the tokenizer, few enough for
 // their words to be kept.
@@ -91,7 +95,8 @@ async function sideBySide<T>(
     if (waiting.length === 0) return results
     const asked = waiting.map(({ state }) => state.value as readonly string[])
     const texts = [...new Set(asked.flat())]
-    const encoded = await encode(texts)
+    // Who counts a long text of known words asks for nothing, and lets others have their turn.
+    const encoded = texts.length > 0 ? await encode(texts) : await turn([])
     const idsOf = new Map(texts.map((text, i) => [text, encoded[i] as number[]]))
     waiting = waiting.map(({ work, i }, at) => {
       const answer = (asked[at] ?? []).map((text) => idsOf.get(text) as number[])
@@ -120,9 +125,10 @@ function* filling(
   }
   // Most tokenizers take a text word by word. Then sums over words, each encoded once, find the
   // cut, and neither the whole text nor the cut one may show another count.
-  const byWord: Count = (text) => sumOfWords(text, words)
-  if ((yield* byWord(text)) === whole.length) {
-    const cut = yield* shorten(template, values, byWord, maxTokens, whole.length)
+  const byWord: Count = (text, most) => sumOfWords(text, words, most)
+  const filled = { text, tokens: whole.length }
+  if ((yield* byWord(text, whole.length)) === whole.length) {
+    const cut = yield* shorten(template, values, byWord, maxTokens, filled)
     const ids = yield* idsOf(cut)
     if (ids.length === (yield* byWord(cut))) {
       return { ids, truncated: whole.length - ids.length }
@@ -131,9 +137,7 @@ function* filling(
   const exact: Count = function* (text) {
     return (yield* idsOf(text)).length
   }
-  const ids = yield* idsOf(
-    yield* shorten(template, values, exact, maxTokens, whole.length),
-  )
+  const ids = yield* idsOf(yield* shorten(template, values, exact, maxTokens, filled))
   return { ids, truncated: whole.length - ids.length }
 }
 
@@ -143,14 +147,31 @@ function* idsOf(text: string): Asking<number[]> {
 }
 
 /** The tokens of a text's words, each with the white space before it, one by one. */
-function* sumOfWords(text: string, known: Map<string, number>): Asking<number> {
-  const words = text.match(/\s*\S+|\s+/g) ?? []
-  const unknown = words.filter((word) => !known.has(word))
-  if (unknown.length > 0) {
-    const encoded = yield unknown
-    for (const [i, word] of unknown.entries()) known.set(word, encoded[i]?.length ?? 0)
+function* sumOfWords(
+  text: string,
+  known: Map<string, number>,
+  most = Number.POSITIVE_INFINITY,
+): Asking<number> {
+  let sum = 0
+  for (let begin = 0; begin < text.length && sum <= most; ) {
+    const end = endOfWord(text, begin + stretch)
+    const words = text.slice(begin, end).match(/\s*\S+|\s+/g) ?? []
+    const unknown = [...new Set(words.filter((word) => !known.has(word)))]
+    if (unknown.length > 0 || end < text.length) {
+      const encoded = yield unknown
+      for (const [i, word] of unknown.entries()) known.set(word, encoded[i]?.length ?? 0)
+    }
+    for (const word of words) sum += known.get(word) ?? 0
+    begin = end
   }
-  return words.reduce((sum, word) => sum + (known.get(word) ?? 0), 0)
+  return sum
+}
+
+/** Where the word ends that reaches to `from` or beyond it. */
+function endOfWord(text: string, from: number): number {
+  const space = /(?<=\S)\s/g
+  space.lastIndex = from
+  return space.exec(text)?.index ?? text.length
 }
 
 /** The filled template with its longest fields cut, as `fillTokens` says. */
@@ -159,13 +180,14 @@ function* shorten(
   values: Values,
   count: Count,
   maxTokens: number,
-  wholeTokens: number,
+  filled: { readonly text: string; readonly tokens: number },
 ): Asking<string> {
   const texts = template.fields.map((field) => fieldValue(field, values))
   const tokens: number[] = []
   for (const text of texts) {
     // a text that has no token of its own (a space, to some tokenizers) may have one among others
-    tokens.push(text === '' ? 0 : Math.max(1, yield* count(text)))
+    const own = text === filled.text ? filled.tokens : yield* count(text)
+    tokens.push(text === '' ? 0 : Math.max(1, own))
   }
   const cutTo = (lengths: readonly number[]) => {
     const cut = template.fields.map((field, i) => [
@@ -175,7 +197,7 @@ function* shorten(
     return fillTemplate(template, Object.fromEntries(cut))
   }
   function* fits(lengths: readonly number[]): Asking<boolean> {
-    return (yield* count(cutTo(lengths))) <= maxTokens
+    return (yield* count(cutTo(lengths), maxTokens)) <= maxTokens
   }
 
   // characters kept of each field when none may have more than `level` tokens
@@ -185,7 +207,7 @@ function* shorten(
       return count <= level ? text.length : Math.floor((text.length * level) / count)
     })
   const longest = Math.max(...tokens)
-  const level = yield* lastTrue(0, longest, longest - (wholeTokens - maxTokens), (n) =>
+  const level = yield* lastTrue(0, longest, longest - (filled.tokens - maxTokens), (n) =>
     fits(keptAt(n)),
   )
   const lengths = keptAt(level)

@@ -158,6 +158,34 @@ describe('fillTokensOfAll', () => {
     expect(characters).toBeLessThan(2 * whole)
   })
 
+  it('cuts a long text as its beginning, and lets others have their turn meanwhile', async () => {
+    const encodeWords = (text: string) =>
+      text.match(/\s*\S{1,4}/g)?.map(vocabularyId) ?? []
+    const ids = new Map<string, number>()
+    function vocabularyId(piece: string): number {
+      ids.set(piece, ids.get(piece) ?? ids.size)
+      return ids.get(piece) as number
+    }
+    const many = async (texts: readonly string[]) => texts.map(encodeWords)
+    const text = textOf(5, 40_000).replaceAll('cat', '\t cat \n')
+    let turns = 0
+    let next = setImmediate(function count() {
+      turns += 1
+      next = setImmediate(count)
+    })
+    const [long] = await fillTokensOfAll('Text: {text}.', [{ text }], many, 100)
+    clearImmediate(next)
+    const [short] = await fillTokensOfAll(
+      'Text: {text}.',
+      [{ text: text.slice(0, 2000) }],
+      many,
+      100,
+    )
+    expect(turns).toBeGreaterThan(text.length / 2 ** 14)
+    expect(long?.ids).toHaveLength(100)
+    expect(long?.ids).toEqual(short?.ids)
+  })
+
   it('keeps the longest beginning that fits where a text has other tokens than its words', async () => {
     // three characters a token, whatever the words
     const encodeThrees = (text: string) => (text.match(/[\s\S]{1,3}/g) ?? []).map(() => 1)
