@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 namespace lopt {
 namespace {
@@ -192,13 +193,14 @@ at::ScalarType FromJs<at::ScalarType>::Get(const Napi::Value& value) {
 
 at::Device FromJs<at::Device>::Get(const Napi::Value& value) {
   const std::string text = FromJs<std::string>::Get(value);
+  std::optional<at::Device> device;
   try {
-    const at::Device device(text);
-    UseStreamOf(device);
-    return device;
+    device.emplace(text);
   } catch (const c10::Error&) {
     throw RangeMistake("Expected a device such as cpu, cuda:0 or mps but received " + text);
   }
+  UseStreamOf(*device);
+  return *device;
 }
 
 Operand FromJs<Operand>::Get(const Napi::Value& value) {

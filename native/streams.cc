@@ -44,7 +44,10 @@ void Wait(c10::cuda::CUDAStream later, c10::cuda::CUDAStream earlier) {
 }  // namespace
 
 void UseStreamOf(at::Device device) {
-  if (!device.is_cuda() || device.index() >= c10::cuda::device_count()) return;
+  if (!device.is_cuda()) return;
+  // Whoever computes on a GPU that is not there is told; `cuda` without a number is index -1.
+  const auto count = c10::cuda::device_count();
+  if (count == 0 || device.index() >= count) return;
   thread_local std::array<bool, kMostDevices> is_set{};
   const auto index = device.has_index() ? device.index() : c10::cuda::current_device();
   if (is_set.at(index)) return;
