@@ -1,5 +1,6 @@
 // Steps of training that are captured, one for each signature of their inputs. Knows no prompt and no loss.
 
+import { LoptError } from '../errors.js'
 import type { Inputs } from '../inference/index.js'
 import { type CapturedGraph, captureGraph, keep, type Tensor } from '../torch/index.js'
 
@@ -36,6 +37,7 @@ export class StepGraphs {
    * then on replayed with other inputs in the place of its own.
    *
    * @returns tensors that last until the next call
+   * @throws as `work`; LoptError `ERR_OUT_OF_MEMORY` where a graph finds no memory beside what other steps keep
    */
   async run(inputs: Inputs, work: Work): Promise<readonly Tensor[]> {
     const { signature } = inputs
@@ -52,10 +54,10 @@ export class StepGraphs {
       await this.#shrink()
       return await work()
     }
-    const made = {
-      graph: await captureGraph(this.#device, work),
-      inputs: inputs.tensors.map(keep),
-    }
+    const graph = await captureGraph(this.#device, work).catch((error) => {
+      throw withAdvice(error)
+    })
+    const made = { graph, inputs: inputs.tensors.map(keep) }
     this.#use(signature, made)
     return await made.graph.replay()
   }
@@ -78,6 +80,13 @@ export class StepGraphs {
     this.#known.clear()
     for (const captured of all) if (captured !== undefined) await free(captured)
   }
+}
+
+function withAdvice(error: unknown): unknown {
+  if (!(error instanceof LoptError) || error.code !== 'ERR_OUT_OF_MEMORY') return error
+  const advice =
+    'what is captured has memory of its own: without graphs a step takes less'
+  return new LoptError(error.code, `${error.message} (${advice})`, { cause: error })
 }
 
 async function free({ graph, inputs }: Captured): Promise<void> {

@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Backbone } from '../../lib/backbone/index.js'
+import { LoptError } from '../../lib/errors.js'
 import { encodeLabels, Inputs, promptLayouts } from '../../lib/inference/index.js'
+import { native } from '../../lib/native.js'
 import {
   createPrompt,
   METHOD_NAMES,
@@ -275,6 +277,30 @@ describe('graphs of steps', () => {
     expect(signatureOf([few, many])).toBe(signatureOf([few, many]))
     expect(signatureOf([few, many])).not.toBe(signatureOf([many, few]))
     for (const prompt of prompts) prompt.dispose()
+  })
+
+  test('for which there is no memory say what takes less, and can be had later', async () => {
+    vi.spyOn(native(), 'graphCaptures').mockReturnValue(true)
+    const graphs = new StepGraphs('cpu')
+    const run = () =>
+      tidy(async () => {
+        const inputs = new Inputs('cpu')
+        const one = inputs.int64([1, 2])
+        return await graphs.run(inputs, async () => [one.sum()])
+      })
+    const before = await settledMemory()
+    await run()
+    const full = new LoptError('ERR_OUT_OF_MEMORY', 'no memory left')
+    vi.spyOn(native(), 'graphEnd').mockRejectedValueOnce(full)
+    await expect(run()).rejects.toMatchObject({
+      code: 'ERR_OUT_OF_MEMORY',
+      message: expect.stringContaining('without graphs'),
+    })
+    expect((await settledMemory()).tensors).toBe(before.tensors)
+    await run()
+    expect(graphs.count).toBe(1)
+    await graphs.dispose()
+    expect((await settledMemory()).tensors).toBe(before.tensors)
   })
 
   test('go, those that were used longest ago first', async () => {
