@@ -86,9 +86,11 @@ export function findAddons(place: Place): Found[] {
 
 /** How this package's own build is made. */
 export function howToBuild(root: string): string {
-  const isClone = existsSync(join(root, 'lib/native.ts'))
-  return isClone ? `run \`npm run setup\` in ${root}` : 'run `npx lopt build`'
+  return isClone(root) ? `run \`npm run setup\` in ${root}` : 'run `npx lopt build`'
 }
+
+/** A clone has sources and compiles its own; what npm has installed has a bundle. */
+const isClone = (root: string): boolean => existsSync(join(root, 'lib/native.ts'))
 
 function givenAddon(path: string): Found {
   const addon = resolve(path)
@@ -109,7 +111,7 @@ function ownBuild(root: string): Found {
     addon = (finder as { path: (folder: string) => string }).path(root)
   } catch {
     const problem = `there is no ${join(root, 'build/Release/lopt.node')}`
-    return { name, problem, fix: howToBuild(root) }
+    return { name, problem }
   }
   const reason = 'it comes before packages'
   return { name, reason, addon, libraries: [], isOnTrial: false }
@@ -197,7 +199,7 @@ function platformPackage(
     const problem = unfit(system, { glibc: '2.28' })
     if (problem) return { name, problem }
     // npm sometimes leaves optional packages out by itself (npm/cli issues 4828, 8320)
-    const fix = `npm install ${name}@${version}, or ${build}`
+    const fix = isClone(root) ? build : `npm install ${name}@${version}, or ${build}`
     return { name, problem: 'it is not installed', fix }
   }
   const manifest = readManifest(folder) as unknown as PlatformManifest
