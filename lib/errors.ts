@@ -23,6 +23,7 @@ export const ERROR_CODES = [
   'ERR_CLOSED',
 ] as const
 
+/** One of the codes of docs/errors.md. */
 export type ErrorCode = (typeof ERROR_CODES)[number]
 
 /**

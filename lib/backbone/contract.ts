@@ -67,6 +67,7 @@ interface CommonConfig {
   readonly raw: Readonly<Record<string, unknown>>
 }
 
+/** The shape of a GPT-2. */
 export interface Gpt2BackboneConfig extends CommonConfig {
   readonly modelType: 'gpt2'
   /** Rows of the position embedding: the longest sequence. */
@@ -81,6 +82,7 @@ export interface Gpt2BackboneConfig extends CommonConfig {
   readonly initializerRange: number
 }
 
+/** The shape of a T5. */
 export interface T5BackboneConfig extends CommonConfig {
   readonly modelType: 't5' | 'mt5'
   readonly decoderLayers: number
@@ -100,6 +102,7 @@ export interface T5BackboneConfig extends CommonConfig {
   readonly initializerFactor: number
 }
 
+/** The shape of a model. */
 export type BackboneConfig = Gpt2BackboneConfig | T5BackboneConfig
 
 /** What weights may be kept in besides. */
@@ -108,6 +111,7 @@ export type Quantization = 'int8'
 /** Element types that a backbone can compute in. */
 export type BackboneDType = 'float64' | 'float32' | 'float16' | 'bfloat16'
 
+/** A pass of a causal model over layers. */
 export interface RunOptions {
   /** [B, Q, H], the backbone's dtype: embeddings when `first` is 0, else a layer's output. */
   x: Tensor
@@ -138,6 +142,7 @@ export interface RunOptions {
   present?: boolean | undefined
 }
 
+/** What such a pass gives. */
 export interface RunResult {
   /** [B, Q, H], or [B, K, H] with `queries`. After the final norm when `last` is L. */
   hidden: Tensor
@@ -148,6 +153,7 @@ export interface RunResult {
   present: Tensor[]
 }
 
+/** Rows behind keys and values that several of them share. */
 export interface RunBehindOptions {
   /** [B, Q, H]: embeddings of the rows. */
   x: Tensor
@@ -168,10 +174,11 @@ export interface RunBehindOptions {
   present?: boolean | undefined
 }
 
+/** A pass in which prefixes run beside the rows that stand behind them. */
 export interface RunWithPrefixesOptions {
   /** [K, P, H], the backbone's dtype: vectors at positions 0..P - 1 before the rows. A shorter one is padded. */
   prefixes: Tensor
-  /** [B, Q, H]: embeddings of the rows. */
+  /** `[B, Q, H]`: embeddings of the rows. */
   x: Tensor
   /** int64 [B, Q]: each row's place in its sequence, from its prefix's length on. */
   positions: Tensor
@@ -186,8 +193,9 @@ export interface RunWithPrefixesOptions {
   queries?: Tensor | undefined
 }
 
+/** A pass of an encoder over layers. */
 export interface EncodeOptions {
-  /** [B, S, H]: embeddings when `first` is 0, else a layer's output. */
+  /** `[B, S, H]`: embeddings when `first` is 0, else a layer's output. */
   x: Tensor
   /**
    * bool [B, S]: true where a key may be attended to, one at least in each row. Leave it out when
@@ -200,8 +208,9 @@ export interface EncodeOptions {
   last?: number | undefined
 }
 
+/** A pass of a decoder over layers. */
 export interface DecodeOptions {
-  /** [B, Q, H]: embeddings when `first` is 0, else a layer's output. */
+  /** `[B, Q, H]`: embeddings when `first` is 0, else a layer's output. */
   x: Tensor
   /**
    * Keys and values of earlier positions, k, v of layer `first`, k, v of the next…: each
@@ -220,8 +229,9 @@ export interface DecodeOptions {
   present?: boolean | undefined
 }
 
+/** A pass of a decoder over texts that were encoded, whose keys and values are not made. */
 export interface DecodeEncodedOptions {
-  /** [B, Q, H]: embeddings. */
+  /** `[B, Q, H]`: embeddings. */
   x: Tensor
   /** As for `decode`, of all layers. */
   past?: readonly Tensor[] | undefined
@@ -233,7 +243,7 @@ export interface DecodeEncodedOptions {
 
 /** A token more of each of B rows, each at a length of its own. Symbols: slots and capacity of the cache, D a head's size. */
 export interface DecodeStepOptions {
-  /** [B, 1, H]: embeddings of each row's newest token. */
+  /** `[B, 1, H]`: embeddings of each row's newest token. */
   x: Tensor
   /**
    * Keys and values of the rows' earlier positions, k, v of the first layer, k, v of the next…: each
@@ -282,7 +292,7 @@ export interface CommonBackbone {
    * config.json says, or `tokenizer.eosTokenId`, which alone is written where a text is ended.
    */
   readonly endTokenIds: readonly number[]
-  /** [N, H]: the module's own parameter, not a copy. */
+  /** `[N, H]`: the module's own parameter, not a copy. */
   readonly tokenEmbedding: Tensor
 
   /**
@@ -421,6 +431,7 @@ export interface EncoderDecoderBackbone extends CommonBackbone {
   decodeStep(options: CrossDecodeStepOptions): Promise<Tensor>
 }
 
+/** A frozen language model; `kind` tells the two apart. */
 export type Backbone = CausalBackbone | EncoderDecoderBackbone
 
 export const BACKBONE_DTYPES: readonly BackboneDType[] = [

@@ -31,6 +31,7 @@ import { endTokenIds } from './special-tokens.js'
 import { checkT5Config, type T5Config } from './t5/config.js'
 import { rowsNeeded } from './vocabulary.js'
 
+/** What `createBackbone` takes. */
 export interface CreateBackboneOptions {
   /** The same seed gives the same weights on every device. An integer from 0. */
   seed: number

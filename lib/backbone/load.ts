@@ -24,6 +24,7 @@ import { loadTorchScriptFile } from './torchscript-file.js'
 
 const BUILTIN = 'builtin:'
 
+/** What `loadBackbone` takes. */
 export interface LoadBackboneOptions {
   /** `cpu` (default), `cuda`, `cuda:N`, `mps`, or `meta`: shapes and no weights. */
   device?: string | undefined

@@ -19,7 +19,7 @@ import { generationConfig, storedSpecialTokens } from './special-tokens.js'
  * checkpoint. A tied output matrix is not stored.
  *
  * @param folder made if it is not there
- * @param options.dtype what the weights are stored in: the backbone's own by default. A prompt
+ * @param options `dtype` is what the weights are stored in: the backbone's own by default. A prompt
  *   belongs to the stored weights: in another dtype they are another backbone's.
  * @throws LoptError `ERR_IO` when the folder cannot be written.
  */

@@ -38,6 +38,7 @@ import {
   workOf,
 } from './work.js'
 
+/** What `createEngine` takes. */
 export interface EngineOptions {
   backbone: Backbone
   /** By name; the engine owns them (`Engine.addPrompt`). */

@@ -5,6 +5,7 @@ import type { Backbone } from '../backbone/index.js'
 import { checkOptions } from '../fields.js'
 import { passTokens } from '../inference/index.js'
 
+/** How much an engine takes on at once. */
 export interface EngineLimits {
   /** Texts that are continued at once, default 16: slots of the key-value cache. */
   maxRunning?: number | undefined

@@ -34,6 +34,7 @@ export interface ClassifyRequest extends RequestOptions {
   candidates?: readonly (readonly string[])[]
 }
 
+/** What a text was taken for. */
 export interface Classification {
   /** The likeliest label. */
   readonly label: string
@@ -89,6 +90,7 @@ export interface ServedPrompt {
   readonly addedAt: Date
 }
 
+/** What an engine does now, and has done since it was made. */
 export interface EngineStats {
   /** Requests that wait for their turn. */
   readonly queuedRequests: number
@@ -151,6 +153,7 @@ export interface Engine {
   addPrompt(name: string, prompt: Prompt): void
   /** @returns whether there was one; requests that have begun end with it */
   removePrompt(name: string): boolean
+  /** What it does now, and has done. */
   stats(): EngineStats
   /** Calls back with what happens, until the function that is returned is called. */
   observe(listener: (event: EngineEvent) => void): () => void

@@ -14,6 +14,7 @@ import {
 import { checkAborted, type RequestOptions } from './request.js'
 import { type HubSettings, hubSettings } from './settings.js'
 
+/** How a download goes on. */
 export type DownloadEvent =
   | {
       readonly type: 'progress'

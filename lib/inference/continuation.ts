@@ -15,6 +15,7 @@ export interface TokenLogProbability {
   readonly logProbability: number
 }
 
+/** A text got a token. */
 export interface TokenEvent {
   readonly type: 'token'
   readonly token: number
@@ -29,6 +30,7 @@ export interface TokenEvent {
   readonly likeliest?: readonly TokenLogProbability[]
 }
 
+/** A text is complete. */
 export interface DoneEvent {
   readonly type: 'done'
   /** Everything that was generated: the tokens' texts together, without what ended it. */

@@ -79,6 +79,7 @@ export interface GenerateManyOptions extends GenerationOptions {
   signal?: AbortSignal
 }
 
+/** What `generate` says of one text. */
 export type GenerateEvent = TokenEvent | DoneEvent
 
 /** Of one of several texts: it ends here, and the others go on. */

@@ -10,6 +10,7 @@ import { checkCount, type EncodedText, placeOf, type TextFormat } from './encode
 import { encodeExamples } from './encode-examples.js'
 import { createPromptSet, type PromptSetOptions } from './prompt-set.js'
 
+/** What `score` takes for texts of one prompt. */
 export interface ScoreOptions {
   backbone: Backbone
   /** Of all texts; null: the texts alone, without a prompt. */
@@ -45,6 +46,7 @@ export interface ScoreManyOptions extends Omit<ScoreOptions, 'prompt' | 'prompts
 
 type AnyScoreOptions = ScoreOptions | ScoreManyOptions
 
+/** How likely each label of a text is. */
 export interface Score {
   /** Label, or a candidate's words → sum of the log-probabilities (nats) of its tokens given everything before them. */
   readonly scores: Readonly<Record<string, number>>

@@ -6,6 +6,7 @@ import { binding } from '../torch/context.js'
 import { itemSize, keep, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
 import { handleOf, handlesOf, wrap } from '../torch/tensor.js'
 
+/** How texts before a suffix prompt are kept over the epochs. */
 export interface ReuseOptions {
   /** Bytes that kept keys and values may take, default 1 GiB; 0: nothing is kept. */
   budgetBytes?: number | undefined

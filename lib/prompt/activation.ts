@@ -11,6 +11,7 @@ export const ACTIVATION_NAMES = [
   'identity',
 ] as const
 
+/** The function σ of LoPT-2. */
 export type ActivationName = (typeof ACTIVATION_NAMES)[number]
 
 /** An elementwise function. */

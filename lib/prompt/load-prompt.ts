@@ -8,6 +8,7 @@ import { checkFit } from './fit.js'
 import { checkPlacement, Prompt, placed } from './prompt.js'
 import { readPromptFile, writePromptFile } from './prompt-file.js'
 
+/** What `loadPrompt` takes. */
 export interface LoadPromptOptions {
   /** Take a prompt that was trained on another backbone of the same hidden size. */
   allowOtherBackbone?: boolean

@@ -33,6 +33,7 @@ import { factorised, fullPrompt, prefixPrompt, vectorsOf } from './vectors.js'
 
 const FORMAT_OF = '0.21.0'
 
+/** What `exportPeft` takes. */
 export interface ExportPeftOptions {
   /**
    * What PEFT notes as the base model: a folder or model id that transformers opens. Default: the
@@ -163,6 +164,7 @@ function loptJson({ config, task }: Prompt): LoptJson {
   }
 }
 
+/** What `importPeft` takes. */
 export interface ImportPeftOptions extends LoadPromptOptions {
   /**
    * Of vectors `full` (default): X as it is; or `lopt-1`: the nearest of rank `rank`. Of keys and values

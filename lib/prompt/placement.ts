@@ -2,6 +2,7 @@
 
 export const PLACEMENTS = ['prefix', 'suffix', 'after-first-token'] as const
 
+/** Where a prompt stands: before the text, behind it, or after its first token. */
 export type Placement = (typeof PLACEMENTS)[number]
 
 /**

@@ -96,17 +96,20 @@ export class Prompt {
     })
   }
 
+  /** Frees its tensors; it cannot be used afterwards. */
   dispose(): void {
     for (const tensor of Object.values({ ...this.parameters, ...this.buffers })) {
       tensor.dispose()
     }
   }
 
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }
 }
 
+/** What `createPrompt` takes; each method has its defaults. */
 export interface CreatePromptOptions {
   /** Default `lopt-1`. */
   method?: MethodName

@@ -26,6 +26,7 @@ export function vectorsOf(prompt: Prompt, purpose: string): Tensor {
   })
 }
 
+/** What `compressPrompt` takes. */
 export interface CompressOptions {
   /** R, in 1..min(P, H). */
   rank: number

@@ -17,6 +17,7 @@ interface OfPrompt {
   readonly prompt?: number
 }
 
+/** What `train` says as it goes; of one of several prompts, with its place. */
 export type TrainEvent = OfPrompt &
   (
     | {

@@ -6,6 +6,7 @@ import { LONG_TARGETS, REUSE_BUDGET_BYTES } from '../inference/index.js'
 
 export const OBJECTIVES = ['lm', 'verbalizer'] as const
 
+/** What is made likely: the label's tokens given all before them (`lm`), or the label among the labels (`verbalizer`). */
 export type Objective = (typeof OBJECTIVES)[number]
 
 /** What the loss of `lm` is a mean over. */
@@ -15,10 +16,12 @@ export type MeanOver = (typeof MEANS)[number]
 
 export const OPTIMIZERS = ['adam', 'adamw', 'sgd', 'adafactor'] as const
 
+/** The optimizers that `train` takes. */
 export type OptimizerName = (typeof OPTIMIZERS)[number]
 
 export const SCHEDULES = ['constant', 'linear', 'cosine'] as const
 
+/** How the learning rate goes on after the warm-up. */
 export type Schedule = (typeof SCHEDULES)[number]
 
 export const PROFILE_STEPS = 3

@@ -59,7 +59,7 @@ export type OpenedRun = RunSubjects &
  * set: `for await (const event of train(await openRun('runs/x')))`. The caller disposes of the
  * backbone and the prompt.
  *
- * @param options.backbone how to open the backbone where that differs: another `source` of the same
+ * @param options how to open the backbone where that differs: another `source` of the same
  *   model, and what `loadBackbone` takes
  * @throws LoptError `ERR_IO` for a folder that holds no run; `ERR_UNSUPPORTED` for a run on rows or a
  *   backbone that were only in memory: `train` itself goes on with it; as `loadBackbone` and `loadTask`.

@@ -25,6 +25,7 @@ export interface FolderReport {
   readonly failed: { readonly name: string; readonly reason: string }[]
 }
 
+/** What `PromptsFolder` takes. */
 export interface PromptsFolderOptions {
   /** `*.lopt.safetensors` files and adapter folders of PEFT; absent: none, only bytes are taken. */
   folder?: string | undefined
@@ -34,6 +35,7 @@ export interface PromptsFolderOptions {
   allowOtherBackbone?: boolean | undefined
 }
 
+/** The prompts of a folder, served and kept up to date with its files. */
 export class PromptsFolder {
   readonly folder: string | undefined
   readonly #engine: Engine

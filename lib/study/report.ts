@@ -7,6 +7,7 @@ import { checked } from '../fields.js'
 import { createPage } from './page.js'
 import { readRuns } from './read-runs.js'
 
+/** What `report` takes. */
 export interface ReportOptions {
   /** Run folders, sweeps, or folders that hold them. */
   folders: readonly string[]
@@ -16,6 +17,7 @@ export interface ReportOptions {
   title?: string
 }
 
+/** What a report's page has. */
 export interface ReportSummary {
   readonly path: string
   /** All of them, impossible ones not counted. */

@@ -45,6 +45,7 @@ const resultSchema = z.object({
   finishedAt: z.string(),
 })
 
+/** What came of a cell of a sweep: its result.json. */
 export type CellResult = Omit<z.infer<typeof resultSchema>, 'settings'> & {
   readonly settings: RunSettings
 }

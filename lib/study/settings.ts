@@ -24,6 +24,7 @@ import type { TrainOptions } from '../train/index.js'
 /** What needs no prompt: the template alone, the most frequent label, the backbone's own weights. */
 const BASELINES = ['hard', 'majority', 'fine-tune'] as const
 
+/** What a cell may run: a method, or a baseline. */
 export type RunMethod = MethodName | (typeof BASELINES)[number]
 
 export const RUN_METHODS: readonly RunMethod[] = [...METHOD_NAMES, ...BASELINES]

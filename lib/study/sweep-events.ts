@@ -7,6 +7,7 @@ import type { RunSettings } from './settings.js'
 /** What became of a cell. */
 export type CellStatus = CellResult['status'] | 'impossible' | 'changed'
 
+/** What `sweep` says as it goes. */
 export type SweepEvent =
   | {
       readonly type: 'plan'

@@ -9,6 +9,7 @@ import { Study } from './study.js'
 import { readSweepConfig, type SweepConfig } from './sweep-config.js'
 import type { SweepEvent } from './sweep-events.js'
 
+/** What `sweep` takes. */
 export interface SweepOptions {
   /** The configuration, or its file (YAML or JSON): docs/studies.md. */
   config: string | SweepConfig

@@ -22,6 +22,7 @@ import type { Example, Task } from './task.js'
 import { parseTemplate } from './template.js'
 import { quoted } from './verbalizer.js'
 
+/** What `readExamples` takes. */
 export interface ReadExamplesOptions {
   /** `{text}` by default: which fields a row must have. */
   template?: string

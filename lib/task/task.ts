@@ -55,6 +55,7 @@ export const TEXT_METRICS = [
 
 export const METRICS = [...LABEL_METRICS, ...TEXT_METRICS] as const
 
+/** What an evaluation is judged by. */
 export type Metric = (typeof METRICS)[number]
 
 /** A row with what was generated for it. */
@@ -68,6 +69,7 @@ export interface SaidRow {
 /** A figure of the caller's own, of all rows of an evaluation: more is better. */
 export type TextMetric = (rows: readonly SaidRow[]) => number
 
+/** A part of a task's rows. */
 export type SplitName = 'train' | 'dev' | 'test'
 
 /**

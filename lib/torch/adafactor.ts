@@ -186,6 +186,7 @@ export class Adafactor {
     this.#states = this.#parameters.map(() => null)
   }
 
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     Adafactor.prototype.dispose.call(this)
   }

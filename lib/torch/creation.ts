@@ -81,6 +81,7 @@ export function tensor(
   return wrap(binding().fromData(elements, sizes, made, place))
 }
 
+/** A tensor of zeros. */
 export function zeros<E extends DType = 'float32'>(
   shape: readonly number[],
   options: CreationOptions<E> = {},
@@ -90,6 +91,7 @@ export function zeros<E extends DType = 'float32'>(
   return wrap(binding().ops.zeros(checkShape(shape), checkDType(dtype), place))
 }
 
+/** A tensor of ones. */
 export function ones<E extends DType = 'float32'>(
   shape: readonly number[],
   options: CreationOptions<E> = {},

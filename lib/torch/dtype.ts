@@ -96,6 +96,7 @@ export function itemSize(dtype: DType): number {
   return ITEM_SIZES.get(checkDType(dtype)) as number
 }
 
+/** Whether a dtype is one of floats. */
 export function isFloatingPoint(dtype: DType): dtype is FloatDType {
   return checkDType(dtype).startsWith('float') || dtype === 'bfloat16'
 }

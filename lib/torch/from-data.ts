@@ -7,6 +7,7 @@ import { type DType, type IntegerDType, integerRange, isFloatingPoint } from './
 
 /** What `tensor()` takes: a number, nested arrays of numbers, or a typed array. */
 export type TensorData = number | NestedNumberArray | TypedArray
+/** Arrays in arrays, all of one length at each depth. */
 export type NestedNumberArray = readonly (number | NestedNumberArray)[]
 
 const DTYPE_OF_ARRAY = new Map<unknown, DType>([

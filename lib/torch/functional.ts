@@ -87,7 +87,7 @@ export function linear<D extends DType>(
   return wrap(binding().ops.linear(...handles))
 }
 
-/** Rows of `weight` [N, H] by `ids` [..]: [.., H]. */
+/** Rows of `weight` `[N, H]` by `ids` `[..]`: `[.., H]`. */
 export function embedding<D extends DType>(weight: Tensor<D>, ids: Tensor): Tensor<D> {
   return wrap(binding().ops.embedding(handleOf(weight, 'weight'), handleOf(ids, 'ids')))
 }

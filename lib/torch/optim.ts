@@ -166,6 +166,7 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
     native().optimizerDispose(Optimizer.#own(this).#handle)
   }
 
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     native().optimizerDispose(Optimizer.#own(this).#handle)
   }

@@ -51,6 +51,7 @@ export class SafetensorsFile {
     return [...SafetensorsFile.#own(this).#header.tensors.keys()]
   }
 
+  /** Whether the file has a tensor of this name. */
   has(name: string): boolean {
     return SafetensorsFile.#own(this).#header.tensors.has(checkString(name, 'name'))
   }
@@ -93,6 +94,7 @@ export class SafetensorsFile {
     native().mappedDispose(SafetensorsFile.#own(this).#handle)
   }
 
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     SafetensorsFile.prototype.dispose.call(this)
   }

@@ -55,6 +55,7 @@ export interface ModuleSpec {
   modules?: Record<string, ModuleSpec>
 }
 
+/** A method that a compiled module has. */
 export interface ScriptMethod {
   name: string
   /** As TorchScript prints it: `forward(__torch__.Model self, Tensor x) -> Tensor`. */
@@ -127,6 +128,7 @@ export class ScriptModule {
     return fromNative(await result)
   }
 
+  /** Its methods, with their schemas. */
   methods(): ScriptMethod[] {
     return native().moduleMethods(ScriptModule.#own(this).#handle)
   }
@@ -165,6 +167,7 @@ export class ScriptModule {
     native().moduleDispose(ScriptModule.#own(this).#handle)
   }
 
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     ScriptModule.prototype.dispose.call(this)
   }

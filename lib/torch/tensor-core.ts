@@ -47,6 +47,7 @@ export abstract class TensorCore<D extends DType = DType> {
     return native().shape(handleOf(this))
   }
 
+  /** The type of its elements. */
   get dtype(): D {
     return native().dtype(handleOf(this)) as D
   }
@@ -68,6 +69,7 @@ export abstract class TensorCore<D extends DType = DType> {
       .reduce((count, size) => count * size, 1)
   }
 
+  /** Whether gradients reach it. */
   get requiresGrad(): boolean {
     return native().requiresGrad(handleOf(this))
   }
@@ -82,6 +84,7 @@ export abstract class TensorCore<D extends DType = DType> {
     return native().isContiguous(handleOf(this))
   }
 
+  /** Whether `dispose` was called, or its `tidy` has ended. */
   get isDisposed(): boolean {
     return native().isDisposed(handleOf(this))
   }
@@ -96,6 +99,7 @@ export abstract class TensorCore<D extends DType = DType> {
     this.#scope = null
   }
 
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     TensorCore.prototype.dispose.call(this)
   }
@@ -147,6 +151,7 @@ export abstract class TensorCore<D extends DType = DType> {
     return nest(0)
   }
 
+  /** Shape, dtype and device, in words. */
   toString(): string {
     if (native().isDisposed(handleOf(this))) return 'Tensor(disposed)'
     return `Tensor(${this.dtype} ${shapeText(this.shape)} ${this.device})`

@@ -29,6 +29,7 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
     return wrap(binding().ops.sub(handleOf(this), operandOf(other, 'other'), scale))
   }
 
+  /** this · other, element by element. */
   mul(other: Same<D>): Tensor<D>
   mul(other: Tensor | number): Tensor
   mul(other: Tensor | number): Tensor {
@@ -42,6 +43,7 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
     return wrap(binding().ops.div(handleOf(this), operandOf(other, 'other')))
   }
 
+  /** this to the power of `exponent`, element by element. */
   pow(exponent: Same<D>): Tensor<D>
   pow(exponent: Tensor | number): Tensor
   pow(exponent: Tensor | number): Tensor {
@@ -77,10 +79,12 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
     return wrap(binding().ops.clamp(handleOf(this), least, most))
   }
 
+  /** −this. */
   neg(): Tensor<D> {
     return wrap(binding().ops.neg(handleOf(this)))
   }
 
+  /** e to the power of each element. */
   exp(): Tensor<FloatOf[D]> {
     return wrap(binding().ops.exp(handleOf(this)))
   }
@@ -90,6 +94,7 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
     return wrap(binding().ops.log(handleOf(this)))
   }
 
+  /** The square root of each element; NaN for negative ones. */
   sqrt(): Tensor<FloatOf[D]> {
     return wrap(binding().ops.sqrt(handleOf(this)))
   }
@@ -104,10 +109,12 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
     return wrap(binding().ops.reciprocal(handleOf(this)))
   }
 
+  /** Each element times itself. */
   square(): Tensor<D> {
     return wrap(binding().ops.square(handleOf(this)))
   }
 
+  /** Each element without its sign. */
   abs(): Tensor<D> {
     return wrap(binding().ops.abs(handleOf(this)))
   }
@@ -117,10 +124,12 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
     return wrap(binding().ops.sign(handleOf(this)))
   }
 
+  /** The sine of each element, in radians. */
   sin(): Tensor<FloatOf[D]> {
     return wrap(binding().ops.sin(handleOf(this)))
   }
 
+  /** The cosine of each element, in radians. */
   cos(): Tensor<FloatOf[D]> {
     return wrap(binding().ops.cos(handleOf(this)))
   }
@@ -130,6 +139,7 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
     return wrap(binding().ops.erf(handleOf(this)))
   }
 
+  /** The largest whole number that is not larger. */
   floor(): Tensor<D> {
     return wrap(binding().ops.floor(handleOf(this)))
   }
@@ -139,6 +149,7 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
     return wrap(binding().ops.round(handleOf(this)))
   }
 
+  /** max(x, 0). */
   relu(): Tensor<D> {
     return wrap(binding().ops.relu(handleOf(this)))
   }
@@ -150,10 +161,12 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
     return wrap(binding().ops.gelu(handleOf(this), kind))
   }
 
+  /** The hyperbolic tangent of each element. */
   tanh(): Tensor<FloatOf[D]> {
     return wrap(binding().ops.tanh(handleOf(this)))
   }
 
+  /** 1 / (1 + e⁻ˣ). */
   sigmoid(): Tensor<FloatOf[D]> {
     return wrap(binding().ops.sigmoid(handleOf(this)))
   }
@@ -168,38 +181,47 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
     return wrap(binding().ops.softshrink(handleOf(this), checkNumber(lambda, 'lambda')))
   }
 
+  /** Where the two are equal. */
   eq(other: Tensor | number): Tensor<'bool'> {
     return wrap(binding().ops.eq(handleOf(this), operandOf(other, 'other')))
   }
 
+  /** Where the two differ. */
   ne(other: Tensor | number): Tensor<'bool'> {
     return wrap(binding().ops.ne(handleOf(this), operandOf(other, 'other')))
   }
 
+  /** Where this is less. */
   lt(other: Tensor | number): Tensor<'bool'> {
     return wrap(binding().ops.lt(handleOf(this), operandOf(other, 'other')))
   }
 
+  /** Where this is less or equal. */
   le(other: Tensor | number): Tensor<'bool'> {
     return wrap(binding().ops.le(handleOf(this), operandOf(other, 'other')))
   }
 
+  /** Where this is greater. */
   gt(other: Tensor | number): Tensor<'bool'> {
     return wrap(binding().ops.gt(handleOf(this), operandOf(other, 'other')))
   }
 
+  /** Where this is greater or equal. */
   ge(other: Tensor | number): Tensor<'bool'> {
     return wrap(binding().ops.ge(handleOf(this), operandOf(other, 'other')))
   }
 
+  /** Where both are not zero. */
   logicalAnd(other: Tensor): Tensor<'bool'> {
     return wrap(binding().ops.logicalAnd(handleOf(this), handleOf(other, 'other')))
   }
 
+  /** Where either is not zero. */
   logicalOr(other: Tensor): Tensor<'bool'> {
     return wrap(binding().ops.logicalOr(handleOf(this), handleOf(other, 'other')))
   }
 
+  /** Where this is zero. */
   logicalNot(): Tensor<'bool'> {
     return wrap(binding().ops.logicalNot(handleOf(this)))
   }
@@ -209,6 +231,7 @@ export abstract class TensorElementwise<D extends DType = DType> extends TensorC
     return wrap(binding().ops.isfinite(handleOf(this)))
   }
 
+  /** Where an element is NaN. */
   isnan(): Tensor<'bool'> {
     return wrap(binding().ops.isnan(handleOf(this)))
   }

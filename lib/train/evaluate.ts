@@ -28,6 +28,7 @@ import {
 
 const SPLIT_NAMES: readonly SplitName[] = ['train', 'dev', 'test']
 
+/** What `evaluate` takes for one prompt. */
 export interface EvaluateOptions {
   backbone: Backbone
   /** null: the hard prompt, that is the task's template alone. */

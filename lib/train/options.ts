@@ -47,6 +47,7 @@ export interface PromptTraining extends Pick<TrainOptions, (typeof OWN_OPTIONS)[
   prompt: Prompt
 }
 
+/** What `train` takes. */
 export interface TrainOptions {
   backbone: Backbone
   /** Trained in place; at the end it is the best one that evaluation saw. */

@@ -7,6 +7,7 @@ import type { Backbone } from '../backbone/index.js'
 import { type RecordedStep, type Span, traceChunks } from '../run/index.js'
 import { recordOps } from '../torch/index.js'
 
+/** Which steps are profiled, and where the trace goes. */
 export interface ProfileOptions {
   /** Of the trace, a JSON file; its folder is made. */
   path: string

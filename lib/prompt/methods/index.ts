@@ -23,4 +23,5 @@ export const METHODS: Readonly<Record<MethodName, Method>> = {
   prefix,
 }
 
+/** The names of all methods, as `createPrompt` takes them. */
 export const METHOD_NAMES = Object.keys(METHODS) as MethodName[]

@@ -4,6 +4,7 @@ import type { Tensor } from '../../torch/index.js'
 import type { Activation } from '../activation.js'
 import type { Placement } from '../placement.js'
 
+/** How a prompt is made of its trainable numbers. */
 export type MethodName =
   | 'lopt-1'
   | 'lopt-2'
@@ -49,9 +50,9 @@ export type Factors<Name extends string = string> = Readonly<Record<Name, Tensor
 
 /** What a prompt gives to a backbone's input; what a method does not give is absent. */
 export interface Contribution {
-  /** [P, H]: vectors that stand among the tokens' embeddings. */
+  /** `[P, H]`: vectors that stand among the tokens' embeddings. */
   readonly inputs?: Tensor
-  /** [S, H]: added to the embeddings of each text's first S tokens. */
+  /** `[S, H]`: added to the embeddings of each text's first S tokens. */
   readonly embeddingDelta?: Tensor
   /** k and v a layer, each [1, heads, P, D]: keys and values that stand before all others. */
   readonly past?: readonly Tensor[]

@@ -22,6 +22,7 @@ export { SPLITS, type Splits } from './splits.js'
 /** The tasks whose rows ship with the package. */
 export const bundledTasks = { spam, topics } satisfies Record<string, BundledTask>
 
+/** The tasks whose rows come with the package. */
 export const bundledTaskNames: readonly string[] = Object.keys(bundledTasks)
 
 /** The tasks whose rows come from the hub or a folder. */

@@ -10,6 +10,7 @@ import type { Cells } from './cells.js'
  */
 export const TEMPLATE_STYLES = ['gpt2', 'dept', 't5'] as const
 
+/** Whose texts a task of the literature is put into. */
 export type TemplateStyle = (typeof TEMPLATE_STYLES)[number]
 
 /** A row before a style's text is made of it. */
