@@ -2,6 +2,7 @@
 // Knows no command.
 
 import type { Figures } from '../index.js'
+import { isShare } from '../run/figures.js'
 
 /** What a command writes through. */
 export interface Output {
@@ -97,8 +98,7 @@ export function figureNames(figures: Figures): string[] {
 export function figureCells(figures: Figures): string[] {
   return shown(figures).map(([key]) => {
     const value = figures[key] as number
-    const isNumber = key === 'perplexity' || key === 'own'
-    return isNumber ? value.toPrecision(4) : percent(value)
+    return isShare(key) ? percent(value) : value.toPrecision(4)
   })
 }
 

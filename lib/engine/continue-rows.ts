@@ -1,7 +1,15 @@
 // From a request's texts to continuations, and what each takes of its prompt's share. Knows no queue.
 
 import type { Backbone } from '../backbone/index.js'
-import { type Continuation, continuationsOf } from '../inference/index.js'
+import { about } from '../errors.js'
+import {
+  type Continuation,
+  continuationsOf,
+  filledIds,
+  isFields,
+  NEW_TOKENS,
+} from '../inference/index.js'
+import type { Prompt } from '../prompt/index.js'
 import { encodeGiven } from './given-texts.js'
 import type { CheckedLimits } from './limits.js'
 import type { Held } from './prompt-table.js'
@@ -29,7 +37,7 @@ export async function continueRows(
   held: readonly Held[],
   { maxTextTokens, maxNewTokens }: CheckedLimits,
 ): Promise<ContinueRow[]> {
-  const own = rows.map((row, i) => ({ ...row, prompt: (held[i] as Held).prompt }))
+  const own = await filledRows(backbone, rows, held)
   const limits = { field: 'rows', most: maxTextTokens, after: 1 }
   const texts = await encodeGiven(backbone, own, limits)
   const continuations = inField('rows', () =>
@@ -53,4 +61,29 @@ export async function continueRows(
     made.push({ continuation, held: held[i] as Held, group, tokens, cost })
   }
   return made
+}
+
+/** Fields become ids by their prompt's own template; those of several choices once. */
+async function filledRows(
+  backbone: Backbone,
+  rows: GenerateRequest['rows'],
+  held: readonly Held[],
+) {
+  const known = new Map<object, { prompt: Prompt | null; ids: readonly number[] }>()
+  const own = []
+  for (const [i, { text, ...row }] of rows.entries()) {
+    const { prompt } = held[i] as Held
+    if (!isFields(text)) {
+      own.push({ ...row, prompt, text })
+      continue
+    }
+    const { maxNewTokens = NEW_TOKENS } = row
+    const before = known.get(text)
+    const fill = () =>
+      about(`rows[${i}]`, () => filledIds(backbone, prompt, text, { maxNewTokens }))
+    const ids = before?.prompt === prompt ? before.ids : await inField('rows', fill)
+    known.set(text, { prompt, ids })
+    own.push({ ...row, prompt, text: ids })
+  }
+  return own
 }

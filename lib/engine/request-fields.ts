@@ -17,12 +17,16 @@ const labels = z.union(
   'Expected a list of labels, or their words by label',
 )
 const text = z.union([z.string(), ids], 'Expected a string or token ids')
+const continued = z.union(
+  [z.string(), ids, z.record(z.string(), z.string())],
+  "Expected a string, token ids or the fields of the prompt's template",
+)
 const readFields = z.strictObject({
   prompt: name,
   texts: z.array(text),
   logProbabilities: z.int().min(0).max(20).default(0),
 })
-const rowFields = z.object({ prompt: name, text })
+const rowFields = z.object({ prompt: name, text: continued })
 
 type Unchecked<Request> = Omit<Request, 'signal' | 'timeoutMs'>
 

@@ -51,10 +51,10 @@ export interface Classification {
 }
 
 /** A text that is continued. */
-export interface GenerateInput extends Omit<GenerationOptions, 'prompt'> {
+export interface GenerateInput extends Omit<GenerationOptions, 'prompt' | 'template'> {
   prompt?: PromptName
-  /** A string, or token ids; '' or []: a causal model begins with its end-of-text token. */
-  text: string | readonly number[]
+  /** A string, token ids, or fields of the prompt's own template; '' or []: a causal model begins with its end-of-text token. */
+  text: Input
 }
 
 export interface GenerateRequest extends RequestOptions {

@@ -19,12 +19,15 @@ import {
 import { ContinuousBatch, chooseAll, roomFor } from './continuous-batch.js'
 import { Decoding, type DecodingSize } from './decoding.js'
 import { firstToken } from './encode.js'
+import { filledIds, type Given, isFields } from './filled.js'
 import { PromptCache } from './prompt-cache.js'
 
 /** How a text is continued. */
 export interface GenerationOptions {
   /** null or absent: the text alone. */
   prompt?: Prompt | null
+  /** What a text that is given as fields is filled into; default: the prompt's own. */
+  template?: string
   /** Default 64. */
   maxNewTokens?: number
   /** No token that ends a text may come before this many, default 0. */
@@ -47,8 +50,11 @@ export interface GenerationOptions {
 
 export interface GenerateOptions extends GenerationOptions {
   backbone: Backbone
-  /** What is continued: a string, or token ids, which are taken as they are. Too long a text is refused. */
-  text: string | readonly number[]
+  /**
+   * What is continued: a string, or token ids, which are taken as they are, or fields of the template. Too long a text is
+   * refused; fields are cut.
+   */
+  text: Given
   rows?: undefined
   /** Beams of a beam search, default 1: none. Its tokens come all at the end. */
   numBeams?: number
@@ -64,8 +70,8 @@ export interface GenerateOptions extends GenerationOptions {
 
 /** A text, and what is its own of the options. */
 export interface GenerateRow extends GenerationOptions {
-  /** A string, or token ids, which are taken as they are. */
-  text: string | readonly number[]
+  /** A string, or token ids, which are taken as they are, or fields of the template. */
+  text: Given
 }
 
 /** `generate` of several texts. */
@@ -95,10 +101,11 @@ export type GenerateManyEvent = (GenerateEvent | FailedEvent) & { readonly row: 
 // Each beam, and each text, is a row of every step: a bound against a slip.
 const MAX_ROWS = 1024
 const MAX_STOPS = 16
+export const NEW_TOKENS = 64
 
 const generation = {
   text: z.union([z.string(), z.array(z.int().min(0))], 'Expected a string or token ids'),
-  maxNewTokens: z.int().min(1).default(64),
+  maxNewTokens: z.int().min(1).default(NEW_TOKENS),
   minNewTokens: z.int().min(0).default(0),
   temperature: z.number().min(0).default(0),
   topK: z.int().min(0).default(0),
@@ -145,7 +152,8 @@ export async function* generate(
 }
 
 async function* generateOne(options: GenerateOptions): AsyncGenerator<GenerateEvent> {
-  const { backbone, prompt = null, signal, rows: _, ...rest } = options
+  const { backbone, prompt = null, signal, rows: _, template, ...given } = options
+  const rest = await withIds(backbone, { ...given, prompt, template })
   const { numBeams, lengthPenalty, cache, ...own } = checkOptions(oneFields, rest)
   if (numBeams > 1 && own.temperature > 0) {
     throw new RangeError(
@@ -176,14 +184,40 @@ async function* generateOne(options: GenerateOptions): AsyncGenerator<GenerateEv
 async function* generateMany(
   options: GenerateManyOptions,
 ): AsyncGenerator<GenerateManyEvent> {
-  const { backbone, rows, batchSize, signal, text: _, ...shared } = options
+  const { backbone, rows, batchSize, signal, text: _, ...all } = options
+  const { template, ...shared } = all
   const checked = checkOptions(manyFields, { batchSize })
-  const continuations = continuationsOf(backbone, rows, shared)
+  const filled: GenerateRow[] = []
+  for (const [i, row] of Array.isArray(rows) ? rows.entries() : []) {
+    checkObject(row, `rows[${i}]`)
+    const own = { ...row, template: row.template ?? template }
+    const of = async () => ({
+      ...(await withIds(backbone, own, shared)),
+      ...('prompt' in row && { prompt: row.prompt }),
+    })
+    filled.push((await about(`rows[${i}]`, of)) as GenerateRow)
+  }
+  const known = Array.isArray(rows) ? filled : rows
+  const continuations = continuationsOf(backbone, known, shared)
   yield* decoded(backbone, continuations, checked.batchSize, signal)
 }
 
+/** Options of a text, with ids in the place of fields, and neither prompt nor template. */
+async function withIds<T extends Partial<GenerateRow>>(
+  backbone: Backbone,
+  { prompt, template, ...own }: T,
+  shared: GenerationOptions = {},
+): Promise<Omit<T, 'prompt' | 'template'>> {
+  if (!isFields(own.text)) return own
+  const of = prompt ?? (prompt === undefined ? (shared.prompt ?? null) : null)
+  if (of !== null) checkPrompt(of, backbone)
+  const { maxNewTokens = shared.maxNewTokens ?? NEW_TOKENS } = own
+  const text = await filledIds(backbone, of, own.text, { template, maxNewTokens })
+  return { ...own, text }
+}
+
 /**
- * Texts that are to be continued.
+ * Texts that are to be continued: strings or ids.
  *
  * @param shared what they have where it is not their own
  * @throws as `generate`, naming the row

@@ -31,6 +31,7 @@ export {
 export { encodeExamples } from './encode-examples.js'
 export { type EncodedLists, encodeForPrompts } from './encode-for-prompts.js'
 export { LONG_TARGETS, type TargetLimits } from './encode-targets.js'
+export { filledIds, isFields } from './filled.js'
 export {
   continuationsOf,
   type FailedEvent,
@@ -41,6 +42,7 @@ export {
   type GenerateRow,
   type GenerationOptions,
   generate,
+  NEW_TOKENS,
 } from './generate.js'
 export { Inputs } from './inputs.js'
 export { cacheBytes } from './key-value-cache.js'

@@ -63,6 +63,11 @@ export const FIGURES = [
   ...(['tokenF1', 'rouge1', 'rouge2', 'rougeL', 'bleu', 'chrf', 'own'] as const),
 ] as const satisfies readonly (keyof Figures)[]
 
+/** Whether a figure is a share of 1, as most are. */
+export function isShare(figure: string): boolean {
+  return figure !== 'perplexity' && figure !== 'own'
+}
+
 /** Whether a lower figure is the better one. */
 export function isLessBetter(figure: string): boolean {
   return figure === 'perplexity'

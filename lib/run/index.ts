@@ -24,6 +24,7 @@ export {
   type Figures,
   figuresOf,
   isLessBetter,
+  isShare,
   type Sample,
   samplesAtEnds,
 } from './figures.js'

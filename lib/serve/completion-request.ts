@@ -4,11 +4,20 @@ import { randomInt } from 'node:crypto'
 import { z } from 'zod'
 import type { GenerateInput, PromptName } from '../engine/index.js'
 import { ApiError, unsupported } from './api-error.js'
-import { isIds, isList, isText, modelField, oneOf, userField } from './fields.js'
+import {
+  isIds,
+  isList,
+  isRecord,
+  isText,
+  modelField,
+  oneOf,
+  userField,
+} from './fields.js'
 import type { ServeSettings } from './options.js'
 
 type Limits = ServeSettings['limits']
-type Given = string | number[]
+type Fields = Record<string, string>
+type Given = string | number[] | Fields
 type Prompt = string | number[] | string[] | number[][]
 
 const MOST_STOPS = 4
@@ -31,6 +40,9 @@ export function completionBody(limits: Limits) {
     isStop(value) ||
     isList(value, MOST_STOPS, isStop) ||
     (Array.isArray(value) && value.length === 0)
+  const record = isRecord(limits)
+  const isFields = (value: unknown): value is Fields | Fields[] =>
+    record(value) || isList(value, maxInputs, record)
   const isObject = (value: unknown): value is object =>
     typeof value === 'object' && !Array.isArray(value)
   return z.strictObject({
@@ -42,6 +54,16 @@ export function completionBody(limits: Limits) {
     )
       .optional()
       .meta({ description: 'Absent: a causal model begins with its end-of-text token' }),
+    fields: oneOf(
+      isFields,
+      `an object of a template's fields, or a list of up to ${maxInputs} of them`,
+      ['fields', 'fieldLists'],
+    )
+      .optional()
+      .meta({
+        description:
+          "In the place of prompt: fields that are filled into the prompt's own template",
+      }),
     max_tokens: z.int().min(0).max(maxTokens).default(16),
     min_tokens: z.int().min(0).max(maxTokens).default(0),
     temperature: z.number().min(0).max(100).default(1),
@@ -105,7 +127,7 @@ export function completionOf(
   { maxInputs }: Limits,
 ): Completion {
   checkTogether(body)
-  const texts = textsOf(body.prompt)
+  const texts = textsOf(body)
   const { n } = body
   if (texts.length * n > maxInputs) {
     throw new ApiError(
@@ -143,7 +165,8 @@ function settingsOf(
   }
 }
 
-function textsOf(prompt: Prompt = ''): readonly Given[] {
+function textsOf({ fields, prompt = '' }: CompletionBody): readonly Given[] {
+  if (fields !== undefined) return Array.isArray(fields) ? fields : [fields]
   if (typeof prompt === 'string') return [prompt]
   return typeof prompt[0] === 'number' ? [prompt as number[]] : (prompt as Given[])
 }
@@ -166,6 +189,12 @@ function checkTogether(body: CompletionBody): void {
   }
   if (body.stream_options !== undefined && !body.stream) {
     refuse('stream_options', 'stream_options has a meaning with stream: true alone')
+  }
+  if (body.fields !== undefined && body.prompt !== undefined) {
+    refuse('fields', 'Give either prompt or fields, not both')
+  }
+  if (body.fields !== undefined && body.echo) {
+    refuse('echo', 'echo gives a prompt back: with fields there is none')
   }
   if (body.max_tokens === 0 && !body.echo) {
     refuse('max_tokens', 'max_tokens may be 0 only with echo')

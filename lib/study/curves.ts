@@ -1,6 +1,7 @@
 // Loss and dev curves of many runs as small panels: a method each, split by the setting that varies
 // next to the one that colours tell apart. Knows no file.
 
+import { isShare } from '../run/index.js'
 import { html, type Markup } from './html.js'
 import { renderPlot, seriesColour } from './plot.js'
 import type { Point, Run } from './read-runs.js'
@@ -27,6 +28,7 @@ export async function curvePanels(
   const all = [...lines.values()].flat()
   if (all.length === 0) return []
   const isLoss = kind === 'losses'
+  const isPlain = isLoss || !isShare(drawn[0]?.metric ?? '')
   const values = all.map(({ value }) => value)
   const domain = {
     x: [0, Math.max(...all.map(({ step }) => step))],
@@ -61,7 +63,7 @@ export async function curvePanels(
               field: 'value',
               type: 'quantitative',
               scale: { domain: domain.y, zero: false, nice: true },
-              axis: { title: null, tickCount: 5, ...(isLoss ? {} : { format: '.0%' }) },
+              axis: { title: null, tickCount: 5, ...(isPlain ? {} : { format: '.0%' }) },
             },
             color: { field: 'colour', type: 'nominal', scale: null },
             detail: { field: 'run', type: 'nominal' },

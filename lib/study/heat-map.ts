@@ -1,8 +1,9 @@
 // Length against rank, a map for each method: the ablation of LoPT's paper. Knows no file.
 
+import { isLessBetter } from '../run/index.js'
 import { html, type Markup } from './html.js'
 import { renderPlot } from './plot.js'
-import { type Configuration, judgedBy } from './statistics.js'
+import { type Configuration, cellText, judgedBy } from './statistics.js'
 
 /** How many shades the page has. */
 const SHADES = 7
@@ -93,16 +94,18 @@ export async function heatMaps(found: readonly Configuration[]): Promise<Markup[
 
 function cellsOf(found: readonly Configuration[]): MapCell[] {
   const cells = new Map<string, MapCell & { dev: number }>()
-  for (const { settings, figure, dev, runs } of found) {
+  for (const { settings, figure, dev, runs, metric } of found) {
     const { length, rank } = settings
     if (length === undefined || rank === undefined) continue
     const key = `${length}/${rank}`
-    const score = dev?.mean ?? figure?.mean ?? Number.NEGATIVE_INFINITY
+    const mean = dev?.mean ?? figure?.mean
+    const sign = isLessBetter(metric) ? -1 : 1
+    const score = mean === undefined ? Number.NEGATIVE_INFINITY : sign * mean
     // Where learning rates were tried, the one that dev chooses counts.
     const held = cells.get(key)
     if (held && held.dev >= score) continue
     const impossible = runs.every(({ status }) => status === 'impossible')
-    const text = figure ? (100 * figure.mean).toFixed(1) : impossible ? '–' : '?'
+    const text = figure ? cellText(figure.mean, metric) : impossible ? '–' : '?'
     cells.set(key, { length, rank, mean: figure?.mean, text, dev: score })
   }
   return [...cells.values()].map(({ dev: _dev, ...cell }) => cell)

@@ -1,6 +1,7 @@
 // A report's page: what a reader sees of a set of runs. Reads and writes no file.
 
 import { packageVersion } from '../native.js'
+import { isShare } from '../run/index.js'
 import { curvePanels } from './curves.js'
 import { heatMaps } from './heat-map.js'
 import { html, Markup } from './html.js'
@@ -8,6 +9,7 @@ import { PAGE_STYLE } from './page-style.js'
 import type { Run } from './read-runs.js'
 import {
   type Configuration,
+  cellText,
   configurations,
   judgedBy,
   type Spread,
@@ -66,6 +68,7 @@ ${await tradeOff(found)}
 ${maps.length > 0 ? mapsSection(maps, found) : undefined}
 ${panels(`On dev: ${metric}`, evaluations)}
 ${panels('Training loss', losses)}
+${samplesSection(runs)}
 </section>`
 }
 
@@ -81,15 +84,18 @@ function mapsSection(maps: readonly Markup[], found: readonly Configuration[]): 
   )
   const { metric, split } = judgedBy(found)
   return html`<h3>Length and rank</h3>
-<p class="muted">Mean ${metric} on ${split} in per cent, over seeds <span class="scale" aria-hidden="true">${shades}</span> from the lowest to the highest of these maps. –: impossible; ?: no figure.</p>
+<p class="muted">Mean ${metric} on ${split}${isShare(metric) ? ' in per cent' : ''}, over seeds <span class="scale" aria-hidden="true">${shades}</span> from the lowest to the highest of these maps. –: impossible; ?: no figure.</p>
 <div class="maps">${maps}</div>`
 }
 
 function figuresTable(found: readonly Configuration[]): Markup {
   const { metric, split } = judgedBy(found)
   const isMacroF1 = metric === 'macro-F1'
+  const isFigureOfLabels = !isMacroF1 && found.some((one) => one.macroF1 !== undefined)
+  const unit = isShare(metric) ? ', %' : ''
   const rows = found.map((one) => {
     const { method, label, parameters, figure, dev, macroF1, seconds, runs } = one
+    const format = (mean: number) => cellText(mean, one.metric)
     const wrong = runs.filter(({ status }) => status !== 'done')
     const states = [...new Set(wrong.map(({ status }) => status))].map((status) => {
       const times = wrong.filter((run) => run.status === status).length
@@ -98,9 +104,9 @@ function figuresTable(found: readonly Configuration[]): Markup {
     return html`<tr>
 <td class="text">${method}</td><td class="text">${label}</td>
 <td>${parameters === undefined ? '' : count(parameters)}</td>
-<td>${spreadText(figure, percent)}</td>
-${isMacroF1 ? undefined : html`<td>${spreadText(macroF1, decimals)}</td>`}
-<td>${spreadText(dev, percent)}</td>
+<td>${spreadText(figure, format)}</td>
+${isFigureOfLabels ? html`<td>${spreadText(macroF1, decimals)}</td>` : undefined}
+<td>${spreadText(dev, format)}</td>
 <td>${figure?.count ?? 0}</td>
 <td>${seconds ? seconds.mean.toFixed(0) : ''}</td>
 <td class="text bad">${states.join(', ')}</td>
@@ -108,9 +114,25 @@ ${isMacroF1 ? undefined : html`<td>${spreadText(macroF1, decimals)}</td>`}
   })
   return html`<div class="scroll"><table>
 <caption class="muted">Means over seeds ± their standard deviation (n − 1).</caption>
-<thead><tr><th class="text">method</th><th class="text">settings</th><th>trainable</th><th>${metric} on ${split}, %</th>${isMacroF1 ? undefined : html`<th>macro-F1</th>`}<th>on dev, %</th><th>runs</th><th>training, s</th><th class="text">without figures</th></tr></thead>
+<thead><tr><th class="text">method</th><th class="text">settings</th><th>trainable</th><th>${metric} on ${split}${unit}</th>${isFigureOfLabels ? html`<th>macro-F1</th>` : undefined}<th>on dev${unit}</th><th>runs</th><th>training, s</th><th class="text">without figures</th></tr></thead>
 <tbody>${rows}</tbody>
 </table></div>`
+}
+
+/** What runs said to dev rows at their best step: those with the highest loss first. */
+function samplesSection(runs: readonly Run[]): Markup | undefined {
+  const said = runs.filter(({ samples }) => samples.length > 0)
+  if (said.length === 0) return undefined
+  const entries = said.map(({ name, samples }) => {
+    const rows = samples.map(
+      ({ text, targets, generated, loss }) =>
+        html`<tr><td class="text">${text}</td><td class="text">${targets.join(' | ')}</td><td class="text">${generated}</td><td>${loss.toFixed(3)}</td></tr>`,
+    )
+    return html`<details><summary>${name}</summary><div class="scroll"><table>
+<thead><tr><th class="text">text</th><th class="text">right</th><th class="text">generated</th><th>loss a token</th></tr></thead>
+<tbody>${rows}</tbody></table></div></details>`
+  })
+  return html`<h3>Generated texts</h3><p class="muted">Dev rows at the best step of each run, half of them with the highest loss, which come first, half with the lowest.</p>${entries}`
 }
 
 function withoutFigures(runs: readonly Run[]): Markup | undefined {
@@ -144,6 +166,5 @@ function spreadText(value: Spread | undefined, format: (x: number) => string): s
   return deviation === undefined ? format(mean) : `${format(mean)} ± ${format(deviation)}`
 }
 
-const percent = (share: number) => (100 * share).toFixed(1)
 const decimals = (value: number) => value.toFixed(3)
 const count = (value: number) => value.toLocaleString('en-US')

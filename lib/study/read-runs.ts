@@ -5,7 +5,7 @@ import { basename, join, relative, resolve } from 'node:path'
 import { z } from 'zod'
 import { cannotRead, LoptError, onOneLine } from '../errors.js'
 import { wrongFields } from '../fields.js'
-import { FIGURE_OF } from '../run/index.js'
+import { FIGURE_OF, type Sample } from '../run/index.js'
 import { METRICS } from '../task/index.js'
 import { RESULT_FILE, readResult } from './result-file.js'
 import type { RunSettings } from './settings.js'
@@ -33,6 +33,8 @@ export interface Run {
   readonly losses: readonly Point[]
   /** The metric on dev. */
   readonly evaluations: readonly Point[]
+  /** Where texts answer rows: what was said to some dev rows at the best step so far. */
+  readonly samples: readonly Sample[]
   /** All that is known of how it was made. */
   readonly configuration: unknown
 }
@@ -151,6 +153,7 @@ const NOTHING_YET = {
   seconds: undefined,
   losses: [],
   evaluations: [],
+  samples: [],
 } as const
 
 const runConfig = z.object({
@@ -249,6 +252,16 @@ function unevaluatedRun(
 
 type Event = Readonly<Record<string, unknown>>
 
+const samplesOf = z.array(
+  z.object({
+    row: z.number(),
+    text: z.string(),
+    targets: z.array(z.string()),
+    generated: z.string(),
+    loss: z.number(),
+  }),
+)
+
 /** Why a run that is not done has no figures. */
 function endOf(
   events: readonly Event[],
@@ -268,14 +281,20 @@ function endOf(
 function curves(
   events: readonly Event[],
   metric: string,
-): Pick<Run, 'losses' | 'evaluations'> {
+): Pick<Run, 'losses' | 'evaluations' | 'samples'> {
   const points = (type: string, name: string) =>
     events.flatMap((event) => {
       const { step, [name]: value } = event
       const isPoint = event.type === type && typeof step === 'number'
       return isPoint && typeof value === 'number' ? [{ step, value }] : []
     })
-  return { losses: points('step', 'loss'), evaluations: points('eval', metric) }
+  const best = events.findLast(({ type, best }) => type === 'eval' && best === true)
+  const { data: samples = [] } = samplesOf.safeParse(best?.samples ?? [])
+  return {
+    losses: points('step', 'loss'),
+    evaluations: points('eval', metric),
+    samples,
+  }
 }
 
 /** The events of a run; the last line may be half, where the process was killed. */

@@ -1,5 +1,6 @@
 // Runs that differ in their seed alone, as one row: means and spreads. Draws nothing.
 
+import { isShare } from '../run/index.js'
 import type { Run } from './read-runs.js'
 import type { RunSettings, SettingName } from './settings.js'
 
@@ -111,4 +112,14 @@ export function varyingSettings(runs: readonly Run[]): SettingName[] {
     )
     return new Set(values).size > 1
   }) as SettingName[]
+}
+
+/** A figure in a table or a map: shares in per cent. */
+export function cellText(value: number, metric: string): string {
+  return isShare(metric) ? (100 * value).toFixed(1) : value.toPrecision(3)
+}
+
+/** The same in a sentence. */
+export function figureText(value: number, metric: string): string {
+  return isShare(metric) ? `${cellText(value, metric)} %` : cellText(value, metric)
 }

@@ -7,6 +7,7 @@ import { writeFileAtomic } from '../atomic-file.js'
 import type { Backbone } from '../backbone/index.js'
 import { checkAborted, LoptError } from '../errors.js'
 import { tryLock } from '../hub/index.js'
+import { isLessBetter } from '../run/index.js'
 import type { Task } from '../task/index.js'
 import { type Cell, differences, type Group, settingsHash } from './cells.js'
 import { type CellResult, readResult, writeResult } from './result-file.js'
@@ -228,9 +229,12 @@ export class Study {
     const { select } = this.#config
     if (select === undefined || later.length === 0) return { cells: [] }
     const compared: { cell: string; figure: number; value: unknown }[] = []
-    for (const { name, settings } of first) {
-      const result = await readResult(join(this.#out, name))
-      const figure = result?.dev?.[select.by ?? result.task.metric]
+    let isLess = false
+    for (const { name: cell, settings } of first) {
+      const result = await readResult(join(this.#out, cell))
+      const name = select.by ?? result?.task.metric ?? ''
+      const figure = result?.dev?.[name]
+      isLess = isLessBetter(name)
       if (result?.hash !== this.#hash(settings) || result.status !== 'done') continue
       if (figure === undefined) {
         throw new RangeError(
@@ -238,13 +242,15 @@ export class Study {
             `dev, but received ${select.by}`,
         )
       }
-      compared.push({ cell: name, figure, value: settings[select.over] })
+      compared.push({ cell, figure, value: settings[select.over] })
     }
     // Nothing was possible, or nothing learned: the other seeds have nothing to run with.
     if (compared.length === 0) {
       return { cells: later.filter(({ name }) => this.impossible.has(name)) }
     }
-    const best = compared.reduce((a, b) => (b.figure > a.figure ? b : a))
+    const isBetter = (figure: number, other: number) =>
+      isLess ? figure < other : figure > other
+    const best = compared.reduce((a, b) => (isBetter(b.figure, a.figure) ? b : a))
     return {
       cells: later.filter(({ settings }) => settings[select.over] === best.value),
       event: {

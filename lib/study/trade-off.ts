@@ -1,8 +1,9 @@
 // The figure against the number of trainable parameters, with the spread over seeds. Knows no file.
 
+import { isShare } from '../run/index.js'
 import { html, type Markup } from './html.js'
 import { renderPlot, seriesColour } from './plot.js'
-import { type Configuration, judgedBy } from './statistics.js'
+import { type Configuration, figureText, judgedBy } from './statistics.js'
 
 const SHAPES = ['circle', 'square', 'diamond', 'triangle-up', 'triangle-down', 'cross']
 
@@ -48,7 +49,11 @@ export async function tradeOff(
       field,
       type: 'quantitative',
       scale: { zero: false, nice: true },
-      axis: { title: `${metric} on ${split}`, format: '.0%', tickCount: 6 },
+      axis: {
+        title: `${metric} on ${split}`,
+        format: isShare(metric) ? '.0%' : '~g',
+        tickCount: 6,
+      },
     }) as const
   const forms = await Promise.all(
     FORMS.map(async ({ name, width, height, columns }) => {
@@ -109,7 +114,7 @@ export async function tradeOff(
           description: points
             .map(
               ({ method, label, parameters, mean }) =>
-                `${method} ${label}: ${parameters} parameters, ${(100 * mean).toFixed(1)} %`,
+                `${method} ${label}: ${parameters} parameters, ${figureText(mean, metric)}`,
             )
             .join('; '),
         },

@@ -1,7 +1,7 @@
 // A task from rows in memory: splits, labels and their checks. Reads no file.
 
 import { checkObject, LoptError } from '../errors.js'
-import { type Row, rowOf } from './readers/row.js'
+import { exampleOf, rowOf } from './readers/row.js'
 import { holdOut, sample } from './sample.js'
 import { metricOf, placeOf, targetFormat } from './targets.js'
 import type {
@@ -62,19 +62,6 @@ export interface CreateTaskOptions extends TaskSettings, HoldOut {
   test?: readonly TaskRow[]
   /** The name of the label's field; `label` by default. */
   labelField?: string
-}
-
-/** A row's example. @param source where it was read, if from a file */
-export function exampleOf(
-  { fields, label, targets }: Row,
-  source?: Example['source'],
-): Example {
-  return {
-    fields,
-    label: targets?.[0] ?? (label as string),
-    ...(targets && { targets }),
-    ...(source && { source }),
-  }
 }
 
 /** The examples of a task that is being put together. */

@@ -3,7 +3,6 @@
 export {
   type CreateTaskOptions,
   createTask,
-  exampleOf,
   type HoldOut,
   type TaskRow,
   type TaskSettings,
@@ -32,7 +31,7 @@ export {
   type StreamFormat,
 } from './readers/index.js'
 export { type ReaderLimits, readerLimits } from './readers/lines.js'
-export type { Row, RowOptions } from './readers/row.js'
+export { exampleOf, type Row, type RowOptions } from './readers/row.js'
 export {
   type Candidate,
   type Example,

@@ -2,12 +2,7 @@
 
 import { resolve } from 'node:path'
 import { LoptError } from '../errors.js'
-import {
-  assembleTask,
-  exampleOf,
-  type HoldOut,
-  type TaskSettings,
-} from './create-task.js'
+import { assembleTask, type HoldOut, type TaskSettings } from './create-task.js'
 import {
   bundledTasks,
   loadNamedTask,
@@ -18,6 +13,7 @@ import {
 } from './datasets/index.js'
 import { dataFileExtensions, isDataFileName, readRows } from './readers/index.js'
 import type { ReaderLimits } from './readers/lines.js'
+import { exampleOf } from './readers/row.js'
 import type { Example, Task } from './task.js'
 import { parseTemplate } from './template.js'
 import { quoted } from './verbalizer.js'

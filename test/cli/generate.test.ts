@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { backbone, lopt, type Outcome } from './run-cli.js'
 
@@ -79,4 +82,45 @@ test.each([
   const { code, stdout, stderr } = await generate(['--text', 'a', ...args])
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
   expect(stderr).toContain(message)
+})
+
+test('continues several texts together, each as it is continued alone', async () => {
+  const args = ['--max-new-tokens', '5', '--json']
+  const both = await generate([...args, '--text', 'The film', '--text', 'A dog was'])
+  expect(both.code).toBe(0)
+  for (const [row, text] of ['The film', 'A dog was'].entries()) {
+    const alone = await generate([...args, '--text', text])
+    const own = both.events.find((event) => event.type === 'done' && event.row === row)
+    expect({ ...own, row: undefined }).toEqual({ ...alone.events.at(-1), row: undefined })
+  }
+})
+
+test('continues the rows of a file, and goes on behind those that are there', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lopt-generate-'))
+  const data = join(folder, 'rows.jsonl')
+  const out = join(folder, 'out.jsonl')
+  const rows = ['The film', 'A dog was', 'It']
+  writeFileSync(
+    data,
+    rows.map((title) => `${JSON.stringify({ title, n: null })}\n`).join(''),
+  )
+  const args = ['--data', data, '--template', '{title} was', '--max-new-tokens', '4']
+  const whole = await generate([...args, '--batch-size', '2'])
+  expect(whole.code).toBe(0)
+  const sorted = (text: string) => text.trimEnd().split('\n').sort()
+  const lines = sorted(whole.stdout)
+  const alone = await generate(['--text', 'It was', '--max-new-tokens', '4'])
+  expect(JSON.parse(lines[2] as string)).toEqual({
+    row: 2,
+    title: 'It',
+    generated: alone.stdout.slice(0, -1),
+    finishReason: 'length',
+  })
+  // stopped behind a row, in the middle of the next line
+  writeFileSync(out, `${lines[1]}\n{"row": 0, "ti`)
+  const rest = await generate([...args, '--out', out])
+  expect(rest).toMatchObject({ code: 0, stdout: '' })
+  expect(rest.stderr).toContain('1 of 3 rows are in')
+  expect(sorted(readFileSync(out, 'utf8'))).toEqual(lines)
+  rmSync(folder, { recursive: true })
 })

@@ -372,3 +372,28 @@ test('a T5 of two layers has the first of two pairs in both, as PEFT has it', as
   file.dispose()
   prompt.dispose()
 })
+
+test('how texts answer rows goes out and comes back, and the text that is generated with it', async () => {
+  const backbone = on('gpt2-plain')
+  const prompt = createPrompt(backbone, { length: 3, rank: 2 })
+  prompt.task = {
+    template: '{text} It was',
+    labels: {},
+    target: { template: ' {summary}', end: true },
+    objective: 'lm',
+    maxLength: 20,
+  }
+  const out = join(folder, 'answers')
+  await exportPeft(out, prompt, backbone)
+  const back = await importPeft(out, backbone)
+  expect(back.task).toEqual(prompt.task)
+  const said: string[] = []
+  for (const own of [prompt, back]) {
+    const rows = [{ text: { text: 'The film' }, prompt: own }]
+    for await (const event of generate({ backbone, rows, maxNewTokens: 8 })) {
+      if (event.type === 'done') said.push(event.text)
+    }
+  }
+  expect(said[1]).toBe(said[0])
+  for (const own of [prompt, back]) own.dispose()
+})

@@ -245,6 +245,35 @@ test.each([
   expect([answer.status, answer.text]).toEqual([status, expect.anything()])
 })
 
+test('fields are filled into the template of the prompt, which ends at the end token', async () => {
+  const { ask } = await listening(engine)
+  const body = { model: 'p1', max_tokens: 6, temperature: 0 }
+  const [one, two, plain] = await Promise.all([
+    ask('/v1/completions', { ...body, fields: { text: 'A delight' } }),
+    ask('/v1/completions', {
+      ...body,
+      fields: [{ text: 'The dog' }, { text: 'A delight' }],
+    }),
+    ask('/v1/completions', { ...body, prompt: 'A delight It was' }),
+  ])
+  expect(one.json.choices[0]).toEqual(plain.json.choices[0])
+  expect(two.json.choices[1].text).toBe(one.json.choices[0].text)
+  expect(one.json.usage).toEqual(plain.json.usage)
+})
+
+test.each([
+  [{ fields: { text: 'a' }, prompt: 'a' }, 400, /either prompt or fields/],
+  [{ fields: { text: 'a' }, echo: true }, 400, /with fields there is none/],
+  [{ fields: { other: 'a' } }, 422, /field "text" is missing/],
+  [{ fields: { text: 3 } }, 422, /fields/],
+  [{ fields: { text: 'a' }, model: 'gpt2-plain' }, 422, /Fields are of a template/],
+])('fields that do not fit are refused: %j', async (given, status, message) => {
+  const { ask } = await listening(engine)
+  const answer = await ask('/v1/completions', { model: 'p0', max_tokens: 2, ...given })
+  expect(answer.status).toBe(status)
+  expect(answer.json.error.message).toMatch(message)
+})
+
 test('a server that closes leaves the engine open', async () => {
   const server = createServer(engine)
   await server.ready()

@@ -18,7 +18,11 @@ import type {
 } from '../../lib/engine/index.js'
 import { tooLong } from '../../lib/engine/request-error.js'
 import { LoptError } from '../../lib/errors.js'
-import type { GenerateManyEvent, ReadToken } from '../../lib/inference/index.js'
+import {
+  type GenerateManyEvent,
+  isFields,
+  type ReadToken,
+} from '../../lib/inference/index.js'
 import type { Prompt } from '../../lib/prompt/index.js'
 import type { Engine } from '../../lib/serve/index.js'
 import { parseTemplate } from '../../lib/task/index.js'
@@ -263,8 +267,10 @@ export function fakeEngine(how: FakeOptions = {}): FakeEngine {
   }
 }
 
-function idsOf(text: string | readonly number[], positions: number): readonly number[] {
-  const ids = typeof text === 'string' ? tokenizer.encode(text) : text
+function idsOf(given: GenerateInput['text'], positions: number): readonly number[] {
+  const text = isFields(given) ? Object.values(given).join(' ') : given
+  const ids =
+    typeof text === 'string' ? tokenizer.encode(text) : (text as readonly number[])
   if (ids.some((id) => id >= tokenizer.vocabSize)) {
     throw new RangeError('rows[0]: Expected ids of the vocabulary')
   }

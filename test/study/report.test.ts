@@ -204,3 +204,28 @@ describe('a folder is refused with its name', () => {
     writeFileSync(damaged, before)
   })
 })
+
+test('a run whose rows texts answer is shown with what it said, and its perplexity is no percentage', async () => {
+  const runs = join(folder, 'said')
+  const rows = Array.from({ length: 12 }, (_, i) => ({
+    text: `the ${['dog', 'cat', 'film'][i % 3]} was`,
+    target: ['<b>good', '<b>bad', '<b>plant'][i % 3],
+  }))
+  const data = join(folder, 'said.jsonl')
+  writeFileSync(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
+  const {
+    task: _task,
+    data: _data,
+    length: _length,
+    ...rest
+  } = small as Record<string, unknown>
+  const grid = { method: ['hard', 'lopt-1'], length: [2], rank: [1] }
+  await run({ config: { ...rest, data, testData: data, grid } as never, out: runs })
+  const out = join(folder, 'said.html')
+  await report({ folders: [runs], out })
+  const text = readFileSync(out, 'utf8')
+  expect(text).toContain('Judged by perplexity on')
+  expect(text).toContain('Generated texts')
+  expect(text).toContain('&lt;b&gt;')
+  expect(text).toContain('<th>perplexity on test</th>')
+})

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Backbone } from '../../lib/backbone/index.js'
-import { generate } from '../../lib/inference/index.js'
+import { type GenerateRow, generate } from '../../lib/inference/index.js'
 import { createPrompt, loadPrompt } from '../../lib/prompt/index.js'
 import { openRun, selectWeights, type TrainEvent } from '../../lib/run/index.js'
 import { createTask, type TextMetric } from '../../lib/task/index.js'
@@ -122,6 +122,35 @@ test('a run goes on to the same bits and the same log, and its prompt knows its 
     target: { end: true },
   })
   await expect(openRun(whole)).rejects.toThrow(/never in a file/)
+})
+
+test('fields go into the template that a prompt was trained with, and are cut as texts are', async () => {
+  const made = createTask({ train: rows, template: 'A {text} It', devFraction: 0 })
+  const prompt = small(gpt2)
+  await eventsOf({ backbone: gpt2, prompt, task: made, steps: 1 })
+  const textsOf = async (texts: GenerateRow['text'][]) => {
+    const said: string[] = []
+    const given = texts.map((text) => ({ text, prompt }))
+    for await (const event of generate({
+      backbone: gpt2,
+      rows: given,
+      maxNewTokens: 5,
+    })) {
+      if (event.type === 'done') said[event.row] = event.text
+    }
+    return said
+  }
+  const [filled, plain, cut] = await textsOf([
+    { text: 'dog was' },
+    'A dog was It',
+    { text: 'the dog '.repeat(99) },
+  ])
+  expect(filled).toBe(plain)
+  expect(cut).toEqual(expect.any(String))
+  await expect(textsOf([{ other: 'dog' }])).rejects.toThrow(
+    /rows\[0\]: .*field "text" is missing/,
+  )
+  prompt.dispose()
 })
 
 test('the best is kept by a metric of the texts, or by a function', async () => {

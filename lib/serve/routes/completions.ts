@@ -44,6 +44,11 @@ async function complete(call: Call<CompletionBody>) {
   return await whole(call, work, choices)
 }
 
+/** Texts that are given back or read as they are: fields are refused there. */
+function plain(texts: Completion['texts']): (string | number[])[] {
+  return texts.filter((text) => typeof text === 'string' || Array.isArray(text))
+}
+
 /** What the engine does for a completion. */
 interface Work {
   /** Absent where nothing is generated. */
@@ -64,7 +69,9 @@ async function begin(
   const logProbabilities = body.logprobs ?? 0
   const isRead = rows.length === 0 || (body.echo && body.logprobs !== undefined)
   const reading = async () =>
-    isRead ? await engine.read({ prompt, texts, logProbabilities, signal }) : undefined
+    isRead
+      ? await engine.read({ prompt, texts: plain(texts), logProbabilities, signal })
+      : undefined
   const generating = async () =>
     rows.length === 0 ? undefined : await engine.generate({ rows, signal })
   try {
@@ -92,7 +99,9 @@ function choicesOf(
         startedAt: live.startedAt,
       })
       if (body.echo) {
-        const given = typeof text === 'string' ? text : site.tokens.all(text)
+        const [given] = plain([text]).map((own) =>
+          typeof own === 'string' ? own : site.tokens.all(own),
+        ) as [string]
         choice.echo(given, read?.[t] ?? [])
       }
       return choice

@@ -8,12 +8,13 @@ import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { LoptError } from '../../errors.js'
 import { parseRecord } from '../readers/jsonl.js'
-import { rowOf } from '../readers/row.js'
+import { exampleOf, rowOf } from '../readers/row.js'
 import type { Example, Metric, SplitName } from '../task.js'
 
 /** A task that the package ships. */
 export interface BundledTask {
   readonly name: string
+  /** None where texts answer its rows. */
   readonly labels: readonly string[]
   readonly template: string
   /** The fields that its rows have. */
@@ -65,8 +66,8 @@ export async function readBundledTask(
     .forEach((text, i) => {
       const where = `${file}:${i + 1}`
       const record = parseRecord(text, where)
-      const { fields, label } = rowOf(record, i + 1, where, { fields: task.fields })
-      splits[record.split as SplitName].push({ fields, label: label as string })
+      const row = rowOf(record, i + 1, where, { fields: task.fields })
+      splits[record.split as SplitName].push(exampleOf(row))
     })
   return splits
 }

@@ -2,6 +2,7 @@
 // file format.
 
 import { LoptError } from '../../errors.js'
+import type { Example } from '../task.js'
 import { fillTemplate, parseTemplate } from '../template.js'
 
 /** One row of a data file. */
@@ -140,6 +141,19 @@ function textOf(value: unknown, name: string, where: string): string {
     'ERR_DATA',
     `${where}: Expected field "${name}" to be text but received ${kind}`,
   )
+}
+
+/** A row's example. @param source where it was read, if from a file */
+export function exampleOf(
+  { fields, label, targets }: Row,
+  source?: Example['source'],
+): Example {
+  return {
+    fields,
+    label: targets?.[0] ?? (label as string),
+    ...(targets && { targets }),
+    ...(source && { source }),
+  }
 }
 
 function namesOf(record: Readonly<Record<string, unknown>>): string {
