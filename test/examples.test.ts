@@ -21,6 +21,7 @@ test.each(examples)('examples/%s runs and prints something', (file) => {
     expect(status).toBe(0)
     expect(stdout.trim()).not.toBe('')
     // what it was taught
+    if (file === 'train-on-texts.mjs') expect(stdout).toMatch(/cannot fly: animal$/m)
     if (file === 'train-prompt.mjs') expect(stdout).toMatch(/^good \{/m)
   } finally {
     rmSync(cwd, { recursive: true })

@@ -22,9 +22,18 @@ const space = backbone.kind === 'causal' ? ' ' : ''
 const labels = words.filter((word) => isOneToken(space + word)).slice(0, 2)
 const filler = words.find((word) => isOneToken(` ${word}`))
 const text = (T) => ` ${filler}`.repeat(T)
+const { targetTokens } = job
 const task = createTask({
-  train: lengths.map((T, i) => ({ text: text(T), label: labels[i % 2] })),
-  labels,
+  ...(targetTokens === undefined
+    ? {
+        train: lengths.map((T, i) => ({ text: text(T), label: labels[i % 2] })),
+        labels,
+      }
+    : {
+        train: lengths.map((T) => ({ text: text(T), target: text(targetTokens) })),
+        targetTemplate: '{target}',
+        targetEnd: false,
+      }),
   devFraction: 0,
 })
 const prompts = Array.from({ length: job.prompts ?? 1 }, (_, seed) =>

@@ -1,7 +1,7 @@
 """The peers' side of a bench, a program that ../driver/sides.mjs starts: trains a soft prompt with
 transformers as a job says, some steps for each line that it reads, and answers with what they took.
 
-Kinds: `peft`, PEFT's prompt tuning of a causal model, a prefix; `compiled`, [prompt | text] by hand, with logits where the
+Kinds: `peft`, PEFT's prompt tuning of a causal model, a prefix, with a label of `targetTokens`; `compiled`, [prompt | text] by hand, with logits where the
 label is predicted only, by `torch.compile` as `compile` says; `score`, log-probabilities of two labels with several
 adapters, the rows of a batch grouped by adapter; `suffix`, [text | prompt] by hand, with
 logits where the label is predicted only; `t5`, a soft prompt at the encoder; `t5-generate`, the same as it continues
@@ -62,12 +62,14 @@ def batches():
 def peft_loss(own, ids, mask):
     # [text | label], right-padded
     B, T = ids.shape
-    ids = torch.cat([ids, torch.full((B, 1), FILLER)], 1)
-    ids[torch.arange(B), own] = LABEL
+    K = job.get("targetTokens", 1)
+    rows, at = torch.arange(B)[:, None], own[:, None] + torch.arange(K)
+    ids = torch.cat([ids, torch.full((B, K), FILLER)], 1)
+    ids[rows, at] = LABEL
     labels = torch.full_like(ids, -100)
-    labels[torch.arange(B), own] = LABEL
-    mask = torch.cat([mask, torch.zeros(B, 1, dtype=torch.bool)], 1)
-    mask[torch.arange(B), own] = True
+    labels[rows, at] = LABEL
+    mask = torch.cat([mask, torch.zeros(B, K, dtype=torch.bool)], 1)
+    mask[rows, at] = True
     return model(input_ids=ids, attention_mask=mask.long(), labels=labels).loss
 
 

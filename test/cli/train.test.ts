@@ -343,7 +343,7 @@ test.each([
   [[], 'Give --data FILE, or --task NAME with one of spam, topics'],
   [
     ['--task', 'rows.jsonl'],
-    'There is no task "rows.jsonl": Expected one of spam, topics, sst2',
+    'There is no task "rows.jsonl": Expected one of spam, topics, kinds, sst2',
   ],
   [
     ['--task', 'spam', '--eval-data', 'x.jsonl'],

@@ -157,3 +157,21 @@ describe('createTextFinder', () => {
     )
   })
 })
+
+describe('kinds', () => {
+  it('has definitions of topics in the same splits, answered by texts', async () => {
+    const [kinds, topics] = await Promise.all(
+      [bundledTasks.kinds, bundledTasks.topics].map((task) => readBundledTask(task)),
+    )
+    for (const split of ['train', 'dev', 'test'] as const) {
+      const texts = new Set(topics?.[split].map(({ fields }) => fields.text))
+      expect(kinds?.[split].every(({ fields }) => texts.has(fields.text))).toBe(true)
+    }
+    expect(kinds?.test).toHaveLength(2199)
+    expect(kinds?.test[0]).toEqual({
+      fields: { text: 'a wooden prop used to support the roof of a mine' },
+      label: 'prop',
+      targets: ['prop'],
+    })
+  })
+})

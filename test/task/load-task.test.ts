@@ -96,7 +96,7 @@ describe('loadTask', () => {
 
   it('refuses a name that is neither a task nor a data file', async () => {
     await expect(loadTask('sst3')).rejects.toThrow(
-      /^Expected a task's name \(spam, topics, sst2, .*wsc\) or a data file \(\.jsonl, .*\.parquet\) but received "sst3"$/,
+      /^Expected a task's name \(spam, topics, kinds, sst2, .*wsc\) or a data file \(\.jsonl, .*\.parquet\) but received "sst3"$/,
     )
     await expect(loadTask('toString')).rejects.toThrow(RangeError)
     await expect(loadTask('rows.parquet')).rejects.toMatchObject({ code: 'ERR_IO' })

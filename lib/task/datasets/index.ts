@@ -5,6 +5,7 @@ import { boolq } from './boolq.js'
 import type { BundledTask } from './bundled.js'
 import { copa } from './copa.js'
 import { cb, rte } from './entailment.js'
+import { kinds } from './kinds.js'
 import { multirc } from './multirc.js'
 import type { NamedTask } from './named.js'
 import { record } from './record.js'
@@ -20,7 +21,7 @@ export { type NamedTask, TEMPLATE_STYLES, type TemplateStyle } from './named.js'
 export { SPLITS, type Splits } from './splits.js'
 
 /** The tasks whose rows ship with the package. */
-export const bundledTasks = { spam, topics } satisfies Record<string, BundledTask>
+export const bundledTasks = { spam, topics, kinds } satisfies Record<string, BundledTask>
 
 /** The tasks whose rows come with the package. */
 export const bundledTaskNames: readonly string[] = Object.keys(bundledTasks)
