@@ -140,7 +140,7 @@ async function compress(
     const accuracy: Partial<Record<SplitName, number>> = {}
     for (const split of splits) {
       const given = { backbone, prompt, task, split, batchSize, fastPaths, signal }
-      accuracy[split] = (await evaluate(given)).accuracy ?? 0
+      accuracy[split] = (await evaluate(given)).accuracy as number
     }
     const { trainableParameters: parameters } = prompt
     const { method } = prompt.config
