@@ -155,7 +155,7 @@ export interface RunResult {
 
 /** Rows behind keys and values that several of them share. */
 export interface RunBehindOptions {
-  /** [B, Q, H]: embeddings of the rows. */
+  /** `[B, Q, H]`: embeddings of the rows. */
   x: Tensor
   /** int64 [B, Q]: each row's place in its sequence. */
   positions: Tensor

@@ -9,9 +9,9 @@ export const OBJECTIVES = ['lm', 'verbalizer'] as const
 /** What is made likely: the label's tokens given all before them (`lm`), or the label among the labels (`verbalizer`). */
 export type Objective = (typeof OBJECTIVES)[number]
 
-/** What the loss of `lm` is a mean over. */
 export const MEANS = ['tokens', 'rows'] as const
 
+/** What the loss of `lm` is a mean over. */
 export type MeanOver = (typeof MEANS)[number]
 
 export const OPTIMIZERS = ['adam', 'adamw', 'sgd', 'adafactor'] as const
