@@ -338,6 +338,8 @@ export interface NativeBinding {
   dtype(tensor: TensorHandle): DType
   device(tensor: TensorHandle): string
   requiresGrad(tensor: TensorHandle): boolean
+  /** Goes up with each op that writes to the tensor in place, as `torch.Tensor._version`. */
+  version(tensor: TensorHandle): number
   isLeaf(tensor: TensorHandle): boolean
   isContiguous(tensor: TensorHandle): boolean
   /** [sync] Drops this handle's reference. Doing it twice is harmless. */

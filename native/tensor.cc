@@ -101,6 +101,9 @@ Napi::Value Device(const Napi::CallbackInfo& info) {
 Napi::Value RequiresGrad(const Napi::CallbackInfo& info) {
   return ToJs(info.Env(), Self(info).requires_grad());
 }
+Napi::Value Version(const Napi::CallbackInfo& info) {
+  return ToJs(info.Env(), static_cast<int64_t>(Self(info)._version()));
+}
 Napi::Value IsLeaf(const Napi::CallbackInfo& info) {
   return ToJs(info.Env(), Self(info).is_leaf());
 }
@@ -136,6 +139,7 @@ void DefineTensor(Napi::Env env, Napi::Object exports) {
   Define<Dtype>(env, exports, "dtype");
   Define<Device>(env, exports, "device");
   Define<RequiresGrad>(env, exports, "requiresGrad");
+  Define<Version>(env, exports, "version");
   Define<IsLeaf>(env, exports, "isLeaf");
   Define<IsContiguous>(env, exports, "isContiguous");
   Define<Dispose>(env, exports, "dispose");

@@ -325,6 +325,9 @@ export interface CommonBackbone {
    */
   setTrainable(pattern: RegExp | false): Promise<void>
 
+  /** Calls `free` when the backbone is disposed of, for what was computed with its weights. */
+  onDispose(free: () => void): void
+
   /** Frees the weights. Later calls throw LoptError `ERR_DISPOSED`. */
   dispose(): void
 }

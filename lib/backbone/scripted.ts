@@ -73,6 +73,7 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
   readonly tokenEmbedding: Tensor
   readonly module: ScriptModule
   readonly #parameters: ReadonlyMap<string, Tensor>
+  readonly #onDispose: (() => void)[] = []
   #fingerprint: string
 
   constructor(parts: BackboneParts<C>) {
@@ -161,7 +162,12 @@ export abstract class ScriptedBackbone<C extends BackboneConfig> {
     }
   }
 
+  onDispose(free: () => void): void {
+    this.#onDispose.push(free)
+  }
+
   dispose(): void {
+    for (const free of this.#onDispose.splice(0)) free()
     this.module.dispose()
     for (const parameter of this.#parameters.values()) parameter.dispose()
     releaseMemory()

@@ -20,7 +20,7 @@ import { ContinuousBatch, chooseAll, roomFor } from './continuous-batch.js'
 import { Decoding, type DecodingSize } from './decoding.js'
 import { firstToken } from './encode.js'
 import { filledIds, type Given, isFields } from './filled.js'
-import { PromptCache } from './prompt-cache.js'
+import { promptCacheOf } from './prompt-cache.js'
 
 /** How a text is continued. */
 export interface GenerationOptions {
@@ -316,9 +316,7 @@ async function* decoded(
     continuations.map(({ options }) => options),
     rows,
   )
-  // Prompts of texts that join later may be there already.
-  const kept = rows < continuations.length ? new PromptCache(backbone) : undefined
-  const batch = new ContinuousBatch(backbone, size, kept)
+  const batch = new ContinuousBatch(backbone, size, promptCacheOf(backbone))
   const places = new Map(continuations.map((one, row) => [one, row]))
   const waiting = [...continuations]
   try {
@@ -334,7 +332,6 @@ async function* decoded(
     }
   } finally {
     batch.dispose()
-    kept?.dispose()
   }
 }
 
@@ -384,7 +381,7 @@ async function* beamTokens(
   }
   const { given: ids, prompt } = continuation.options
   const size = sizeFor(backbone, [continuation.options], numBeams)
-  const decoding = new Decoding(backbone, size)
+  const decoding = new Decoding(backbone, size, promptCacheOf(backbone))
   try {
     const next: NextLogits = async (running) => {
       if (decoding.rows === 0) return await decoding.prefill([{ ids, prompt, made: [] }])

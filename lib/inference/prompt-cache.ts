@@ -3,7 +3,8 @@
 import { createHash } from 'node:crypto'
 import type { Backbone } from '../backbone/index.js'
 import type { Prompt } from '../prompt/index.js'
-import { itemSize, keep, type Tensor } from '../torch/index.js'
+import { itemSize, keep, noGrad, type Tensor, tidy } from '../torch/index.js'
+import { versionOf } from '../torch/tensor.js'
 import {
   type PreparedPrompt,
   type PromptLayout,
@@ -22,16 +23,24 @@ interface Kept {
   readonly prepared: PreparedPrompt
 }
 
+interface Entry {
+  readonly kept: Promise<Kept>
+  /** 0 until it is there. */
+  bytes: number
+}
+
 /**
- * Prompts are known by what they hold, never by a name: one that was trained on is another one. Only for a backbone whose
- * weights stay.
+ * Prompts are known by what they hold, never by a name: one that was trained on is another one. All are forgotten when
+ * the backbone's weights change. Calls may overlap.
  */
 export class PromptCache {
   readonly #backbone: Backbone
   /** By their content, the one that was used last at the end. */
-  readonly #kept = new Map<string, Kept>()
+  readonly #entries = new Map<string, Entry>()
   /** Contents of prompts that do not change. */
   readonly #known: WeakMap<Prompt, Promise<string>> | undefined
+  /** Of the weights that all were computed with. */
+  #version: number | undefined
 
   /** @param options.constant no prompt changes: what each holds is looked at once */
   constructor(backbone: Backbone, { constant = false }: { constant?: boolean } = {}) {
@@ -39,35 +48,50 @@ export class PromptCache {
     this.#known = constant ? new WeakMap() : undefined
   }
 
-  /** A set whose prompts are prepared once; it lasts until the next call. */
+  /** A set whose prompts are prepared once. Its tensors belong to the caller's scope. */
   async set(prompts: readonly (Prompt | null)[]): Promise<PromptSet> {
     const keys = await Promise.all(prompts.map((prompt) => this.#contentOf(prompt)))
-    const missing = [...keys.keys()].filter(
-      (i) => !this.#kept.has(keys[i] as string) && keys.indexOf(keys[i] as string) === i,
-    )
-    if (missing.length > 0) {
-      const own = missing.map((i) => prompts[i] ?? null)
-      const layouts = promptLayouts(this.#backbone, own)
-      const made = await preparePrompts(this.#backbone, own, layouts)
-      for (const [n, i] of missing.entries()) {
-        const layout = layouts[n] as PromptLayout
-        const prepared = ownOf(made[n] as PreparedPrompt)
-        this.#kept.set(keys[i] as string, { layout, prepared })
-      }
-    }
-    const found = keys.map((key) => {
-      const kept = this.#kept.get(key) as Kept
-      this.#kept.delete(key)
-      this.#kept.set(key, kept)
-      return kept
-    })
+    const version = weightsVersion(this.#backbone)
+    if (version !== this.#version) this.dispose()
+    this.#version = version
+    this.#prepare(new Map(keys.map((key, i) => [key, prompts[i] ?? null])))
+    const found = await Promise.all(keys.map((key) => this.#use(key)))
     this.#shrink(new Set(keys))
-    const prepared = Promise.resolve(found.map((kept) => kept.prepared))
     return pendingPromptSet(
       found.map(({ layout }) => layout),
-      prepared,
+      Promise.resolve(found.map(({ prepared }) => prepared)),
       {},
     )
+  }
+
+  /** Begins to prepare, together, those that are not there. */
+  #prepare(prompts: ReadonlyMap<string, Prompt | null>): void {
+    const missing = [...prompts].filter(([key]) => !this.#entries.has(key))
+    if (missing.length === 0) return
+    const made = preparedToKeep(
+      this.#backbone,
+      missing.map(([, prompt]) => prompt),
+    )
+    missing.forEach(([key], i) => {
+      const entry: Entry = { kept: made.then((all) => all[i] as Kept), bytes: 0 }
+      this.#entries.set(key, entry)
+      entry.kept.then(
+        ({ prepared }) => {
+          entry.bytes = bytesOf(prepared)
+        },
+        () => this.#entries.delete(key),
+      )
+    })
+  }
+
+  /** What is kept, in tensors of the caller's own: it may be forgotten while they are used. */
+  #use(key: string): Promise<Kept> {
+    const entry = this.#entries.get(key) as Entry
+    this.#entries.delete(key)
+    this.#entries.set(key, entry)
+    return entry.kept.then(({ layout, prepared }) => {
+      return { layout, prepared: eachOf(prepared, (tensor) => tensor.detach()) }
+    })
   }
 
   #contentOf(prompt: Prompt | null): Promise<string> {
@@ -79,25 +103,40 @@ export class PromptCache {
 
   /** Forgets what was not used for longest. */
   #shrink(used: ReadonlySet<string>): void {
-    let bytes = [...this.#kept.values()].reduce(
-      (sum, { prepared }) => sum + bytesOf(prepared),
-      0,
-    )
-    for (const [key, { prepared }] of this.#kept) {
+    let bytes = [...this.#entries.values()].reduce((sum, entry) => sum + entry.bytes, 0)
+    for (const [key, entry] of this.#entries) {
       if (bytes <= BUDGET_BYTES) return
-      if (used.has(key)) continue
-      bytes -= bytesOf(prepared)
-      this.#kept.delete(key)
-      for (const tensor of tensorsOf(prepared)) tensor.dispose()
+      if (used.has(key) || entry.bytes === 0) continue
+      bytes -= entry.bytes
+      this.#forget(key)
     }
   }
 
-  dispose(): void {
-    for (const { prepared } of this.#kept.values()) {
-      for (const tensor of tensorsOf(prepared)) tensor.dispose()
-    }
-    this.#kept.clear()
+  #forget(key: string): void {
+    this.#entries.get(key)?.kept.then(
+      ({ prepared }) => {
+        for (const tensor of tensorsOf(prepared)) tensor.dispose()
+      },
+      () => {},
+    )
+    this.#entries.delete(key)
   }
+
+  dispose(): void {
+    for (const key of this.#entries.keys()) this.#forget(key)
+  }
+}
+
+const caches = new WeakMap<Backbone, PromptCache>()
+
+/** What `score` and `generate` keep of prompts, until the backbone is disposed of. */
+export function promptCacheOf(backbone: Backbone): PromptCache {
+  const known = caches.get(backbone)
+  if (known !== undefined) return known
+  const made = new PromptCache(backbone)
+  caches.set(backbone, made)
+  backbone.onDispose(() => made.dispose())
+  return made
 }
 
 async function contentOf(prompt: Prompt | null): Promise<string> {
@@ -113,14 +152,38 @@ async function contentOf(prompt: Prompt | null): Promise<string> {
   return hash.digest('hex')
 }
 
+/** Counts what was written to a backbone's weights. */
+function weightsVersion(backbone: Backbone): number {
+  return [...backbone.parameters().values()].reduce((sum, one) => sum + versionOf(one), 0)
+}
+
 /** Copies: what a prompt gives may be its own factor, which training changes. */
-function ownOf({ inputs, prefix, embeddingDelta, past }: PreparedPrompt): PreparedPrompt {
-  const own = (tensor: Tensor | null) => tensor && keep(tensor.detach().clone())
+async function preparedToKeep(
+  backbone: Backbone,
+  prompts: readonly (Prompt | null)[],
+): Promise<Kept[]> {
+  return await noGrad(() =>
+    tidy(async () => {
+      const layouts = promptLayouts(backbone, prompts)
+      const prepared = await preparePrompts(backbone, prompts, layouts)
+      const own = (tensor: Tensor) => keep(tensor.detach().clone())
+      return layouts.map((layout, i) => {
+        return { layout, prepared: eachOf(prepared[i] as PreparedPrompt, own) }
+      })
+    }),
+  )
+}
+
+function eachOf(
+  { inputs, prefix, embeddingDelta, past }: PreparedPrompt,
+  fn: (tensor: Tensor) => Tensor,
+): PreparedPrompt {
+  const of = (tensor: Tensor | null) => tensor && fn(tensor)
   return {
-    inputs: own(inputs),
-    prefix: own(prefix),
-    embeddingDelta: own(embeddingDelta),
-    past: own(past),
+    inputs: of(inputs),
+    prefix: of(prefix),
+    embeddingDelta: of(embeddingDelta),
+    past: of(past),
   }
 }
 

@@ -8,6 +8,7 @@ import { noGrad, tidy } from '../torch/index.js'
 import { type CandidateRow, candidateBatches, candidateScores } from './candidates.js'
 import { checkCount, type EncodedText, placeOf, type TextFormat } from './encode.js'
 import { encodeExamples } from './encode-examples.js'
+import { type PromptCache, promptCacheOf } from './prompt-cache.js'
 import { createPromptSet, type PromptSetOptions } from './prompt-set.js'
 
 /** What `score` takes for texts of one prompt. */
@@ -84,7 +85,9 @@ export async function score(options: ScoreOptions | ScoreManyOptions): Promise<S
       })
     }
   }
-  const all = await scoreRows(rows, { backbone, prompts, batchSize, fastPaths, signal })
+  const kept = fastPaths === false ? undefined : promptCacheOf(backbone)
+  const how = { backbone, prompts, kept, batchSize, fastPaths, signal }
+  const all = await scoreRows(rows, how)
   all.forEach((scores, n) => {
     finish[n]?.(scores)
   })
@@ -234,6 +237,7 @@ export function checkFinite(scores: readonly number[], where?: string): void {
  * others as they are.
  *
  * @param options.prompts that the rows name by their place
+ * @param options.kept prompts that are prepared once for all calls; without, once a call. The caller's
  * @param options.textStore see `createPromptSet`
  */
 export async function scoreRows(
@@ -241,16 +245,19 @@ export async function scoreRows(
   options: {
     backbone: Backbone
     prompts: readonly (Prompt | null)[]
+    kept?: PromptCache | undefined
     batchSize?: number | undefined
     signal?: AbortSignal | undefined
   } & Pick<PromptSetOptions, 'fastPaths' | 'textStore'>,
 ): Promise<number[][]> {
-  const { backbone, prompts, batchSize = 16, signal } = options
+  const { backbone, prompts, kept, batchSize = 16, signal } = options
   checkCount(batchSize, 'batchSize')
   const result = rows.map((): number[] => [])
   await noGrad(() =>
     tidy(async () => {
-      const set = createPromptSet(backbone, prompts, options)
+      const set = kept
+        ? await kept.set(prompts)
+        : createPromptSet(backbone, prompts, options)
       await set.prepared
       for (const pieces of candidateBatches(rows, batchSize)) {
         checkAborted(signal)

@@ -187,6 +187,15 @@ export function handleOf(tensor: unknown, name = 'this'): TensorHandle {
   return readHandle(tensor, name)
 }
 
+/**
+ * Goes up with each op that writes to the tensor in place.
+ *
+ * Source: `torch.Tensor._version`.
+ */
+export function versionOf(tensor: TensorCore): number {
+  return native().version(handleOf(tensor))
+}
+
 /** As `handleOf`, where null and undefined mean that there is none. */
 export function optionalHandleOf(tensor: unknown, name: string): TensorHandle | null {
   return tensor === null || tensor === undefined ? null : readHandle(tensor, name)

@@ -23,6 +23,7 @@ export {
   type NestedNumbers,
   operandOf,
   optionalHandleOf,
+  versionOf,
   wrap,
 } from './tensor-core.js'
 

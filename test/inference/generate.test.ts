@@ -66,6 +66,7 @@ function withTokenizer(change: Partial<Tokenizer>): CausalBackbone {
     head: (h, rows) => backbone.head(h, rows),
     parameters: () => backbone.parameters(),
     setTrainable: (pattern) => backbone.setTrainable(pattern),
+    onDispose: (free) => backbone.onDispose(free),
     dispose: () => undefined,
   }
 }
