@@ -1,4 +1,4 @@
-// `lopt compress`: what a trained prompt keeps of its accuracy at lower ranks. Parses, prints, and
+// `lopt compress`: what a trained prompt keeps of what it learned at lower ranks. Parses, prints, and
 // leaves the rest to `compressPrompt` and `evaluate`.
 
 import { join } from 'node:path'
@@ -16,6 +16,7 @@ import {
   savePrompt,
   type Task,
 } from '../index.js'
+import { FIGURE_OF, type Figures, figuresOf } from '../run/index.js'
 import { UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import {
@@ -39,7 +40,7 @@ import {
   path,
   required,
 } from './options.js'
-import { count, percent, table } from './output.js'
+import { count, figureCells, figureNames, table } from './output.js'
 
 const DEFAULT_RANKS = [1, 2, 4, 8]
 
@@ -67,7 +68,8 @@ const options = {
 
 const HELP = `
 Writes DIR/rank-R.lopt.safetensors for each rank: the LoPT-1 prompt nearest to PROMPT's vectors. A bundled
-task is evaluated on its dev and test rows, a data file on all of its rows.
+task is evaluated on its dev and test rows, a data file on all of its rows: by the task's own figure, which is perplexity
+where texts answer rows.
 
 Example:
   npx lopt compress runs/full/prompt.lopt.safetensors --backbone builtin:nano-gpt2 --task topics \\
@@ -77,7 +79,9 @@ export function addCompress(program: Command, context: Context): void {
   const command = program
     .command('compress')
     .argument('<prompt>', 'prompt file')
-    .description('Brings a trained prompt to lower ranks, with the accuracy at each.')
+    .description(
+      'Brings a trained prompt to lower ranks, with the accuracy or perplexity at each.',
+    )
     .showHelpAfterError('See `npx lopt compress --help`.')
     .addHelpText('after', HELP)
   addOptions(command, options)
@@ -124,33 +128,37 @@ async function compress(
   { output, signal }: Context,
 ): Promise<void> {
   const { backbone, prompt: original, task, splits } = work
-  const figures = [
+  const figure = FIGURE_OF[task.metric]
+  const [name] = figureNames({ [figure]: 0 })
+  const rows = [
     [
       'rank',
       'method',
       'parameters',
       'relative error',
-      ...splits.map((split) => (data === undefined ? `${split} accuracy` : 'accuracy')),
+      ...splits.map((split) => (data === undefined ? `${split} ${name}` : `${name}`)),
     ],
   ]
   const add = async (
     prompt: Prompt,
     found: { rank: number | null; path?: string; relativeError: number },
   ) => {
-    const accuracy: Partial<Record<SplitName, number>> = {}
+    const figures: Partial<Record<SplitName, Figures>> = {}
     for (const split of splits) {
       const given = { backbone, prompt, task, split, batchSize, fastPaths, signal }
-      accuracy[split] = (await evaluate(given)).accuracy as number
+      // A perplexity needs no generated text.
+      const generation = figure === 'perplexity' ? false : undefined
+      figures[split] = figuresOf(await evaluate({ ...given, generation }))
     }
     const { trainableParameters: parameters } = prompt
     const { method } = prompt.config
-    output.event({ type: 'rank', ...found, method, parameters, accuracy })
-    figures.push([
+    output.event({ type: 'rank', ...found, method, parameters, figures })
+    rows.push([
       found.rank?.toString() ?? '',
       method,
       count(parameters),
       found.relativeError.toFixed(4),
-      ...splits.map((split) => percent(accuracy[split] as number)),
+      ...splits.flatMap((split) => figureCells({ [figure]: figures[split]?.[figure] })),
     ])
   }
   // Files first: evaluation takes the time, and is not what they need.
@@ -170,7 +178,7 @@ async function compress(
   } finally {
     for (const { compressed } of files) compressed.dispose()
   }
-  output.print(table(figures, [0, 2, 3, 4, 5]))
+  output.print(table(rows, [0, 2, 3, 4, 5]))
 }
 
 /** The ranks asked for, or the usual ones that the prompt can have. */

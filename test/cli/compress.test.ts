@@ -30,14 +30,17 @@ test('gives the accuracy that `eval` finds for the files, as JSON', async () => 
     { type: 'rank', rank: null, method: 'lopt-1', parameters: 74, relativeError: 0 },
     { type: 'rank', rank: 1, method: 'lopt-1', parameters: 37 },
   ])
-  const [original, first] = events as { accuracy: { test: number }; path: string }[]
+  const [original, first] = events as {
+    figures: { test: { accuracy: number } }
+    path: string
+  }[]
   for (const [file, found] of [
     [prompt, original],
     [first?.path as string, first],
   ] as const) {
     const given = ['--prompt', file, '--data', data, '--json']
     const evaluated = await lopt(['eval', '--backbone', backbone, ...given])
-    expect(evaluated.events.at(-1)?.accuracy).toBe(found?.accuracy.test)
+    expect(evaluated.events.at(-1)?.accuracy).toBe(found?.figures.test.accuracy)
   }
 })
 

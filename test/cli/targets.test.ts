@@ -55,6 +55,15 @@ test('a prompt learns them, and knows how they are read from then on', async () 
   expect(lines.map(({ article }) => article).sort()).toEqual(
     rows.map(({ article }) => article).sort(),
   )
+
+  const ranks = await lopt([
+    ...['compress', prompt, '--backbone', backbone, '--data', data, '--ranks', '1'],
+    ...['--out', join(folder, 'ranks')],
+  ])
+  expect(ranks.code).toBe(0)
+  const perplexity = found.events.at(-1)?.perplexity as number
+  expect(ranks.stdout).toMatch(/relative error +perplexity$/m)
+  expect(ranks.stdout).toContain(` ${perplexity.toPrecision(4)}\n`)
 })
 
 test.each([
