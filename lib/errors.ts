@@ -66,6 +66,7 @@ const MADE = {
   backbone: { member: 'tokenizer', makers: 'loadBackbone or createBackbone' },
   prompt: { member: 'contribution', makers: 'createPrompt or loadPrompt' },
   task: { member: 'verbalizer', makers: 'loadTask or createTask' },
+  engine: { member: 'observe', makers: 'createEngine' },
 } as const
 
 /**

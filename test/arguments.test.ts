@@ -2,6 +2,7 @@
 // public function that takes one.
 
 import { fileURLToPath } from 'node:url'
+import { fastify } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   type Backbone,
@@ -23,6 +24,12 @@ import {
   type Task,
   train,
 } from '../lib/index.js'
+import {
+  createServer,
+  fetchHandler,
+  nodeHandler,
+  servePlugin,
+} from '../lib/serve/index.js'
 
 const folder = fileURLToPath(new URL('./fixtures/gpt2-plain', import.meta.url))
 let backbone: Backbone
@@ -67,6 +74,12 @@ const calls: Record<string, Record<string, (wrong: Untyped) => unknown>> = {
   task: {
     train: (wrong) => first(train({ backbone, prompt, task: wrong })),
     evaluate: (wrong) => evaluate({ backbone, prompt, task: wrong }),
+  },
+  engine: {
+    createServer: (wrong) => createServer(wrong),
+    fetchHandler: (wrong) => fetchHandler(wrong),
+    nodeHandler: (wrong) => nodeHandler(wrong),
+    servePlugin: (wrong) => fastify().register(servePlugin, { engine: wrong }).ready(),
   },
 }
 

@@ -9,6 +9,7 @@ import type {
   onRequestAsyncHookHandler,
 } from 'fastify'
 import type { Engine } from '../engine/index.js'
+import { checkMade } from '../errors.js'
 import { ApiError, apiErrorIn, checkBody, draining } from './api-error.js'
 import { bodyReadBefore, readJsonBodies, refuseCompression } from './body.js'
 import { keyCheck } from './keys.js'
@@ -38,6 +39,7 @@ export async function servePlugin(
   options: ServePluginOptions & { prefix?: string },
 ): Promise<void> {
   const { engine, prefix: _, ...own } = options
+  checkMade({ engine })
   // without a prefix what is not found is the application's to say
   mount(instance, engine, checkServeOptions(own), { isWhole: instance.prefix !== '' })
 }

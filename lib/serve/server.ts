@@ -13,6 +13,7 @@ import {
 } from 'fastify'
 import { z } from 'zod'
 import type { Engine } from '../engine/index.js'
+import { checkMade } from '../errors.js'
 import { checkOptions } from '../fields.js'
 import { ApiError, apiErrorOf } from './api-error.js'
 import { checkServeOptions, type ServeOptions } from './options.js'
@@ -61,6 +62,7 @@ export function createServer(
   engine: Engine,
   options: ServerOptions = {},
 ): FastifyInstance {
+  checkMade({ engine })
   const { logger = false, ...rest } = options
   const names = Object.keys(fields.shape) as (keyof typeof fields.shape)[]
   const own = checkOptions(

@@ -56,6 +56,7 @@ describe.skipIf(browserPath === undefined)('in a browser', () => {
       kind: make('{words} It is a', ['film', 'plant', 'animal'], 2),
       pair: make('{premise} So {hypothesis}', ['yes', 'no'], 3),
       plain: createPrompt(backbone, { length: 2, rank: 1 }),
+      answer: make('{premise} {{So}} {hypothesis}', [], 4),
     }
     engine = createEngine({ backbone, prompts })
     browser = await openBrowser()
@@ -144,6 +145,26 @@ describe.skipIf(browserPath === undefined)('in a browser', () => {
     await page.getByRole('button', { name: 'Complete' }).click()
     await page.getByText(/ · /).waitFor()
     await expect.poll(() => made.textContent()).toBe(first)
+    expect(complaints).toEqual([])
+  })
+
+  test('a prompt that texts answer has a box for each field, and its template is read', async () => {
+    const { page, complaints } = await served()
+    const form = page.getByRole('region', { name: 'Completion' })
+    const prompts = page.getByRole('combobox', { name: 'Prompt' })
+    const text = form.getByRole('textbox', { name: 'Text' })
+    await prompts.selectOption('answer')
+    expect(await text.isVisible()).toBe(false)
+    await form.getByLabel('premise').fill('the dog')
+    await form.getByLabel('hypothesis').fill('the cat')
+    await page.getByLabel('Max tokens').fill('4')
+    await form.getByLabel('hypothesis').press('Control+Enter')
+    await page.getByText(/tokens\/s · /).waitFor()
+    const made = page.getByRole('region', { name: 'Completed text' })
+    expect((await made.textContent())?.startsWith('the dog {So} the cat')).toBe(true)
+    await prompts.selectOption('plain')
+    expect(await text.isVisible()).toBe(true)
+    expect(await form.getByLabel('premise').count()).toBe(0)
     expect(complaints).toEqual([])
   })
 

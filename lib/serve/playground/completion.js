@@ -2,8 +2,11 @@
 
 import { ask, isAborted } from './api.js'
 import { $, element, say } from './dom.js'
+import { answersFields, fieldsOf, filled } from './models.js'
 
 let controller = null
+/** Of a prompt that answers fields; else null: a text is continued. */
+let template = null
 
 export function showModels({ backbone, prompts }) {
   const select = $('model')
@@ -14,13 +17,38 @@ export function showModels({ backbone, prompts }) {
   )
   const isThere = [...select.options].some(({ value }) => value === before)
   if (isThere) select.value = before
-  const hint = () => {
-    const template = prompts.find(({ id }) => id === select.value)?.task?.template
+  const show = () => {
+    const model = prompts.find(({ id }) => id === select.value)
+    const own = model?.task?.template
     // a space keeps the line's height
-    $('start-hint').textContent = template ? `Trained with: ${template}` : '\u00a0'
+    $('start-hint').textContent = own ? `Trained with: ${own}` : '\u00a0'
+    template = model && answersFields(model) ? own : null
+    $('start-text').hidden = template !== null
+    $('start-fields').hidden = template === null
+    showBoxes(template === null ? [] : fieldsOf(template))
   }
-  select.onchange = hint
-  hint()
+  select.onchange = show
+  show()
+}
+
+/** A box for each field; what was typed stays where the fields are the same. */
+function showBoxes(names) {
+  const before = [...$('start-fields').querySelectorAll('textarea')]
+  if (names.join('\n') === before.map(({ name }) => name).join('\n')) return
+  const boxes = names.map((name) => {
+    const area = element('textarea', { name, rows: 2 })
+    area.setAttribute('aria-describedby', 'start-hint')
+    return element('label', { className: 'field' }, name, area)
+  })
+  $('start-fields').replaceChildren(...boxes)
+}
+
+/** What is continued, as a request has it and as it is read. */
+function givenText() {
+  if (template === null) return { prompt: $('start').value, shown: $('start').value }
+  const areas = [...$('start-fields').querySelectorAll('textarea')]
+  const fields = Object.fromEntries(areas.map(({ name, value }) => [name, value]))
+  return { fields, shown: filled(template, fields) }
 }
 
 export function startCompletion() {
@@ -31,13 +59,15 @@ export function startCompletion() {
     event.preventDefault()
     complete(new FormData(form))
   })
-  $('start').addEventListener('keydown', (event) => {
-    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit()
-  })
+  for (const id of ['start-text', 'start-fields']) {
+    $(id).addEventListener('keydown', (event) => {
+      if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit()
+    })
+  }
   $('stop').addEventListener('click', () => controller?.abort())
 }
 
-function bodyOf(data, prompt) {
+function bodyOf(data, given) {
   const seed = data.get('seed')
   const stop = data
     .get('stop')
@@ -46,7 +76,7 @@ function bodyOf(data, prompt) {
     .map((line) => line.replaceAll('\\n', '\n'))
   return {
     model: $('model').value,
-    prompt,
+    ...given,
     max_tokens: Number(data.get('max_tokens')),
     temperature: Number(data.get('temperature')),
     top_p: Number(data.get('top_p')),
@@ -61,16 +91,16 @@ async function complete(data) {
   controller?.abort()
   const own = new AbortController()
   controller = own
-  const prompt = $('start').value
+  const { shown, ...given } = givenText()
   const made = element('span')
-  $('made').replaceChildren(element('span', { className: 'muted' }, prompt), made)
+  $('made').replaceChildren(element('span', { className: 'muted' }, shown), made)
   $('made').ariaBusy = 'true'
   $('stop').disabled = false
   const pace = new Pace()
   pace.show('Waits for its first token')
   try {
     const answer = await ask('v1/completions', {
-      body: bodyOf(data, prompt),
+      body: bodyOf(data, given),
       signal: own.signal,
     })
     for await (const chunk of eventsOf(answer)) take(chunk, made, pace)

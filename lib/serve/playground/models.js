@@ -10,6 +10,13 @@ export function fieldsOf(template) {
   )
 }
 
+/** A template with its fields filled in. */
+export function filled(template, values) {
+  return template.replace(/\{\{|\}\}|\{([^{}\r\n]*)\}/g, (found, name) =>
+    name === undefined ? found[0] : values[name],
+  )
+}
+
 /** A prompt's method, size and task, in a line each. */
 export function aboutOf({ method, length, rank, task }) {
   const size = `${method}, length ${length}${rank ? `, rank ${rank}` : ''}`
@@ -19,6 +26,9 @@ export function aboutOf({ method, length, rank, task }) {
   const more = labels.length > 6 ? `, and ${labels.length - 6} more` : ''
   return [size, labels.length === 0 ? template : some + more]
 }
+
+/** Whether it was trained to answer its template's fields with a text. */
+export const answersFields = ({ task }) => task?.labels.length === 0
 
 /** Whether a text can be given one of its labels. */
 export const hasLabels = ({ task }) => (task?.labels.length ?? 0) > 0
