@@ -88,6 +88,7 @@ describe('rows of 8 bits', () => {
       [3, 192, 576],
       [16, 64, 7],
       [65, 100, 33],
+      [700, 40, 9],
       [0, 32, 48],
     ] as const) {
       const [weight, scale] = quantizeRows(random([N, K]))
