@@ -24,6 +24,8 @@ export interface Candidate {
   libraries: readonly string[]
   /** Whether it may crash where another one behind it runs: a child process tries it first. */
   isOnTrial: boolean
+  /** What to do where it does not load, one line. */
+  fix: string
 }
 
 /** One that is not there, or cannot run here. */
@@ -66,22 +68,31 @@ const FLAVOURS = ['cpu', 'cuda13']
  * | the package's own build, `build/Release/lopt.node` | unless `LOPT_FLAVOUR` asks for a package |
  * | `@lopt/PLATFORM-cuda13` | `LOPT_FLAVOUR=cuda13`, or a driver of NVIDIA is there |
  * | `@lopt/PLATFORM` | `LOPT_FLAVOUR=cpu`, or unset |
+ *
+ * Each is looked for when those before it were not taken: a Python that is asked for its torch, and the version of the C
+ * library, cost a start tens of milliseconds.
  */
-export function findAddons(place: Place): Found[] {
+export function* findAddons(place: Place): Generator<Found, void, undefined> {
   const { root, env, system } = place
   const { engines } = readManifest(root) as { engines?: { node?: string } }
   const tooOld = unfit(system, { node: engines?.node })
-  if (tooOld) return [{ name: 'Node', problem: tooOld }]
-  if (env.LOPT_ADDON) return [givenAddon(env.LOPT_ADDON)]
   const flavour = env.LOPT_FLAVOUR || undefined
-  if (flavour !== undefined && !FLAVOURS.includes(flavour)) {
+  if (tooOld) {
+    yield { name: 'Node', problem: tooOld }
+  } else if (env.LOPT_ADDON) {
+    yield givenAddon(env.LOPT_ADDON)
+  } else if (flavour !== undefined && !FLAVOURS.includes(flavour)) {
     const problem = `Expected cpu or cuda13 but received ${flavour}`
-    return [{ name: 'LOPT_FLAVOUR', problem, fix: 'correct or unset it' }]
+    yield { name: 'LOPT_FLAVOUR', problem, fix: 'correct or unset it' }
+  } else if (flavour === 'cuda13') {
+    yield cudaPackage(place, false)
+  } else if (flavour === 'cpu') {
+    yield cpuPackage(place, 'LOPT_FLAVOUR is cpu')
+  } else {
+    yield ownBuild(root)
+    if (system.hasNvidiaDriver) yield cudaPackage(place, true)
+    yield cpuPackage(place, 'there is no build of its own')
   }
-  if (flavour === 'cuda13') return [cudaPackage(place, false)]
-  if (flavour === 'cpu') return [cpuPackage(place, 'LOPT_FLAVOUR is cpu')]
-  const cuda = system.hasNvidiaDriver ? [cudaPackage(place, true)] : []
-  return [ownBuild(root), ...cuda, cpuPackage(place, 'there is no build of its own')]
 }
 
 /** How this package's own build is made. */
@@ -96,7 +107,8 @@ function givenAddon(path: string): Found {
   const addon = resolve(path)
   if (existsSync(addon)) {
     const reason = 'the environment says so'
-    return { name: 'LOPT_ADDON', reason, addon, libraries: [], isOnTrial: false }
+    const fix = 'set LOPT_ADDON to another lopt.node, or unset it'
+    return { name: 'LOPT_ADDON', reason, addon, libraries: [], isOnTrial: false, fix }
   }
   const fix = 'set it to a lopt.node, or unset it'
   return { name: 'LOPT_ADDON', problem: `there is no file ${addon}`, fix }
@@ -114,7 +126,8 @@ function ownBuild(root: string): Found {
     return { name, problem }
   }
   const reason = 'it comes before packages'
-  return { name, reason, addon, libraries: [], isOnTrial: false }
+  const fix = howToBuild(root)
+  return { name, reason, addon, libraries: [], isOnTrial: false, fix }
 }
 
 /** libtorch comes from a package of its own, which the platform package depends on. */
@@ -139,6 +152,7 @@ function cpuPackage(place: Place, reason: string): Found {
     ...files(folder),
     libraries: [join(libraries, libraryName('torch_cpu'))],
     isOnTrial: false,
+    fix: `install ${name} and ${libtorch} ${wanted} again`,
   }
 }
 
@@ -174,7 +188,9 @@ function cudaPackage(place: Place, isChosenHere: boolean): Found {
     return { name, problem, fix: `pip install torch==${wanted}`, isInstalled: true }
   }
   const reason = isChosenHere ? 'there is a driver of NVIDIA' : 'LOPT_FLAVOUR is cuda13'
-  return { name, reason, ...files(folder), libraries, isOnTrial: isChosenHere }
+  // a folder that was copied alone lacks what lies beside it
+  const fix = `pip install torch==${wanted}, which brings NVIDIA's libraries too`
+  return { name, reason, ...files(folder), libraries, isOnTrial: isChosenHere, fix }
 }
 
 interface PlatformPackage {

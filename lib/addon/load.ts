@@ -3,13 +3,7 @@
 import { createRequire } from 'node:module'
 import { sameMinor } from '../../scripts/setup/libtorch.mjs'
 import { LoptError } from '../errors.js'
-import {
-  type Absent,
-  type Candidate,
-  type Found,
-  findAddons,
-  howToBuild,
-} from './candidates.js'
+import { type Absent, type Candidate, type Found, findAddons } from './candidates.js'
 import { thisSystem } from './system.js'
 import { tryAddon } from './trial.js'
 
@@ -32,7 +26,7 @@ export function loadAddon(root: string): unknown {
     const usable = 'problem' in found ? found : onTrial(found, env)
     if (!('problem' in usable)) {
       for (const other of absent) warnOf(other)
-      return load(usable, root)
+      return load(usable)
     }
     absent.push(usable)
   }
@@ -43,7 +37,8 @@ function onTrial(candidate: Candidate, env: NodeJS.ProcessEnv): Found {
   if (!candidate.isOnTrial) return candidate
   const trial = tryAddon(candidate, env)
   if (trial.ok) return candidate
-  return { name: candidate.name, problem: trial.reason, isInstalled: true }
+  const { name, fix } = candidate
+  return { name, problem: trial.reason, fix, isInstalled: true }
 }
 
 function warnOf({ name, problem, fix, isInstalled }: Absent): void {
@@ -62,10 +57,8 @@ function noAddon(absent: readonly Absent[]): LoptError {
   )
 }
 
-function load(candidate: Candidate, root: string): unknown {
-  const { name, reason, addon } = candidate
-  const isPackage = candidate.opener !== undefined
-  const fix = isPackage ? 'install it again' : howToBuild(root)
+function load(candidate: Candidate): unknown {
+  const { name, reason, addon, fix } = candidate
   let binding: Versions
   try {
     binding = withWaits(() => open(candidate)) as Versions

@@ -25,13 +25,15 @@ export interface Needs {
 export function thisSystem(): System {
   const { platform, arch, versions } = process
   const isLinux = platform === 'linux'
+  let glibc: { version: string | undefined } | undefined
   return {
     platform,
     arch,
     node: versions.node,
-    // milliseconds, which only a package asks for
+    // tens of milliseconds, which only a package asks for
     get glibc() {
-      return isLinux ? glibcVersion() : undefined
+      glibc ??= { version: isLinux ? glibcVersion() : undefined }
+      return glibc.version
     },
     // the second: Windows' driver inside its Linux subsystem
     hasNvidiaDriver: isLinux && ['/dev/nvidiactl', '/dev/dxg'].some(existsSync),

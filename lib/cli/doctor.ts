@@ -120,8 +120,7 @@ function addonFindings(
       ]
     }
     const detail = `${found.name} (${found.reason}) does not load: ${problem}`
-    const fix = found.opener === undefined ? howToBuild(root) : 'install it again'
-    passed.push({ name: 'addon', ok: false, needed: true, detail, fix })
+    passed.push({ name: 'addon', ok: false, needed: true, detail, fix: found.fix })
     if (!found.isOnTrial) break
   }
   return passed.map((finding) => ({ ...finding, needed: true }))

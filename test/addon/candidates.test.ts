@@ -79,13 +79,14 @@ interface World {
   pythons?: string[]
 }
 
-const found = ({ env = {}, system = {}, pythons = [] }: World = {}): Found[] =>
-  findAddons({
+const found = ({ env = {}, system = {}, pythons = [] }: World = {}): Found[] => [
+  ...findAddons({
     root,
     env,
     system: { ...LINUX, ...system },
     findPythonTorch: () => pythons,
-  })
+  }),
+]
 
 /** The one that is taken: its name. */
 const taken = (world?: World) => found(world).find((each) => 'addon' in each)?.name
@@ -112,8 +113,34 @@ test('LOPT_ADDON comes before a build of its own, and that before packages', () 
       addon: build,
       libraries: [],
       isOnTrial: false,
+      fix: 'set LOPT_ADDON to another lopt.node, or unset it',
     },
   ])
+})
+
+test('what comes after the one that is taken is not looked for', () => {
+  installCuda()
+  const build = join(root, 'build/Release/lopt.node')
+  mkdirSync(dirname(build), { recursive: true })
+  writeFileSync(build, '')
+  const asked: string[] = []
+  const system: System = {
+    ...LINUX,
+    hasNvidiaDriver: true,
+    get glibc() {
+      asked.push('glibc')
+      return '2.28'
+    },
+  }
+  const findPythonTorch = () => {
+    asked.push('python')
+    return []
+  }
+  const table = findAddons({ root, env: {}, system, findPythonTorch })
+  expect(table.next().value).toMatchObject({ name: 'its own build' })
+  expect(asked).toEqual([])
+  expect(table.next().value).toMatchObject({ name: `${CUDA} 0.1.0` })
+  expect(new Set(asked)).toEqual(new Set(['glibc', 'python']))
 })
 
 describe('the package for the CPU', () => {

@@ -61,7 +61,8 @@ test('without any, the error lists what was tried and what to do', async () => {
 test('the file in LOPT_ADDON comes before a build of its own', async () => {
   const text = await printed("throw new Error('not this one')", { LOPT_ADDON: ADDON })
   expect(text).toContain(
-    `not this one\nIt is LOPT_ADDON (the environment says so): ${ADDON}`,
+    `not this one\nIt is LOPT_ADDON (the environment says so): ${ADDON}\nPossible solutions:\n` +
+      '- set LOPT_ADDON to another lopt.node, or unset it\n',
   )
   const missing = await printed(OTHER, { LOPT_ADDON: '/nowhere/lopt.node' })
   expect(missing).toContain('- LOPT_ADDON: there is no file /nowhere/lopt.node')
