@@ -48,6 +48,10 @@ type HubOptions = Pick<SnapshotOptions, 'revision' | 'onEvent' | 'signal'>
  * large model opens at once, and processes share its pages. Keep the file as it is while it is
  * open; replace it by renaming, never in place.
  *
+ * @example
+ * const shipped = await loadBackbone('builtin:nano-gpt2')
+ * const large = await loadBackbone('./gpt2-large', { device: 'cuda', dtype: 'bfloat16' })
+ *
  * @param source a Hugging Face checkpoint folder (config.json, tokenizer.json or what one is made of,
  *   safetensors in one file or sharded), a `.pt` file that meets docs/backbone-contract.md (it holds code:
  *   loading one is as trusted as running a program), `builtin:NAME` for a model that ships with the package,

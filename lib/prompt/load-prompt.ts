@@ -31,6 +31,10 @@ export async function savePrompt(path: string, prompt: Prompt): Promise<void> {
 /**
  * Loads a prompt for a backbone, onto its device.
  *
+ * @example
+ * const prompt = loadPrompt('topics.lopt.safetensors', backbone)
+ * const [first] = await score({ backbone, prompt, texts: ['a large dog'] })
+ *
  * @throws LoptError `ERR_PROMPT_FILE` for a damaged file, and for a prompt of another backbone.
  */
 export function loadPrompt(

@@ -48,6 +48,9 @@ export interface ExportPeftOptions {
  * a new folder adapter_config.json comes last, so that an interrupted export is no adapter. lopt.json
  * keeps what PEFT has no place for.
  *
+ * @example
+ * await exportPeft('topics-adapter', prompt, backbone) // opened by PeftModel.from_pretrained
+ *
  * @param folder made if it is not there
  * @throws LoptError `ERR_UNSUPPORTED` for a prompt that does not stand before the text, or is more than
  *   vectors among the tokens or a prefix; `ERR_PROMPT_FILE` for a backbone that the prompt was not made for; `ERR_IO`.
@@ -181,6 +184,9 @@ export interface ImportPeftOptions extends LoadPromptOptions {
  * an encoder-decoder's two halves it uses the first P only, and so does this; of a prefix's keys and values
  * each layer gets those that PEFT gives it. A folder that PEFT wrote does not say which weights it belongs
  * to: it is taken, with a warning, for a prompt of this backbone.
+ *
+ * @example
+ * const prompt = await importPeft('./their-adapter', backbone)
  *
  * @throws LoptError `ERR_UNSUPPORTED` for an adapter that is no such prompt; `ERR_PROMPT_FILE` for damaged
  *   files, and for a prompt of another backbone; RangeError for a method that the adapter is not, and for a

@@ -163,6 +163,9 @@ export const promptFields = z.strictObject({
  * Makes a prompt for a backbone: float32 factors on the backbone's device (float64 for a float64
  * backbone).
  *
+ * @example
+ * const prompt = createPrompt(backbone, { method: 'lopt-1', length: 20, rank: 4, seed: 0 })
+ *
  * @throws TypeError or RangeError naming the option that is wrong; LoptError `ERR_PROMPT_FILE` for
  *   an init file, `ERR_UNSUPPORTED` for a placement that the tokenizer does not allow.
  */

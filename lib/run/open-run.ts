@@ -59,6 +59,9 @@ export type OpenedRun = RunSubjects &
  * set: `for await (const event of train(await openRun('runs/x')))`. The caller disposes of the
  * backbone and the prompt.
  *
+ * @example
+ * for await (const event of train(await openRun('runs/topics'))) console.log(event)
+ *
  * @param options how to open the backbone where that differs: another `source` of the same
  *   model, and what `loadBackbone` takes
  * @throws LoptError `ERR_IO` for a folder that holds no run; `ERR_UNSUPPORTED` for a run on rows or a

@@ -35,6 +35,10 @@ export interface Weights {
  * Training changes the backbone in memory, never the file that it was loaded from; to have it as it
  * was, load it again.
  *
+ * @example
+ * const weights = selectWeights(backbone, /bias$/) // BitFit
+ * for await (const event of train({ backbone, weights, task })) console.log(event)
+ *
  * @throws RangeError for a pattern that matches no parameter.
  */
 export function selectWeights(backbone: Backbone, pattern: RegExp): Weights {

@@ -35,7 +35,13 @@ export interface PromptsFolderOptions {
   allowOtherBackbone?: boolean | undefined
 }
 
-/** The prompts of a folder, served and kept up to date with its files. */
+/**
+ * The prompts of a folder, served and kept up to date with its files.
+ *
+ * @example
+ * const prompts = new PromptsFolder(engine, { folder: 'prompts' })
+ * await prompts.reload()
+ */
 export class PromptsFolder {
   readonly folder: string | undefined
   readonly #engine: Engine

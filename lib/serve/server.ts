@@ -56,6 +56,10 @@ const LOOK_MS = 1000
  * An HTTP server over an engine, not yet listening: `await createServer(engine).listen({ port: 8000 })`. `close()` refuses new
  * requests, waits for running ones `graceMs` at most, and leaves the engine as it is.
  *
+ * @example
+ * const server = createServer(engine)
+ * await server.listen({ port: 8000 })
+ *
  * @throws TypeError or RangeError naming the option that is wrong
  */
 export function createServer(

@@ -38,6 +38,10 @@ const togetherSchema = z.int().min(1).optional()
  * diverged is a result. Several processes may work on one folder: each takes all cells of a pass, so give `together` or `shard`
  * there.
  *
+ * @example
+ * for await (const event of sweep({ config: 'recipes/ablation.yaml', out: 'runs/ablation' })) console.log(event)
+ * await report({ folders: ['runs/ablation'], out: 'ablation.html' })
+ *
  * @throws RangeError for a configuration that is wrong, with the path of the field; LoptError
  *   `ERR_ABORTED`, `ERR_IO` for the sweep's folder, and what opening the backbone or a task throws.
  */

@@ -50,6 +50,10 @@ export interface LoadTaskOptions
  * standard cache, or from a `folder` of its original files, and takes `templates` (or the `backbone` that
  * chooses them) and `splits` as well. A file that has a bundled task's name is `./spam.jsonl` to it.
  *
+ * @example
+ * const topics = await loadTask('topics')
+ * const mine = await loadTask('rows.jsonl', { testData: 'test.jsonl', template: '{text} It was' })
+ *
  * @throws RangeError for a name that is neither, and as `createTask`; LoptError as `readRows`.
  */
 export async function loadTask(

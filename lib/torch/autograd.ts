@@ -36,6 +36,10 @@ export function parameter<D extends DType>(tensor: Tensor<D>): Tensor<D> {
 /**
  * The gradients of `outputs`, summed, by each of `inputs`; nothing is accumulated.
  *
+ * @example
+ * const w = parameter(tensor([2, 3]))
+ * const [slope] = await grad(w.square().sum(), w) // [4, 6]
+ *
  * @param options.gradOutputs the gradient by each output; null for one that has one element
  * @param options.allowUnused null, not an error, for an input that no output was computed from
  * @throws RangeError for an input that was not used, or a graph that was freed.

@@ -13,6 +13,9 @@ let read: (value: unknown, name: string) => GeneratorHandle
 /**
  * A stream of random numbers with a state of its own. It is always on the CPU: the same seed gives
  * the same draws whatever device they end up on.
+ *
+ * @example
+ * const noise = randn([2, 3], { generator: new Generator({ seed: 0 }) })
  */
 export class Generator {
   readonly #handle: GeneratorHandle

@@ -210,7 +210,15 @@ abstract class Optimizer<O extends AdamOptions & SGDOptions> {
   }
 }
 
-/** Kingma and Ba 2015 (arXiv:1412.6980); `weightDecay` is an L2 penalty. */
+/**
+ * Kingma and Ba 2015 (arXiv:1412.6980); `weightDecay` is an L2 penalty.
+ *
+ * @example
+ * const adam = new Adam([w], { lr: 0.1 })
+ * await w.square().mean().backward()
+ * await adam.step()
+ * await adam.zeroGrad()
+ */
 export class Adam extends Optimizer<AdamOptions> {
   constructor(
     params: readonly Tensor[] | readonly ParameterGroup<AdamOptions>[],

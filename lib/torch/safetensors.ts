@@ -103,6 +103,10 @@ export class SafetensorsFile {
 /**
  * Maps a file and checks its header: takes milliseconds however large the file is.
  *
+ * @example
+ * const file = openSafetensors('model.safetensors')
+ * console.log(file.names, file.metadata)
+ *
  * @throws LoptError `ERR_IO` for a file that cannot be opened; `ERR_MODEL_FILE` with the path, the
  *   tensor and what is wrong for a header that lies. The header may have 100 MB, the reference
  *   implementation's limit.
@@ -125,6 +129,9 @@ export function openSafetensors(path: string): SafetensorsFile {
  * Writes tensors in the order and layout of the reference implementation, one at a time in memory,
  * under a temporary name that replaces `path` at the end. Jobs asked for before it are in the
  * file.
+ *
+ * @example
+ * await writeSafetensors('weights.safetensors', { w: randn([2, 3]) }, { metadata: { format: 'pt' } })
  *
  * @throws LoptError `ERR_IO` naming the folder and what to do; TypeError for what is no Tensor, or
  *   metadata that is not strings.

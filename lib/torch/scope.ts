@@ -11,6 +11,9 @@ import { handleOf, isOwnedBy, isTensor, moveToScope, type Tensor } from './tenso
  * throws, all are disposed of. For an async `fn` the end is when its promise settles; scopes that
  * run at the same time do not meet. Results of jobs still unawaited at the end go to the scope
  * around.
+ *
+ * @example
+ * const norm = tidy(() => x.square().sum().sqrt())
  */
 export function tidy<R>(fn: () => R): R {
   checkFunction(fn)

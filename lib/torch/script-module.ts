@@ -62,7 +62,17 @@ export interface ScriptMethod {
   schema: string
 }
 
-/** A TorchScript module. Its methods run as jobs, in the order of the calls. */
+/**
+ * A TorchScript module. Its methods run as jobs, in the order of the calls.
+ *
+ * @example
+ * const source = `
+ * def forward(self, x: Tensor) -> Tensor:
+ *     return x * self.scale
+ * `
+ * const module = await ScriptModule.compile({ name: 'Scale', source, buffers: { scale: tensor(2) } })
+ * const doubled = await module.call('forward', ones([2, 3]))
+ */
 export class ScriptModule {
   readonly #handle: ModuleHandle
 

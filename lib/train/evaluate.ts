@@ -86,6 +86,9 @@ export interface EvaluateManyOptions extends Omit<EvaluateOptions, 'prompt' | 'p
  * Predicts the label with the highest score for every row of a split, and compares. Where texts answer rows, their
  * likelihood is measured, and texts are generated and compared with them.
  *
+ * @example
+ * const { accuracy } = await evaluate({ backbone, prompt, task, split: 'test' })
+ *
  * @returns for `prompts` one a prompt, each what it is alone
  * @throws RangeError for an empty split or options out of range; LoptError `ERR_NON_FINITE_LOSS`, naming which of
  *   `prompts`, `ERR_ABORTED`.
