@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { packAddon } from './pack/addon.mjs'
 import { packLibrary } from './pack/library.mjs'
 import { packLibtorch } from './pack/libtorch.mjs'
+import { buildBundle } from './setup/bundle.mjs'
 import { libraryName } from './setup/libtorch.mjs'
 import { SetupError } from './setup/process.mjs'
 
@@ -36,6 +37,9 @@ async function packAll() {
   if (existsSync(join(libtorch, 'lib', libraryName('torch_cuda'))))
     return [await packAddon(root, `${platform}-cuda13`, target, libtorch)]
   rmSync(target, { recursive: true, force: true })
+  // made anew: one that was there may hold what earlier bundles left
+  rmSync(join(root, 'dist'), { recursive: true, force: true })
+  await buildBundle(root, process.env)
   return [
     await packAddon(root, platform, target, libtorch),
     await packLibtorch(root, `libtorch-cpu-${platform}`, target, libtorch),

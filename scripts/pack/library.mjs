@@ -1,8 +1,9 @@
 // @ts-check
-// The package lopt itself: as npm packs the clone, with the platform packages of its version as optional dependencies. They are not
-// in the clone's package.json, where npm would fetch them beside what is compiled there.
+// The package lopt itself: as npm packs the clone, with the platform packages of its version as optional dependencies, and the one
+// for CUDA as an optional peer, which is nobody's to fetch, but where it is installed every package manager lets lopt see it. They
+// are not in the clone's package.json, where npm would fetch them beside what is compiled there.
 
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { output, SetupError } from '../setup/process.mjs'
 import { pack } from './tarball.mjs'
@@ -22,10 +23,23 @@ export async function packLibrary(root, platforms, target) {
   const folder = join(staging, 'package')
   const path = join(folder, 'package.json')
   const manifest = JSON.parse(readFileSync(path, 'utf8'))
-  const optionalDependencies = Object.fromEntries(
-    platforms.map((platform) => optionalDependency(root, platform, manifest.version)),
+  const ofVersion = (/** @type {readonly string[]} */ names) =>
+    names.map((name) => platformPackage(root, name, manifest.version))
+  const peers = ofVersion(
+    platforms
+      .map((platform) => `${platform}-cuda13`)
+      .filter((name) => existsSync(join(root, 'packages', name))),
   )
-  const published = { ...manifest, scripts: undefined, optionalDependencies }
+  const published = {
+    ...manifest,
+    scripts: undefined,
+    optionalDependencies: Object.fromEntries(ofVersion(platforms)),
+    peerDependencies: { ...manifest.peerDependencies, ...Object.fromEntries(peers) },
+    peerDependenciesMeta: {
+      ...manifest.peerDependenciesMeta,
+      ...Object.fromEntries(peers.map(([name]) => [name, { optional: true }])),
+    },
+  }
   writeFileSync(path, `${JSON.stringify(published, null, 2)}\n`)
   return pack(folder, target)
 }
@@ -36,7 +50,7 @@ export async function packLibrary(root, platforms, target) {
  * @param {string} wanted
  * @returns {[name: string, version: string]}
  */
-function optionalDependency(root, platform, wanted) {
+function platformPackage(root, platform, wanted) {
   const path = join(root, 'packages', platform, 'package.json')
   const { name, version } = JSON.parse(readFileSync(path, 'utf8'))
   if (version !== wanted)
