@@ -180,13 +180,13 @@ function cudaPackage(place: Place, isChosenHere: boolean): Found {
       isInstalled: true,
     }
   }
-  const names = ['torch_cpu', 'torch_cuda'].map(libraryName)
-  const libraries = names.map((library) => join(libtorch.path, 'lib', library))
-  const lacking = libraries.filter((library) => !existsSync(library))
-  if (lacking.length > 0) {
-    const problem = `libtorch ${libtorch.version} in ${libtorch.path} is not for CUDA: it has no ${names.at(-1)}`
+  const file = (name: string) => join(libtorch.path, 'lib', libraryName(name))
+  if (!existsSync(file('torch_cuda'))) {
+    const problem = `libtorch ${libtorch.version} in ${libtorch.path} is not for CUDA: it has no ${libraryName('torch_cuda')}`
     return { name, problem, fix: `pip install torch==${wanted}`, isInstalled: true }
   }
+  // the addon asks for `torch` as well, in which there is nothing
+  const libraries = ['torch_cpu', 'torch_cuda', 'torch'].map(file)
   const reason = isChosenHere ? 'there is a driver of NVIDIA' : 'LOPT_FLAVOUR is cuda13'
   // a folder that was copied alone lacks what lies beside it
   const fix = `pip install torch==${wanted}, which brings NVIDIA's libraries too`

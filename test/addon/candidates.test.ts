@@ -237,7 +237,7 @@ describe('CUDA', () => {
     expect(candidate).toMatchObject({
       name: `${CUDA} 0.1.0`,
       reason: 'there is a driver of NVIDIA',
-      libraries: ['torch_cpu', 'torch_cuda'].map((name) =>
+      libraries: ['torch_cpu', 'torch_cuda', 'torch'].map((name) =>
         join(torch, 'lib', libraryName(name)),
       ),
       isOnTrial: true,
