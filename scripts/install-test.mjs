@@ -6,13 +6,19 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { bundles, managers, nodes, wrongWorlds } from './install-test/checks.mjs'
+import { build } from './install-test/parts/build.mjs'
+import { bundles } from './install-test/parts/bundles.mjs'
+import { managers } from './install-test/parts/managers.mjs'
+import { nodes } from './install-test/parts/nodes.mjs'
+import { wrongWorlds } from './install-test/parts/wrong-worlds.mjs'
 import { startRegistry } from './install-test/registry.mjs'
 import { createReport } from './install-test/report.mjs'
 import { canCutNetwork } from './install-test/world.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const PARTS = { managers, bundles, wrongWorlds, nodes }
+const PARTS = { managers, bundles, wrongWorlds, nodes, build }
+/** Compiles, so that it runs only where it is named. */
+const NAMED_ALONE = 'build'
 
 const only = process.argv.slice(2)
 const unknown = only.filter((name) => !(name in PARTS))
@@ -41,8 +47,8 @@ try {
   const app = join(temporary, 'app')
   cpSync(join(root, 'scripts/install-test/app'), app, { recursive: true })
   for (const [name, part] of Object.entries(PARTS)) {
-    if (only.length > 0 && !only.includes(name)) continue
-    await part({ root, temporary, app, registry, report })
+    if (only.length > 0 ? !only.includes(name) : name === NAMED_ALONE) continue
+    await part({ root, temporary, app, packed: tarballs, registry, report })
   }
   registry.stop()
 } finally {

@@ -14,16 +14,16 @@ export function createReport() {
      * @param {string} what
      * @param {Ended} ended
      * @param {RegExp} expected what it prints
-     * @param {boolean} [isFailure] whether it is to fail
+     * @param {{ isFailure?: boolean, isTold?: boolean }} [options] whether it is to fail, and whether what was expected is told,
+     *   as it is of failures
      */
-    check(what, { code, printed, seconds }, expected, isFailure = false) {
+    check(what, { code, printed, seconds }, expected, options = {}) {
+      const { isFailure = false, isTold = isFailure } = options
       const ok = (code !== 0) === isFailure && expected.test(printed)
       if (ok) passed++
       else failed++
-      const line = expected.exec(printed)?.[0] ?? ''
-      console.log(
-        `${ok ? 'ok    ' : 'FAILED'} ${what} (${seconds.toFixed(1)} s)${isFailure ? `: ${line}` : ''}`,
-      )
+      const line = isTold ? `: ${expected.exec(printed)?.[0] ?? ''}` : ''
+      console.log(`${ok ? 'ok    ' : 'FAILED'} ${what} (${seconds.toFixed(1)} s)${line}`)
       if (!ok) console.log(`expected ${expected}, exit code ${code}:\n${printed}`)
     },
     /** @param {string} line */

@@ -19,6 +19,7 @@ const PROGRAMS = ['sh', 'env', 'uname', 'sed', 'dirname', 'basename', 'cat', 'ls
  * @typedef {object} RunOptions
  * @property {NodeJS.ProcessEnv} [env] beside the world's
  * @property {boolean} [isOffline] without any network but loopback
+ * @property {string} [cwd] another folder than the project
  *
  * @typedef {{ code: number | null, printed: string, seconds: number }} Ended
  */
@@ -48,7 +49,7 @@ export function createWorld(folder, node = process.execPath) {
     run: (program, args, options = {}) => {
       const command = options.isOffline ? offline(program, args) : { program, args }
       return spawned(command.program, command.args, {
-        cwd: folder,
+        cwd: options.cwd ?? folder,
         env: { ...env, ...options.env },
       })
     },
