@@ -75,6 +75,7 @@ export interface NativeOps {
   eye(n: number, dtype: DType, device: string): T
   randn(shape: Dims, generator: GeneratorHandle, dtype: DType): T
   rand(shape: Dims, generator: GeneratorHandle, dtype: DType): T
+  exponential(shape: Dims, generator: GeneratorHandle, dtype: DType): T
   randint(low: number, high: number, shape: Dims, generator: GeneratorHandle): T
   randperm(n: number, generator: GeneratorHandle): T
   multinomial(

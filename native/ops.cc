@@ -70,6 +70,7 @@ void DefineCreation(OpTables& t) {
   t.Pure("eye", [](int64_t n, ScalarType y, Device d) { return at::eye(n, Options(y, d)); });
   t.Pure("randn", [](const Dims& s, const Generator& g, ScalarType y) { return at::randn(s, g, Options(y, at::kCPU)); });
   t.Pure("rand", [](const Dims& s, const Generator& g, ScalarType y) { return at::rand(s, g, Options(y, at::kCPU)); });
+  t.Pure("exponential", [](const Dims& s, const Generator& g, ScalarType y) { return at::empty(s, Options(y, at::kCPU)).exponential_(1, g); });
   t.Pure("randint", [](int64_t low, int64_t high, const Dims& s, const Generator& g) { return at::randint(low, high, s, g, at::kLong); });
   t.Pure("randperm", [](int64_t n, const Generator& g) { return at::randperm(n, g, at::kLong); });
   t.Pure("multinomial", [](const Tensor& p, int64_t count, bool replacement, const Generator& g) { return at::multinomial(p, count, replacement, g); });

@@ -4,7 +4,9 @@
 import { binding } from '../torch/context.js'
 import { cat, noGrad, type Tensor, tidy } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
-import { notFinite, processedLogits } from './sample.js'
+import { kindOfLogits, notFinite } from './choose.js'
+import { Inputs } from './inputs.js'
+import { placeRules } from './sample.js'
 
 export interface BeamSearchOptions {
   readonly numBeams: number
@@ -88,16 +90,15 @@ async function candidates(
       const logProbabilities = wrap(await binding().jobs.logSoftmax(handleOf(logits), 1))
       const made = running[0]?.tokens.length ?? 0
       const banned = made < minNewTokens ? ends : []
-      const rules = {
-        temperature: 0,
-        topK: 0,
-        topP: 1,
-        repetitionPenalty: options.repetitionPenalty,
-      }
-      const rows = running.map(({ tokens, score }, i) => {
-        const row = logProbabilities.slice(0, i, i + 1) // [1, N]
-        return processedLogits(row, rules, [...before, ...tokens], banned).add(score)
-      })
+      const { repetitionPenalty } = options
+      const rules = running.map(({ tokens }) => ({
+        ...{ temperature: 0, topK: 0, topP: 1, repetitionPenalty, banned },
+        seen: [...before, ...tokens],
+      }))
+      const kind = kindOfLogits(logProbabilities)
+      const change = placeRules(rules, kind, new Inputs(logits.device))
+      const allowed = await change(logProbabilities)
+      const rows = running.map(({ score }, i) => allowed.slice(0, i, i + 1).add(score))
       const N = logits.shape[1] as number
       const all = (rows.length === 1 ? (rows[0] as Tensor) : cat(rows, 1)).reshape([-1])
       const top = all.topk(Math.min(count, all.numel))

@@ -2,18 +2,13 @@
 
 import type { Tokenizer } from '../backbone/index.js'
 import type { Prompt } from '../prompt/index.js'
-import { Generator, type Tensor } from '../torch/index.js'
-import { chooseToken, processedLogits, type SamplingOptions } from './sample.js'
+import { Generator } from '../torch/index.js'
+import type { Choice, TokenLogProbability, Wish } from './choose.js'
+import type { SamplingOptions } from './sample.js'
 import { type Decoded, StopStrings, TextPieces } from './text-pieces.js'
 
 /** `stop` a token or a string came that ends a text; `length` maxNewTokens; `positions` the model has no more. */
 export type FinishReason = 'stop' | 'length' | 'positions'
-
-/** A token, and its log-probability (nats) among all tokens, before temperature and the like. */
-export interface TokenLogProbability {
-  readonly token: number
-  readonly logProbability: number
-}
 
 /** A text got a token. */
 export interface TokenEvent {
@@ -57,9 +52,6 @@ export interface ContinuationOptions extends SamplingOptions {
   readonly logProbabilities: number | undefined
 }
 
-/** What was chosen, with what is told of it. */
-export type Choice = Pick<TokenEvent, 'token' | 'logProbability' | 'likeliest'>
-
 export class Continuation {
   readonly options: ContinuationOptions
   readonly made: number[] = []
@@ -82,41 +74,16 @@ export class Continuation {
     return this.#isDone
   }
 
-  /** Whether the likeliest token comes next that is not banned. */
-  get isPlain(): boolean {
-    const { temperature, repetitionPenalty, logProbabilities } = this.options
-    return temperature === 0 && repetitionPenalty === 1 && logProbabilities === undefined
-  }
-
-  /** Tokens that may not come next. */
-  get banned(): readonly number[] {
-    return this.made.length < this.options.minNewTokens ? this.options.ends : []
-  }
-
-  /** @param logits [1, N] of the next token */
-  async choose(logits: Tensor): Promise<Choice> {
-    const { before, logProbabilities } = this.options
-    const seen = [...before, ...this.made]
-    const processed = processedLogits(logits, this.options, seen, this.banned)
-    const token = await chooseToken(processed, this.options, this.#generator)
-    if (logProbabilities === undefined) return { token }
-    const all = logits.logSoftmax(1)
-    const own = all.slice(1, token, token + 1).read()
-    const count = Math.min(logProbabilities, logits.shape[1] as number)
-    const top = count === 0 ? undefined : all.topk(count)
-    const likeliest = top && {
-      values: await top.values.read(),
-      ids: await top.indices.read(),
+  /** What the next token is chosen by. */
+  get wish(): Wish {
+    const { before, ends, minNewTokens, logProbabilities } = this.options
+    const { temperature, topK, topP, repetitionPenalty } = this.options
+    const rules = {
+      ...{ temperature, topK, topP, repetitionPenalty },
+      seen: [...before, ...this.made],
+      banned: this.made.length < minNewTokens ? ends : [],
     }
-    return {
-      token,
-      logProbability: Number((await own)[0]),
-      ...(likeliest && {
-        likeliest: Array.from(likeliest.ids, (id, i) => {
-          return { token: Number(id), logProbability: Number(likeliest.values[i]) }
-        }),
-      }),
-    }
+    return { rules, generator: this.#generator, logProbabilities }
   }
 
   /** What has to be decoded before a token is taken; undefined where it ends the text. */

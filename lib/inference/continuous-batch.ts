@@ -3,16 +3,9 @@
 
 import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
-import { binding } from '../torch/context.js'
 import { type Tensor, tidy } from '../torch/index.js'
-import { handleOf, wrap } from '../torch/tensor.js'
-import {
-  type Choice,
-  type Continuation,
-  type DoneEvent,
-  type TokenEvent,
-  takeAll,
-} from './continuation.js'
+import { type Choice, chooseAll } from './choose.js'
+import { type Continuation, type DoneEvent, type TokenEvent, takeAll } from './continuation.js'
 import {
   Decoding,
   type DecodingSize,
@@ -20,7 +13,6 @@ import {
   type PartialPrefill,
 } from './decoding.js'
 import type { PromptCache } from './prompt-cache.js'
-import { notFinite, withoutBanned } from './sample.js'
 
 /** What a token more of a text says. */
 export interface Grown<C extends Continuation = Continuation> {
@@ -203,7 +195,8 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
   /** @param grown the last of the running ones, by slot */
   async #grow(logits: Tensor, grown: readonly C[]): Promise<Grown<C>[]> {
     const first = this.#running.length - grown.length
-    const choices = await chooseAll(logits, grown)
+    const wishes = grown.map(({ wish }) => wish)
+    const choices = await chooseAll(logits, wishes)
     const isChosen = (i: number) => !(choices[i] instanceof LoptError)
     const going = [...grown.keys()].filter(isChosen)
     const events = takeAll(
@@ -234,41 +227,4 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
 
 function textOf({ options: { given, prompt }, made }: Continuation): DecodingText {
   return { ids: given, prompt, made }
-}
-
-/**
- * The likeliest tokens are found for all rows at once, and read together.
- *
- * @returns for a row that has no next token, an error: the others have theirs
- */
-export async function chooseAll(
-  logits: Tensor,
-  continuations: readonly Continuation[],
-): Promise<(Choice | LoptError)[]> {
-  const { jobs } = binding()
-  const isPlain = continuations.some((one) => one.isPlain)
-  const allowed = withoutBanned(
-    logits,
-    continuations.map((one) => (one.isPlain ? one.banned : [])),
-  )
-  // A NaN is the largest of its row.
-  const [largest, likeliest] = await Promise.all([
-    jobs.amax(handleOf(logits), [1], false),
-    isPlain ? jobs.argmax(handleOf(allowed), 1, false) : null,
-  ])
-  const [values, tokens] = await Promise.all([
-    wrap(largest).read(),
-    likeliest && wrap(likeliest).read(),
-  ])
-  return await Promise.all(
-    continuations.map(async (one, i) => {
-      if (!Number.isFinite(values[i])) return notFinite()
-      if (one.isPlain && tokens !== null) return { token: Number(tokens[i]) }
-      return await one.choose(logits.slice(0, i, i + 1)).catch((error: Error) => {
-        // What a row's rules make of its logits may not be finite where they are.
-        if (error.message.includes('probability')) return notFinite(error)
-        throw error
-      })
-    }),
-  )
 }

@@ -8,15 +8,15 @@ import { checkOptions } from '../fields.js'
 import { checkPrompt, type Prompt } from '../prompt/index.js'
 import { tidy } from '../torch/index.js'
 import { type BeamSearchOptions, beamSearch, type NextLogits } from './beam-search.js'
+import { type Choice, chooseAll } from './choose.js'
 import {
-  type Choice,
   Continuation,
   type ContinuationOptions,
   type DoneEvent,
   type TokenEvent,
   takeAll,
 } from './continuation.js'
-import { ContinuousBatch, chooseAll, roomFor } from './continuous-batch.js'
+import { ContinuousBatch, roomFor } from './continuous-batch.js'
 import { Decoding, type DecodingSize } from './decoding.js'
 import { firstToken } from './encode.js'
 import { filledIds, type Given, isFields } from './filled.js'
@@ -358,7 +358,7 @@ async function* readAgain(
     checkAborted(signal)
     yield await tidy(async () => {
       const logits = await next([{ tokens: made, parent: 0 }])
-      const [choice] = await chooseAll(logits, [continuation])
+      const [choice] = await chooseAll(logits, [continuation.wish])
       if (choice === undefined || choice instanceof LoptError) throw choice
       return choice
     })

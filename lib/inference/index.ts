@@ -7,13 +7,13 @@ export {
   type Row,
 } from './batch.js'
 export { type CandidateRow, candidateLogits, candidateScores } from './candidates.js'
+export type { TokenLogProbability } from './choose.js'
 export {
   Continuation,
   type ContinuationOptions,
   type DoneEvent,
   type FinishReason,
   type TokenEvent,
-  type TokenLogProbability,
 } from './continuation.js'
 export { ContinuousBatch, type Grown, roomFor } from './continuous-batch.js'
 export type { DecodingSize } from './decoding.js'

@@ -1,7 +1,7 @@
-// What rows become on a device before anything is computed with them: whole numbers, and a signature of all that the shapes
+// What rows become on a device before anything is computed with them: numbers, and a signature of all that the shapes
 // of a computation depend on. Knows no row.
 
-import { type Tensor, tensor } from '../torch/index.js'
+import { type FloatDType, type Tensor, tensor } from '../torch/index.js'
 
 type Whole = readonly number[] | readonly (readonly number[])[]
 
@@ -13,19 +13,26 @@ export class Inputs {
   readonly #tensors: Tensor[] = []
   readonly #signature: string[] = []
 
-  readonly #isBucketed: boolean
+  /** Whether few signatures are to come. */
+  readonly isBucketed: boolean
 
   /** @param options.bucketed lengths go up in steps, so that few signatures come */
   constructor(device: string, { bucketed = false }: { bucketed?: boolean } = {}) {
     this.device = device
-    this.#isBucketed = bucketed
+    this.isBucketed = bucketed
   }
 
   /** How many tokens rows are padded to of which the longest has so many. */
   lengthOf(tokens: number): number {
-    if (!this.#isBucketed) return tokens
+    if (!this.isBucketed) return tokens
     const step = 2 ** Math.max(0, Math.floor(Math.log2(tokens * MOST_PADDING)))
     return Math.ceil(tokens / step) * step
+  }
+
+  /** How many of something are computed of which so many are asked for, `most` at most. */
+  countOf(count: number, most = Number.POSITIVE_INFINITY): number {
+    if (!this.isBucketed || count === 0) return count
+    return Math.min(most, 2 ** Math.ceil(Math.log2(count)))
   }
 
   int64(values: Whole): Tensor<'int64'> {
@@ -36,6 +43,20 @@ export class Inputs {
   bool(values: Whole, shape?: readonly number[]): Tensor<'bool'> {
     const options = { dtype: 'bool', device: this.device, shape } as const
     return this.#add(tensor(values as number[], options))
+  }
+
+  /** A figure of each row, [rows, 1]. */
+  float(values: readonly number[], dtype: FloatDType): Tensor {
+    const rows = values.map((value) => [value])
+    return this.#add(tensor(rows, { dtype, device: this.device }))
+  }
+
+  /** What was made on the CPU. */
+  moved(made: Tensor): Tensor {
+    if (this.device === 'cpu') return this.#add(made)
+    const isPinned = this.device.startsWith('cuda')
+    const from = isPinned ? made.pinMemory() : made
+    return this.#add(from.to({ device: this.device, nonBlocking: isPinned }))
   }
 
   /** Something else that the computation depends on. */

@@ -1,15 +1,11 @@
-// Which token comes next: from logits to a choice. Knows no model and no text.
+// Which tokens may come next, and how likely: from logits to logits, of all rows at once. What rows ask for becomes tensors
+// first, so that it can be captured. Knows no model and no text.
 
-import { LoptError } from '../errors.js'
 import { binding } from '../torch/context.js'
-import {
-  type Generator,
-  multinomial,
-  type Tensor,
-  tensor,
-  where,
-} from '../torch/index.js'
+import type { FloatDType } from '../torch/dtype.js'
+import { type Tensor, where } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
+import type { Inputs } from './inputs.js'
 
 export interface SamplingOptions {
   /** 0 chooses the likeliest token (greedy); above, logits are divided by it. */
@@ -22,88 +18,143 @@ export interface SamplingOptions {
   readonly repetitionPenalty: number
 }
 
+/** What a row's next token is bound to. */
+export interface Rules extends SamplingOptions {
+  /** Ids of the text so far. */
+  readonly seen: readonly number[]
+  /** Ids that may not come next. */
+  readonly banned: readonly number[]
+}
+
+/** The logits that rules are for. */
+export interface LogitsKind {
+  /** N */
+  readonly vocabSize: number
+  readonly dtype: FloatDType
+}
+
+/** Of [R, N] logits, [R, N] others. */
+export type LogitsChange = (logits: Tensor) => Promise<Tensor>
+
 const NEVER = Number.NEGATIVE_INFINITY
 
-/**
- * The logits [1, N] after penalty, bans, temperature, top-k and top-p, in transformers' order.
- *
- * @param seen ids of the text so far
- * @param banned ids that may not come next
- */
-export function processedLogits(
-  logits: Tensor,
-  { temperature, topK, topP, repetitionPenalty }: SamplingOptions,
-  seen: readonly number[],
-  banned: readonly number[],
-): Tensor {
-  let x = logits
-  if (repetitionPenalty !== 1 && seen.length > 0) {
-    const ids = idRow([...new Set(seen)], x.device)
-    const values = x.gather(1, ids)
-    const penalised = where(
-      values.lt(0),
-      values.mul(repetitionPenalty),
-      values.div(repetitionPenalty),
-    )
-    x = x.scatter(1, ids, penalised)
+/** Which of the rules some row has. */
+export function kindOfRules(rules: Rules, { vocabSize }: LogitsKind): string[] {
+  const { temperature, topK, topP, repetitionPenalty, seen, banned } = rules
+  const has = {
+    penalty: repetitionPenalty !== 1 && seen.length > 0,
+    banned: banned.length > 0,
+    temperature: temperature > 0 && temperature !== 1,
+    topK: topK > 0 && topK < vocabSize,
+    topP: topP < 1,
   }
-  x = withoutBanned(x, [banned])
-  if (temperature > 0 && temperature !== 1) x = x.div(temperature)
-  if (topK > 0 && topK < (x.shape[1] as number)) {
-    const least = x.topk(topK).values.slice(1, topK - 1, topK) // [1, 1]
-    x = x.maskedFill(x.lt(least), NEVER)
-  }
-  if (topP < 1) {
-    const { values, indices } = x.sort({ descending: true })
-    const probabilities = values.softmax(1)
-    // A token stays while those before it have not reached topP: the first always does.
-    const dropped = probabilities.cumsum(1).sub(probabilities).ge(topP)
-    x = x.scatter(1, indices, values.maskedFill(dropped, NEVER))
-  }
-  return x
+  return Object.entries(has).flatMap(([name, isThere]) => (isThere ? [name] : []))
 }
 
-/**
- * Logits [B, N], -inf where a row may not choose a token.
- *
- * @param banned ids, of each row
- */
-export function withoutBanned(
-  logits: Tensor,
-  banned: readonly (readonly number[])[],
-): Tensor {
-  const N = logits.shape[1] as number
-  const places = banned.flatMap((ids, row) => ids.map((id) => row * N + id))
-  if (places.length === 0) return logits
-  const at = tensor(places, { dtype: 'int64', device: logits.device })
-  const all = logits.reshape([-1])
-  return all.scatter(0, at, all.gather(0, at).mul(0).add(NEVER)).reshape(logits.shape)
-}
-
-/** Draws one id of logits [1, N], or takes the likeliest at temperature 0. */
-export async function chooseToken(
-  logits: Tensor,
-  options: SamplingOptions,
-  generator: Generator,
-): Promise<number> {
-  if (options.temperature === 0) {
-    const best = wrap(await binding().jobs.argmax(handleOf(logits), 1, false))
-    return Number((await best.read())[0])
+/** Logits after penalty, bans, temperature, top-k and top-p, in transformers' order; -inf for a token that may not come. */
+export function placeRules(
+  rows: readonly Rules[],
+  kind: LogitsKind,
+  inputs: Inputs,
+): LogitsChange {
+  const places = { penalty, banned, temperature, topK, topP } as const
+  const kinds = rows.map((row) => kindOfRules(row, kind))
+  const changes: LogitsChange[] = []
+  for (const [name, place] of Object.entries(places)) {
+    const isBound = kinds.map((own) => own.includes(name))
+    if (!isBound.includes(true)) continue
+    inputs.note(name)
+    changes.push(place(rows, isBound, kind, inputs))
   }
-  // On the CPU: the generator's draws are the same for every device.
-  const probabilities = logits.softmax(1).to('cpu')
-  return Number((await multinomial(probabilities, 1, { generator }).read())[0])
+  return async (logits) => {
+    let x = logits
+    for (const change of changes) x = await change(x)
+    return x
+  }
 }
 
-/** Of logits that give no next token. */
-export function notFinite(cause?: unknown): LoptError {
-  return new LoptError(
-    'ERR_NON_FINITE_LOSS',
-    'A logit is not finite: the prompt holds values too large for the backbone, or the temperature is too close to 0',
-    { cause },
+/** `isBound` says which of the rows have the rule. */
+type Place = (
+  rows: readonly Rules[],
+  isBound: readonly boolean[],
+  kind: LogitsKind,
+  inputs: Inputs,
+) => LogitsChange
+
+const penalty: Place = (rows, isBound, { dtype }, inputs) => {
+  const ids = inputs.int64(
+    idRows(
+      rows.map(({ seen }) => [...new Set(seen)]),
+      inputs,
+    ),
   )
+  const by = inputs.float(
+    rows.map((row, i) => (isBound[i] ? row.repetitionPenalty : 1)),
+    dtype,
+  )
+  return async (x) => {
+    const values = x.gather(1, ids)
+    const penalised = where(values.lt(0), values.mul(by), values.div(by))
+    return x.scatter(1, ids, penalised)
+  }
 }
 
-function idRow(ids: readonly number[], device: string): Tensor {
-  return tensor([[...ids]], { dtype: 'int64', device })
+const banned: Place = (rows, isBound, _, inputs) => {
+  const ids = inputs.int64(
+    idRows(
+      rows.map((row) => row.banned),
+      inputs,
+    ),
+  )
+  const never = inputs.bool(isBound.map((one) => [one ? 1 : 0]))
+  return async (x) => {
+    const values = x.gather(1, ids)
+    // A NaN stays one, and is told of.
+    return x.scatter(1, ids, where(never, values.mul(0).add(NEVER), values))
+  }
+}
+
+const temperature: Place = (rows, isBound, { dtype }, inputs) => {
+  const by = inputs.float(
+    rows.map((row, i) => (isBound[i] ? row.temperature : 1)),
+    dtype,
+  )
+  return async (x) => x.div(by)
+}
+
+const topK: Place = (rows, isBound, { vocabSize }, inputs) => {
+  const counts = rows.map((row, i) => (isBound[i] ? row.topK : 1))
+  const most = inputs.countOf(Math.max(...counts), vocabSize)
+  inputs.note(`${most}`)
+  const last = inputs.int64(counts.map((count) => [count - 1]))
+  const free = inputs.bool(isBound.map((one) => [one ? 0 : 1]))
+  return async (x) => {
+    const [values] = await binding().jobs.topk(handleOf(x), most, 1, true, true)
+    const least = wrap(values).gather(1, last).maskedFill(free, NEVER) // [R, 1]
+    return x.maskedFill(x.lt(least), NEVER)
+  }
+}
+
+const topP: Place = (rows, isBound, { dtype }, inputs) => {
+  // No sum is as large as infinity.
+  const most = inputs.float(
+    rows.map((row, i) => (isBound[i] ? row.topP : Number.POSITIVE_INFINITY)),
+    dtype,
+  )
+  return async (x) => {
+    const { jobs } = binding()
+    const [sorted, order] = (await jobs.sort(handleOf(x), 1, true, false)).map((one) =>
+      wrap(one),
+    ) as [Tensor, Tensor]
+    const probabilities = wrap(await jobs.softmax(handleOf(sorted), 1))
+    // A token stays while those before it have not reached topP: the first always does.
+    const before = wrap(await jobs.cumsum(handleOf(probabilities), 1)).sub(probabilities)
+    return x.scatter(1, order, sorted.maskedFill(before.ge(most), NEVER))
+  }
+}
+
+/** As many ids of each row, at least one: a row that has fewer has its first again, or any where it has none. */
+function idRows(lists: readonly (readonly number[])[], inputs: Inputs): number[][] {
+  const most = inputs.countOf(Math.max(1, ...lists.map(({ length }) => length)))
+  return lists.map((ids) => Array.from({ length: most }, (_, i) => ids[i] ?? ids[0] ?? 0))
 }

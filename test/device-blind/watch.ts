@@ -4,9 +4,10 @@
 import { vi } from 'vitest'
 import { type RecordedOp, recordOps, Tensor } from '../../lib/torch/index.js'
 
-/** How a batch's ids and masks come to a device: whole numbers that JavaScript counted out. */
+/** How a batch's ids and masks come to a device: whole numbers that JavaScript counted out, or a figure of each row. */
 const TRANSFERS = ['aten::to', 'aten::_to_copy', 'aten::copy_']
 const COUNTED = ['int64', 'uint8', 'bool']
+const isColumn = (shape: readonly number[]) => shape.length === 2 && shape[1] === 1
 
 /** Ops with an input on the CPU that has a dimension: a single number may lie there. */
 export function cpuInputs(ops: readonly RecordedOp[]): string[] {
@@ -15,7 +16,10 @@ export function cpuInputs(ops: readonly RecordedOp[]): string[] {
     // A copy writes to its first input.
     return (name === 'aten::copy_' ? inputs.slice(1) : inputs)
       .filter(({ device, shape }) => device === 'cpu' && shape.length > 0)
-      .filter(({ dtype }) => !(isTransfer && COUNTED.includes(dtype)))
+      .filter(
+        ({ dtype, shape }) =>
+          !(isTransfer && (COUNTED.includes(dtype) || isColumn(shape))),
+      )
       .map(
         ({ dtype, shape }) => `${name} reads ${dtype} [${shape.join(', ')}] on the CPU`,
       )

@@ -4,12 +4,20 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { CausalBackbone, Tokenizer } from '../../lib/backbone/index.js'
-import { type GenerateOptions, generate } from '../../lib/inference/index.js'
-import { processedLogits } from '../../lib/inference/sample.js'
+import { type GenerateOptions, generate, Inputs } from '../../lib/inference/index.js'
+import { placeRules, type Rules } from '../../lib/inference/sample.js'
 import { type Placement, Prompt } from '../../lib/prompt/index.js'
-import { memory, openSafetensors, type Tensor, tensor } from '../../lib/torch/index.js'
+import {
+  cat,
+  memory,
+  openSafetensors,
+  type Tensor,
+  tensor,
+} from '../../lib/torch/index.js'
 import { distance, fixture, loadCausal } from '../backbone/golden.js'
 import { settledMemory } from '../live.js'
+
+type Processor = { endOfTextId?: number } & Partial<GenerateOptions>
 
 interface Described {
   cases: {
@@ -21,7 +29,7 @@ interface Described {
     endOfTextId: number
     newIds: number[]
   }[]
-  processors: ({ key: string; endOfTextId?: number } & Partial<GenerateOptions>)[]
+  processors: ({ key: string } & Processor)[]
 }
 
 const file = openSafetensors(join(fixture('generation'), 'generation.safetensors'))
@@ -122,30 +130,45 @@ describe('greedy generation is that of transformers, token for token,', () => {
 })
 
 describe('logits are processed as by transformers:', () => {
-  test.each(golden.processors)('%o', ({ key, endOfTextId, minNewTokens, ...given }) => {
-    const sampling = { temperature: 1, topK: 0, topP: 1, repetitionPenalty: 1, ...given }
-    const logits = file.tensor('processors.logits')
-    const seen = file.tensor('processors.previousIds').toArray() as number[][]
-    const banned = minNewTokens === undefined ? [] : [endOfTextId as number]
-    seen.forEach((ids, row) => {
-      const processed = processedLogits(
-        logits.slice(0, row, row + 1) as Tensor<'float32'>,
-        sampling,
-        ids,
-        banned, // of the row so far, one token was new
-      )
-      const expected = file.tensor(key).slice(0, row, row + 1)
-      expect(distance(processed.softmax(1), expected)).toBeLessThan(1e-6)
-    })
+  const logits = file.tensor('processors.logits') as Tensor<'float32'>
+  const kind = { vocabSize: logits.shape[1] as number, dtype: 'float32' } as const
+  const plain = { temperature: 1, topK: 0, topP: 1, repetitionPenalty: 1 }
+  const rulesOf = ({ endOfTextId, minNewTokens, ...given }: Processor) =>
+    (file.tensor('processors.previousIds').toArray() as number[][]).map((seen) => ({
+      ...{ ...plain, ...given, seen },
+      banned: minNewTokens === undefined ? [] : [endOfTextId as number], // of the row so far, one token was new
+    }))
+  const probabilities = async (rules: Rules[], given = logits, bucketed = false) =>
+    (await placeRules(rules, kind, new Inputs('cpu', { bucketed }))(given)).softmax(1)
+
+  test.each(golden.processors)('%o', async ({ key, ...given }) => {
+    const found = await probabilities(rulesOf(given))
+    expect(distance(found, file.tensor(key))).toBeLessThan(1e-6)
   })
 
-  test('a banned token gets no probability', () => {
-    const logits = file.tensor('processors.logits').slice(0, 0, 1)
-    const sampling = { temperature: 1, topK: 0, topP: 1, repetitionPenalty: 1 }
-    const [probabilities] = processedLogits(logits, sampling, [1], [4])
-      .softmax(1)
-      .toArray() as number[][]
-    expect(probabilities?.[4]).toBe(0)
+  test('each row by its own rules, whatever those of the others are', async () => {
+    const cases = golden.processors.flatMap(({ key: _, ...given }) =>
+      rulesOf(given).map((rules, row) => ({ rules, row })),
+    )
+    const alone: Tensor[] = []
+    for (const { rules, row } of cases) {
+      alone.push(await probabilities([rules], logits.slice(0, row, row + 1)))
+    }
+    const places = cases.map(({ row }) => row)
+    const all = logits.indexSelect(0, tensor(places, { dtype: 'int64' }))
+    for (const bucketed of [false, true]) {
+      const rules = cases.map((one) => one.rules)
+      const found = await probabilities(rules, all, bucketed)
+      expect(found.toArray()).toEqual(cat(alone, 0).toArray())
+    }
+  })
+
+  test('a banned token gets no probability', async () => {
+    const rules = { ...plain, seen: [1], banned: [4] }
+    const [row] = (
+      await probabilities([rules], logits.slice(0, 0, 1))
+    ).toArray() as number[][]
+    expect(row?.[4]).toBe(0)
   })
 })
 
