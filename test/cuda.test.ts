@@ -8,7 +8,13 @@ import {
   loadBackbone,
 } from '../lib/backbone/index.js'
 import { loadTokenizer } from '../lib/backbone/tokenizer.js'
-import { type GenerateOptions, generate, score } from '../lib/inference/index.js'
+import {
+  type GenerateOptions,
+  type GenerateRow,
+  generate,
+  StepGraphs,
+  score,
+} from '../lib/inference/index.js'
 import { native } from '../lib/native.js'
 import { createPrompt, METHOD_NAMES, type Prompt } from '../lib/prompt/index.js'
 import type { TrainEvent } from '../lib/run/index.js'
@@ -28,7 +34,6 @@ import {
   zeros,
 } from '../lib/torch/index.js'
 import { train } from '../lib/train/index.js'
-import { StepGraphs } from '../lib/train/step-graphs.js'
 import { fixture } from './backbone/golden.js'
 import { type Case, cases, expectGolden } from './torch/golden-ops.js'
 import { task } from './train/small-runs.js'
@@ -176,6 +181,47 @@ describe.skipIf(skipped)(`a captured step${skipped}`, () => {
       disposeAll(prompt, backbone)
     }
     expect(found[1]).toEqual(found[0])
+  })
+
+  test.each(MODELS)('gives the tokens of one that is not: %s', async (name) => {
+    const backbone = await loadBackbone(fixture(name), { device: DEVICE })
+    const prompt = createPrompt(backbone, { length: 4, rank: 2 })
+    const rows = Array.from(
+      { length: 9 },
+      (_, seed): GenerateRow => ({
+        ...{
+          prompt: seed % 2 ? prompt : null,
+          text: 'the dog was'.slice(0, 3 + seed),
+          seed,
+        },
+        ...{ temperature: [0, 0.8, 1.5][seed % 3] as number, maxNewTokens: 6 + 3 * seed },
+        ...(seed % 4 === 1 && { topK: 9, topP: 0.8, repetitionPenalty: 1.2 }),
+        ...(seed % 4 === 2 && { logProbabilities: 2 }),
+      }),
+    )
+    const said = async (graphs: boolean) => {
+      const events = []
+      for await (const event of generate({ backbone, rows, batchSize: 4, graphs })) {
+        const { type, row, ...rest } = event as typeof event & Record<string, unknown>
+        events.push([type, row, rest.token ?? rest.tokens])
+      }
+      return events
+    }
+    expect(await said(true)).toEqual(await said(false))
+    // The same without a capture, in the same buckets: the bits of what is told are the same.
+    const told = async () => {
+      const values: (number | undefined)[] = []
+      const options = { backbone, rows, batchSize: 4, graphs: true, logProbabilities: 1 }
+      for await (const event of generate(options)) {
+        if (event.type === 'token') values.push(event.logProbability)
+      }
+      return values
+    }
+    const captured = await told()
+    vi.spyOn(StepGraphs.prototype, 'run').mockImplementation((_, work) => work())
+    expect(captured).toEqual(await told())
+    vi.restoreAllMocks()
+    disposeAll(prompt, backbone)
   })
 
   test('lets others compute while it is captured', async () => {

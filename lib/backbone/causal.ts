@@ -22,7 +22,7 @@ export class ScriptedCausalBackbone
   /** Whether the module has the method that need not be there; one without takes a past of 1 or B rows. */
   readonly #joinsPrefixes = this.offers('run_with_prefixes')
   readonly #runsBehind = this.offers('run_behind')
-  readonly #decodes = this.offers('decode_step')
+  readonly decodesInPlace = this.offers('decode_step')
 
   get maxPositions(): number {
     return this.config.positions
@@ -83,7 +83,7 @@ export class ScriptedCausalBackbone
     const names = { cache: 'cache', lengths: 'lengths', read: 'read' }
     const most = Math.min(read, positions) - 1
     this.checkSlots(names, options, { layers, B, headSize: hiddenSize / heads, most })
-    if (this.#decodes) {
+    if (this.decodesInPlace) {
       const given = [x, cache as ScriptValue[], lengths, read]
       return (await this.module.call('decode_step', ...given)) as Tensor
     }

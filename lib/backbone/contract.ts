@@ -294,6 +294,11 @@ export interface CommonBackbone {
   readonly endTokenIds: readonly number[]
   /** `[N, H]`: the module's own parameter, not a copy. */
   readonly tokenEmbedding: Tensor
+  /**
+   * Whether `decodeStep` reads nothing back, so that it can be captured (`captureGraph`); a `.pt` file may be without
+   * `decode_step`.
+   */
+  readonly decodesInPlace: boolean
 
   /**
    * Token embeddings, without positions.

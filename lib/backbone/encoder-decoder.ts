@@ -32,7 +32,7 @@ export class ScriptedEncoderDecoderBackbone
     this.quantization === null &&
     ['float32', 'float64'].includes(this.dtype) &&
     this.offers('decode_encoded')
-  readonly #decodes = this.offers('decode_step')
+  readonly decodesInPlace = this.offers('decode_step')
 
   async encode({ x, mask, first = 0, last }: EncodeOptions): Promise<Tensor> {
     const { layers, hiddenSize } = this.config
@@ -95,7 +95,7 @@ export class ScriptedEncoderDecoderBackbone
     const text = { cache: 'cross', lengths: 'crossLengths', read: 'crossRead' }
     const given = { cache: cross, lengths: crossLengths, read: crossRead }
     this.checkSlots(text, given, { layers, B, headSize, most: crossRead })
-    if (this.#decodes) {
+    if (this.decodesInPlace) {
       const kept = [cache as ScriptValue[], lengths, read]
       const encoded = [cross as ScriptValue[], crossLengths, crossRead]
       return (await this.module.call('decode_step', x, ...kept, ...encoded)) as Tensor

@@ -7,6 +7,7 @@ import { continueRows, rowsOf } from './generate-rows.js'
 import type { Context } from './interrupt.js'
 import {
   backboneOptions,
+  graphsOption,
   promptOptions,
   templateOption,
   withModel,
@@ -99,6 +100,7 @@ const options = {
     integer(0),
   ),
   seed: withDefault('--seed <n>', 'of the sampling', integer(0), 0),
+  graphs: graphsOption,
   json: jsonOption,
 }
 
@@ -175,6 +177,7 @@ function settingsOf(values: Values) {
       logProbabilities: values.logProbabilities,
     }),
     seed: values.seed,
+    ...(!values.graphs && { graphs: false }),
   }
 }
 

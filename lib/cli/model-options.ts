@@ -159,6 +159,11 @@ export function labelsOption(otherwise: string) {
   return optional('--labels <names>', 'labels with commas between them', list, otherwise)
 }
 
+export const graphsOption = flag(
+  '--no-graphs',
+  'run steps op by op, where a GPU would launch each as one',
+)
+
 export const fastPathsOption = flag(
   '--no-fast-paths',
   'share and skip nothing that a frozen model allows: slower',

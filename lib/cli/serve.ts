@@ -10,7 +10,12 @@ import type { Backbone } from '../index.js'
 import type { FolderReport, ServerOptions } from '../serve/index.js'
 import { asked, UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
-import { backboneOptions, otherBackboneOption, withBackbone } from './model-options.js'
+import {
+  backboneOptions,
+  graphsOption,
+  otherBackboneOption,
+  withBackbone,
+} from './model-options.js'
 import {
   addCommand,
   choice,
@@ -129,7 +134,9 @@ const limits = {
   maxConnections: optional('--max-connections <n>', 'at once', integer(1), '4096'),
 }
 
-const options = { ...model, ...network, ...access, ...limits, json: jsonOption }
+const speed = { graphs: graphsOption }
+
+const options = { ...model, ...network, ...access, ...limits, ...speed, json: jsonOption }
 type Options = OptionValues<typeof options>
 
 const HELP = `
@@ -160,6 +167,7 @@ export function addServe(
       'Network:': network,
       'Access and log:': access,
       'Limits:': limits,
+      'Speed:': speed,
       'Output:': { json: jsonOption },
     },
   })
@@ -202,7 +210,7 @@ function engineOf(backbone: Backbone, values: Options): Engine {
     ...(maxInputs !== undefined && { maxRows: maxInputs }),
     ...(requestTimeout !== undefined && { timeoutMs: Math.ceil(requestTimeout * 1000) }),
   }
-  return createEngine({ backbone, limits })
+  return createEngine({ backbone, limits, ...(!values.graphs && { graphs: false }) })
 }
 
 async function serve(

@@ -21,6 +21,7 @@ import {
   dataOptions,
   dtypeOption,
   fastPathsOption,
+  graphsOption,
   targetLimitOptions,
   targetTemplateOption,
   templateOption,
@@ -228,7 +229,7 @@ const training = {
     'batches of any rows, not of rows of like length: where length tells the label',
   ),
   fastPaths: fastPathsOption,
-  graphs: flag('--no-graphs', 'run steps op by op, where a GPU would launch each as one'),
+  graphs: graphsOption,
   reuseBudget: withDefault(
     '--reuse-budget <mib>',
     'MiB for the keys and values of texts before a suffix prompt; 0: none are kept',

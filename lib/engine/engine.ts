@@ -46,6 +46,8 @@ export interface EngineOptions {
   /** What requests may call the backbone; default: the last part of its source. */
   name?: string
   limits?: EngineLimits
+  /** Launches a token more of all texts as one, as `generate` has it. */
+  graphs?: boolean
 }
 
 /**
@@ -91,7 +93,7 @@ class BackboneEngine implements Engine {
   }
   #closing: Promise<void> | undefined
 
-  constructor({ backbone, prompts = {}, name, limits }: EngineOptions) {
+  constructor({ backbone, prompts = {}, name, limits, graphs }: EngineOptions) {
     checkMade({ backbone })
     this.backbone = backbone
     this.#limits = checkLimits(backbone, limits)
@@ -100,7 +102,8 @@ class BackboneEngine implements Engine {
     this.#table = new PromptTable(backbone)
     this.#labels = new LabelCache(backbone)
     this.#queue = new Admission(this.#limits)
-    this.#scheduler = new Scheduler(backbone, this.#limits, this.#room, (event) => {
+    const slot = { ...this.#room, graphs }
+    this.#scheduler = new Scheduler(backbone, this.#limits, slot, (event) => {
       if (event.work !== 'decode') this.#totals.tokensRead += event.tokens
       this.#hear(event)
     })

@@ -6,6 +6,7 @@ import type { Backbone, CausalBackbone } from '../backbone/index.js'
 import {
   type Continuation,
   ContinuousBatch,
+  type DecodingSize,
   type Grown,
   PartialScores,
   PromptCache,
@@ -39,14 +40,14 @@ export class Scheduler {
   constructor(
     backbone: Backbone,
     limits: CheckedLimits,
-    capacity: { capacity: number; textCapacity: number },
+    slot: Omit<DecodingSize, 'slots' | 'tokensAtOnce'>,
     tell: (event: PassEvent) => void,
   ) {
     this.#backbone = backbone
     this.#limits = limits
     this.#tell = tell
     this.#prompts = new PromptCache(backbone, { constant: true })
-    const size = { slots: limits.maxRunning, ...capacity }
+    const size = { slots: limits.maxRunning, ...slot }
     this.#batch = new ContinuousBatch(backbone, size, this.#prompts)
   }
 
@@ -86,7 +87,7 @@ export class Scheduler {
   /** Once nothing is left to do. */
   async close(): Promise<void> {
     await this.#loop
-    this.#batch.dispose()
+    await this.#batch.dispose()
     this.#prompts.dispose()
   }
 

@@ -16,7 +16,7 @@ import type {
   SlotLengths,
 } from './decoding.js'
 import { Inputs } from './inputs.js'
-import { bucketOf, checkRoom, KeyValueCache } from './key-value-cache.js'
+import { checkRoom, filledTo, KeyValueCache, readOf } from './key-value-cache.js'
 import { batchOptions } from './label-hidden.js'
 import type { PromptLayout } from './prompt-set.js'
 import { runBatch } from './run-batch.js'
@@ -105,16 +105,27 @@ export class CausalReader implements Reader {
     return { rows, batch, prepared: await set.prepared, lengths }
   }
 
-  async step(ids: Tensor, lengths: readonly SlotLengths[]): Promise<Tensor> {
+  async placeStep(
+    tokens: readonly number[],
+    lengths: readonly SlotLengths[],
+    R: number,
+    inputs: Inputs,
+  ): Promise<() => Promise<Tensor>> {
+    const backbone = this.#backbone
+    const read = readOf(longestOf(lengths) + 1, this.#cache, inputs)
+    await this.#cache.reserve(R, read)
+    const cache = this.#cache.tensors
+    const ids = inputs.int64(filledTo(R, tokens, 0).map((token) => [token]))
     const own = lengths.map((length) => length.own)
-    const longest = longestOf(lengths) + 1
-    await this.#cache.reserve(own.length, longest)
-    return await this.#backbone.decodeStep({
-      x: await this.#backbone.embed(ids),
-      cache: this.#cache.tensors,
-      lengths: this.#int64(own),
-      read: bucketOf(longest, this.#cache.capacity),
-    })
+    const before = inputs.int64(filledTo(R, own, 0))
+    return async () => {
+      const x = await backbone.embed(ids)
+      return await backbone.decodeStep({ x, cache, lengths: before, read })
+    }
+  }
+
+  get moves(): number {
+    return this.#cache.moves
   }
 
   async remove(slot: number, lengths: readonly SlotLengths[]): Promise<void> {

@@ -156,27 +156,23 @@ async function placeDraws(
 ): Promise<Draw | undefined> {
   if (!wishes.some(isDrawn)) return undefined
   inputs.note('drawn')
-  const none = ones([1, vocabSize], { dtype })
-  const rows = Array.from({ length: R }, async (_, i) => {
-    const wish = wishes[i]
-    if (wish === undefined || !isDrawn(wish)) return none
-    const { jobs } = binding()
-    return wrap(
-      await jobs.exponential([1, vocabSize], generatorHandleOf(wish.generator), dtype),
-    )
-  })
-  const all = await Promise.all(rows)
-  const draws = inputs.moved(all.length === 1 ? (all[0] as Tensor) : cat(all, 0))
-  // Greedy rows keep their logits: two that differ may have one probability.
+  const { jobs } = binding()
   const isRowDrawn = Array.from({ length: R }, (_, i) => {
     const wish = wishes[i]
     return wish !== undefined && isDrawn(wish)
   })
-  const mixed = isRowDrawn.includes(false)
-    ? inputs.bool(isRowDrawn.map((one) => [one ? 1 : 0]))
-    : null
+  const isMixed = isRowDrawn.includes(false)
+  const none = isMixed ? ones([1, vocabSize], { dtype }) : null
+  const rows = isRowDrawn.map(async (isRow, i) => {
+    if (!isRow) return none as Tensor
+    const handle = generatorHandleOf(wishes[i]?.generator)
+    return wrap(await jobs.exponential([1, vocabSize], handle, dtype)) as Tensor
+  })
+  const all = await Promise.all(rows)
+  const draws = inputs.moved(all.length === 1 ? (all[0] as Tensor) : cat(all, 0))
+  // Greedy rows keep their logits: two that differ may have one probability.
+  const mixed = isMixed ? inputs.bool(isRowDrawn.map((one) => [one ? 1 : 0])) : null
   return async (allowed) => {
-    const { jobs } = binding()
     const probabilities = wrap(await jobs.softmax(handleOf(allowed), 1))
     const largest = wrap(await jobs.amax(handleOf(probabilities), [1], true))
     const raced = wrap(await jobs.div(handleOf(probabilities), handleOf(draws)))

@@ -3,9 +3,21 @@
 
 import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
-import { type Tensor, tidy } from '../torch/index.js'
-import { type Choice, chooseAll } from './choose.js'
-import { type Continuation, type DoneEvent, type TokenEvent, takeAll } from './continuation.js'
+import { tidy } from '../torch/index.js'
+import {
+  type Choice,
+  chooseAll,
+  numbersOf,
+  type PlacedChoices,
+  placeChoices,
+  type Wish,
+} from './choose.js'
+import {
+  type Continuation,
+  type DoneEvent,
+  type TokenEvent,
+  takeAll,
+} from './continuation.js'
 import {
   Decoding,
   type DecodingSize,
@@ -93,7 +105,7 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
       this.#checkFit(joining)
       const logits = await this.#decoding.prefill(joining.map(textOf))
       this.#running.push(...joining)
-      return await this.#grow(logits, joining)
+      return await this.#grow(await chooseAll(logits, joining.map(wishOf)), joining)
     })
   }
 
@@ -119,7 +131,7 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
         const logits = await this.#decoding.join(reading.prefill, joining.length)
         this.#running.push(...joining)
         for (const one of joining) this.#end(one)
-        return await this.#grow(logits, joining)
+        return await this.#grow(await chooseAll(logits, joining.map(wishOf)), joining)
       } catch (error) {
         for (const one of joining) this.#end(one)
         throw error
@@ -165,8 +177,8 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
   async step(): Promise<Grown<C>[]> {
     return await this.#inTurn(async () => {
       if (this.#running.length === 0) return []
-      const logits = await this.#decoding.step(this.#newest)
-      return await this.#grow(logits, [...this.#running])
+      const choices = await this.#chooseNext()
+      return await this.#grow(choices, [...this.#running])
     })
   }
 
@@ -187,16 +199,32 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
     if (slot !== -1) await this.#remove(slot)
   }
 
-  dispose(): void {
+  async dispose(): Promise<void> {
     for (const continuation of [...this.#partial.keys()]) this.#end(continuation)
-    this.#decoding.dispose()
+    await this.#decoding.dispose()
+  }
+
+  /** What follows the newest tokens. */
+  async #chooseNext(): Promise<(Choice | LoptError)[]> {
+    const decoding = this.#decoding
+    const wishes = this.#running.map(wishOf)
+    if (!decoding.isCaptured) {
+      return await chooseAll(await decoding.step(this.#newest), wishes)
+    }
+    let placed: PlacedChoices | undefined
+    const figures = await decoding.step(this.#newest, async (R, inputs) => {
+      placed = await placeChoices(wishes, R, decoding.logitsKind, inputs)
+      return placed.figures
+    })
+    return (placed as PlacedChoices).choicesOf(await numbersOf(figures))
   }
 
   /** @param grown the last of the running ones, by slot */
-  async #grow(logits: Tensor, grown: readonly C[]): Promise<Grown<C>[]> {
+  async #grow(
+    choices: readonly (Choice | LoptError)[],
+    grown: readonly C[],
+  ): Promise<Grown<C>[]> {
     const first = this.#running.length - grown.length
-    const wishes = grown.map(({ wish }) => wish)
-    const choices = await chooseAll(logits, wishes)
     const isChosen = (i: number) => !(choices[i] instanceof LoptError)
     const going = [...grown.keys()].filter(isChosen)
     const events = takeAll(
@@ -227,4 +255,8 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
 
 function textOf({ options: { given, prompt }, made }: Continuation): DecodingText {
   return { ids: given, prompt, made }
+}
+
+function wishOf({ wish }: Continuation): Wish {
+  return wish
 }

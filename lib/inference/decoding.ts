@@ -3,13 +3,16 @@
 
 import type { Backbone } from '../backbone/index.js'
 import type { Prompt } from '../prompt/index.js'
-import { cat, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
+import { capturesGraphs, cat, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
 import { CausalReader } from './causal-reader.js'
 import { EncoderDecoderReader } from './encoder-decoder-reader.js'
+import { Inputs } from './inputs.js'
 import { logitsOf } from './label-logits.js'
 import { passTokens } from './pass-size.js'
 import type { PromptCache } from './prompt-cache.js'
 import { createPromptSet, type PromptSet } from './prompt-set.js'
+import type { LogitsChange, LogitsKind } from './sample.js'
+import { StepGraphs } from './step-graphs.js'
 
 /** A text that is continued. */
 export interface DecodingText {
@@ -61,8 +64,20 @@ export interface Reader {
     slots: readonly (readonly number[])[],
   ): Promise<Prefilled>
   begin(text: DecodingText): Promise<PartialPrefill>
-  /** A token more of the first rows, int64 [B, 1]: [B, H]. */
-  step(ids: Tensor, lengths: readonly SlotLengths[]): Promise<Tensor>
+  /**
+   * A token more of the first rows, as tensors that wait.
+   *
+   * @param R rows that are run: those behind the tokens' own are padding
+   * @returns what gives [R, H], and may be asked again with other inputs while `moves` stays
+   */
+  placeStep(
+    tokens: readonly number[],
+    lengths: readonly SlotLengths[],
+    R: number,
+    inputs: Inputs,
+  ): Promise<() => Promise<Tensor>>
+  /** How often keys and values went to other places in memory. */
+  readonly moves: number
   /** A row leaves: the last one takes its slot. */
   remove(slot: number, lengths: readonly SlotLengths[]): Promise<void>
   /** Row i goes on from row `parents[i]`; they are continuations of one text. */
@@ -81,12 +96,23 @@ export interface DecodingSize {
   readonly textCapacity: number
   /** Tokens of texts, with their prompts, that are read at once; default: as many as pay. One text is read whole. */
   readonly tokensAtOnce?: number
+  /**
+   * Launches a step as one where the device captures graphs (CUDA), its rows and the keys that it reads padded to counts
+   * that come again: by default there. true does the same on every device, for tests; false never does.
+   */
+  readonly graphs?: boolean | undefined
 }
+
+/** What is made of a step's logits [R, N] where they are; it is captured with the step. */
+export type PlaceChange = (R: number, inputs: Inputs) => Promise<LogitsChange>
 
 export class Decoding {
   readonly #backbone: Backbone
   readonly #reader: Reader
   readonly #size: DecodingSize
+  readonly #graphs: StepGraphs | null
+  /** `moves` of the reader with which the graphs were captured. */
+  #moves = 0
   #lengths: readonly SlotLengths[] = []
 
   /**
@@ -103,6 +129,20 @@ export class Decoding {
       backbone.kind === 'causal'
         ? new CausalReader(backbone, size, prompts)
         : new EncoderDecoderReader(backbone, size, prompts)
+    const { device, decodesInPlace } = backbone
+    const isCaptured = decodesInPlace && (size.graphs ?? capturesGraphs(device))
+    this.#graphs = isCaptured ? new StepGraphs(device) : null
+  }
+
+  /** Whether steps are captured: what follows their logits is better captured with them then. */
+  get isCaptured(): boolean {
+    return this.#graphs !== null
+  }
+
+  get logitsKind(): LogitsKind {
+    const { config, dtype } = this.#backbone
+    const { vocabSize } = config
+    return { vocabSize, dtype: dtype === 'float64' ? 'float64' : 'float32' }
   }
 
   /** Bytes that keys and values hold. */
@@ -204,28 +244,40 @@ export class Decoding {
   /**
    * Reads a token of each row.
    *
-   * @returns logits [rows, N] of the token after each
+   * @param change what follows the logits
+   * @returns logits [rows, N] of the token after each, or what `change` makes of them; it lasts until the next step
    */
-  async step(tokens: readonly number[]): Promise<Tensor> {
+  async step(tokens: readonly number[], change?: PlaceChange): Promise<Tensor> {
     const full = this.#lengths.findIndex(({ own }) => own >= this.#size.capacity)
     if (full !== -1) {
       throw new RangeError(
         `Expected row ${full} to have fewer than ${this.#size.capacity} keys and values, which its slot has room for`,
       )
     }
-    const { device } = this.#backbone
-    return await noGrad(() =>
-      tidy(async () => {
-        const ids = tensor(
-          tokens.map((token) => [token]),
-          { dtype: 'int64', device },
-        )
-        const hidden = await this.#reader.step(ids, this.#lengths)
-        const logits = await logitsOf(this.#backbone, hidden)
-        this.#lengths = this.#lengths.map(({ own, cross }) => ({ own: own + 1, cross }))
-        return logits
-      }),
-    )
+    const found = await noGrad(() => tidy(() => this.#run(tokens, change)))
+    this.#lengths = this.#lengths.map(({ own, cross }) => ({ own: own + 1, cross }))
+    return found
+  }
+
+  async #run(tokens: readonly number[], change?: PlaceChange): Promise<Tensor> {
+    const backbone = this.#backbone
+    const graphs = this.#graphs
+    const inputs = new Inputs(backbone.device, { bucketed: graphs !== null })
+    const rows = tokens.length
+    const R = inputs.countOf(rows, this.#size.slots)
+    const changed = await change?.(R, inputs)
+    inputs.note(`${R} rows`)
+    // Kernels are the same whatever is read.
+    const kind = inputs.signature
+    const hidden = await this.#reader.placeStep(tokens, this.#lengths, R, inputs)
+    const work = async () => {
+      const logits = await logitsOf(backbone, await hidden())
+      return [changed === undefined ? logits : await changed(logits)]
+    }
+    if (this.#reader.moves !== this.#moves) await graphs?.dispose()
+    this.#moves = this.#reader.moves
+    const [found] = graphs === null ? await work() : await graphs.run(inputs, work, kind)
+    return R === rows ? (found as Tensor) : (found as Tensor).slice(0, 0, rows)
   }
 
   /** Frees a row's slot, which the last row takes. */
@@ -243,8 +295,9 @@ export class Decoding {
     this.#lengths = parents.map((parent) => this.#lengths[parent] as SlotLengths)
   }
 
-  dispose(): void {
+  async dispose(): Promise<void> {
     this.#reader.dispose()
+    await this.#graphs?.dispose()
   }
 }
 

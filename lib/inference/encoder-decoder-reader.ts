@@ -16,7 +16,7 @@ import type {
 } from './decoding.js'
 import { startAndEnd } from './encode.js'
 import { Inputs } from './inputs.js'
-import { bucketOf, checkRoom, KeyValueCache } from './key-value-cache.js'
+import { checkRoom, filledTo, KeyValueCache, readOf } from './key-value-cache.js'
 import { batchOptions } from './label-hidden.js'
 import type { PreparedPrompt } from './prompt-set.js'
 
@@ -156,22 +156,33 @@ export class EncoderDecoderReader implements Reader {
     }
   }
 
-  async step(ids: Tensor, lengths: readonly SlotLengths[]): Promise<Tensor> {
+  async placeStep(
+    tokens: readonly number[],
+    lengths: readonly SlotLengths[],
+    R: number,
+    inputs: Inputs,
+  ): Promise<() => Promise<Tensor>> {
+    const backbone = this.#backbone
+    const read = readOf(longestOf(lengths) + 1, this.#cache, inputs)
+    const crossRead = readOf(longestTextOf(lengths), this.#cross, inputs)
+    await this.#cache.reserve(R, read)
+    await this.#cross.reserve(R, crossRead)
+    const [cache, cross] = [this.#cache.tensors, this.#cross.tensors]
+    const ids = inputs.int64(filledTo(R, tokens, 0).map((token) => [token]))
     const own = lengths.map((length) => length.own)
+    const before = inputs.int64(filledTo(R, own, 0))
+    // A row that may look at nothing is NaN, and would leave that in its slot: padding looks at one key of zeros.
     const text = lengths.map((length) => length.cross)
-    const longest = longestOf(lengths) + 1
-    await this.#cache.reserve(own.length, longest)
-    const int64 = (values: number[]) =>
-      tensor(values, { dtype: 'int64', device: this.#backbone.device })
-    return await this.#backbone.decodeStep({
-      x: await this.#backbone.embed(ids),
-      cache: this.#cache.tensors,
-      lengths: int64(own),
-      read: bucketOf(longest, this.#cache.capacity),
-      cross: this.#cross.tensors,
-      crossLengths: int64(text),
-      crossRead: bucketOf(longestTextOf(lengths), this.#cross.capacity),
-    })
+    const crossLengths = inputs.int64(filledTo(R, text, 1))
+    return async () => {
+      const x = await backbone.embed(ids)
+      const kept = { cache, lengths: before, read }
+      return await backbone.decodeStep({ x, ...kept, cross, crossLengths, crossRead })
+    }
+  }
+
+  get moves(): number {
+    return this.#cache.moves + this.#cross.moves
   }
 
   async remove(slot: number, lengths: readonly SlotLengths[]): Promise<void> {

@@ -65,6 +65,12 @@ export interface GenerateOptions extends GenerationOptions {
   lengthPenalty?: number
   /** Keep keys and values (default). Without, everything is read again for each token. */
   cache?: boolean
+  /**
+   * Launches a step as one where the device captures graphs (CUDA), its rows and the keys that it reads padded to counts that
+   * come again: by default there. true on another device: steps are run from inputs that stay, in the same buckets, which is
+   * of use in tests alone. false: op by op.
+   */
+  graphs?: boolean
   signal?: AbortSignal
 }
 
@@ -82,6 +88,8 @@ export interface GenerateManyOptions extends GenerationOptions {
   rows: readonly GenerateRow[]
   /** Texts that are continued at once, default 16; another begins when one ends. */
   batchSize?: number
+  /** As for one text. */
+  graphs?: boolean
   signal?: AbortSignal
 }
 
@@ -121,9 +129,11 @@ const oneFields = z.strictObject({
   numBeams: z.int().min(1).max(MAX_ROWS).default(1),
   lengthPenalty: z.number().default(1),
   cache: z.boolean().default(true),
+  graphs: z.boolean().optional(),
 })
 const manyFields = z.strictObject({
   batchSize: z.int().min(1).max(MAX_ROWS).default(16),
+  graphs: z.boolean().optional(),
 })
 
 /**
@@ -154,7 +164,7 @@ export async function* generate(
 async function* generateOne(options: GenerateOptions): AsyncGenerator<GenerateEvent> {
   const { backbone, prompt = null, signal, rows: _, template, ...given } = options
   const rest = await withIds(backbone, { ...given, prompt, template })
-  const { numBeams, lengthPenalty, cache, ...own } = checkOptions(oneFields, rest)
+  const { numBeams, lengthPenalty, cache, graphs, ...own } = checkOptions(oneFields, rest)
   if (numBeams > 1 && own.temperature > 0) {
     throw new RangeError(
       'Beam search looks for the likeliest text and does not sample: give numBeams or temperature',
@@ -168,10 +178,11 @@ async function* generateOne(options: GenerateOptions): AsyncGenerator<GenerateEv
   const continuation = continuationOf(backbone, prompt, own)
   if (numBeams > 1) {
     const beams = { ...continuation.options, numBeams, lengthPenalty }
-    const how = { cache, signal }
+    const how = { cache, graphs, signal }
     yield* told(continuation, beamTokens(backbone, continuation, beams, how))
   } else if (cache) {
-    for await (const event of decoded(backbone, [continuation], 1, signal)) {
+    const how = { batchSize: 1, graphs, signal }
+    for await (const event of decoded(backbone, [continuation], how)) {
       const { row: _, ...own } = event
       if (own.type === 'failed') throw own.error
       yield own
@@ -184,9 +195,9 @@ async function* generateOne(options: GenerateOptions): AsyncGenerator<GenerateEv
 async function* generateMany(
   options: GenerateManyOptions,
 ): AsyncGenerator<GenerateManyEvent> {
-  const { backbone, rows, batchSize, signal, text: _, ...all } = options
+  const { backbone, rows, batchSize, graphs, signal, text: _, ...all } = options
   const { template, ...shared } = all
-  const checked = checkOptions(manyFields, { batchSize })
+  const how = { ...checkOptions(manyFields, { batchSize, graphs }), signal }
   const filled: GenerateRow[] = []
   for (const [i, row] of Array.isArray(rows) ? rows.entries() : []) {
     checkObject(row, `rows[${i}]`)
@@ -199,7 +210,7 @@ async function* generateMany(
   }
   const known = Array.isArray(rows) ? filled : rows
   const continuations = continuationsOf(backbone, known, shared)
-  yield* decoded(backbone, continuations, checked.batchSize, signal)
+  yield* decoded(backbone, continuations, how)
 }
 
 /** Options of a text, with ids in the place of fields, and neither prompt nor template. */
@@ -292,21 +303,27 @@ function sizeFor(
   backbone: Backbone,
   options: readonly ContinuationOptions[],
   rows: number,
+  graphs?: boolean,
 ): DecodingSize {
   const rooms = options.map((one) => roomFor(backbone, one))
   return {
     slots: rows,
     capacity: Math.max(...rooms.map(({ capacity }) => capacity)),
     textCapacity: Math.max(...rooms.map(({ textCapacity }) => textCapacity)),
+    graphs,
   }
+}
+
+interface How {
+  graphs?: boolean | undefined
+  signal: AbortSignal | undefined
 }
 
 /** Texts that are continued together, in their order as long as there are slots. */
 async function* decoded(
   backbone: Backbone,
   continuations: readonly Continuation[],
-  batchSize: number,
-  signal: AbortSignal | undefined,
+  { batchSize, graphs, signal }: How & { batchSize: number },
 ): AsyncGenerator<GenerateManyEvent> {
   if (continuations.length === 0) return
   checkAborted(signal)
@@ -315,6 +332,7 @@ async function* decoded(
     backbone,
     continuations.map(({ options }) => options),
     rows,
+    graphs,
   )
   const batch = new ContinuousBatch(backbone, size, promptCacheOf(backbone))
   const places = new Map(continuations.map((one, row) => [one, row]))
@@ -331,7 +349,7 @@ async function* decoded(
       }
     }
   } finally {
-    batch.dispose()
+    await batch.dispose()
   }
 }
 
@@ -370,7 +388,7 @@ async function* beamTokens(
   backbone: Backbone,
   continuation: Continuation,
   beams: Omit<BeamSearchOptions, 'check'>,
-  { cache, signal }: { cache: boolean; signal: AbortSignal | undefined },
+  { cache, graphs, signal }: How & { cache: boolean },
 ): AsyncGenerator<Choice> {
   const options = { ...beams, check: () => checkAborted(signal) }
   const { numBeams } = beams
@@ -380,7 +398,7 @@ async function* beamTokens(
     return
   }
   const { given: ids, prompt } = continuation.options
-  const size = sizeFor(backbone, [continuation.options], numBeams)
+  const size = sizeFor(backbone, [continuation.options], numBeams, graphs)
   const decoding = new Decoding(backbone, size, promptCacheOf(backbone))
   try {
     const next: NextLogits = async (running) => {
@@ -390,7 +408,7 @@ async function* beamTokens(
     }
     for (const token of await beamSearch(next, options)) yield { token }
   } finally {
-    decoding.dispose()
+    await decoding.dispose()
   }
 }
 
@@ -409,7 +427,7 @@ function nextReadAgain(
         running.map(({ tokens: made }) => ({ ids, prompt, made })),
       )
     } finally {
-      decoding.dispose()
+      await decoding.dispose()
     }
   }
 }

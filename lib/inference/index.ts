@@ -76,4 +76,5 @@ export {
   scoreRows,
   storedFormat,
 } from './score.js'
+export { StepGraphs } from './step-graphs.js'
 export { REUSE_BUDGET_BYTES, type ReuseOptions, TextStore } from './text-store.js'

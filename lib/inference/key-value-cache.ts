@@ -4,6 +4,7 @@
 import { binding } from '../torch/context.js'
 import { itemSize, keep, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
 import { wrap } from '../torch/tensor.js'
+import type { Inputs } from './inputs.js'
 
 export interface CacheShape {
   readonly layers: number
@@ -33,6 +34,7 @@ export class KeyValueCache {
   /** k, v of each layer, [slots, heads, capacity, D] of what was reserved. */
   #tensors: readonly Tensor[] = []
   #reserved: Reserved = { slots: 0, capacity: 0 }
+  #moves = 0
 
   constructor(shape: CacheShape, { device, dtype }: Place) {
     this.#shape = shape
@@ -46,6 +48,11 @@ export class KeyValueCache {
   /** Keys and values that a slot has room for, at most. */
   get capacity(): number {
     return this.#shape.capacity
+  }
+
+  /** How often its tensors became others: what was captured with them is worth nothing then. */
+  get moves(): number {
+    return this.#moves
   }
 
   /** Bytes that are held. */
@@ -62,6 +69,7 @@ export class KeyValueCache {
     if (rows <= held.slots && length <= held.capacity) return
     const { slots, capacity } = this.#shape
     const read = bucketOf(length, capacity)
+    this.#moves += 1
     const grown = {
       slots: grownTo(rows, held.slots, slots),
       capacity: bucketOf(grownTo(read, held.capacity, capacity), capacity),
@@ -163,12 +171,41 @@ function grownTo(needed: number, held: number, most: number): number {
   return needed <= held ? held : Math.min(most, Math.max(needed, Math.ceil(1.5 * held)))
 }
 
-/** Shapes come in steps of so many keys: a step of decoding that was captured for one is used again. */
+/** Slots grow, and are read, in steps of so many keys. */
 const BUCKET = 16
+
+/** The same where each shape is captured: further apart, since a GPU waits longer for a capture than for keys. */
+const CAPTURED_BUCKET = 64
+/** The share of longer texts' keys that may be read for nothing. */
+const MOST_PADDING = 0.25
 
 /** How many keys are read where `length` are needed. */
 export function bucketOf(length: number, capacity: number): number {
   return Math.min(capacity, Math.ceil(length / BUCKET) * BUCKET)
+}
+
+/** How many keys a step reads of a cache, and that in its signature. */
+export function readOf(
+  length: number,
+  { capacity }: Pick<CacheShape, 'capacity'>,
+  inputs: Inputs,
+): number {
+  const step = 2 ** Math.floor(Math.log2(length * MOST_PADDING))
+  const bucket = Math.max(CAPTURED_BUCKET, step)
+  const read = inputs.isBucketed
+    ? Math.min(capacity, Math.ceil(length / bucket) * bucket)
+    : bucketOf(length, capacity)
+  inputs.note(`reads ${read}`)
+  return read
+}
+
+/** Figures of rows, and `padding` for those up to R. */
+export function filledTo(
+  R: number,
+  values: readonly number[],
+  padding: number,
+): readonly number[] {
+  return Array.from({ length: R }, (_, row) => values[row] ?? padding)
 }
 
 /** @throws RangeError for keys and values that a slot has no room for */

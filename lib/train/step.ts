@@ -11,6 +11,7 @@ import {
   pendingPromptSet,
   preparePrompts,
   rowTokens,
+  type StepGraphs,
   type Waiting,
 } from '../inference/index.js'
 import type { TrainSettings } from '../run/index.js'
@@ -19,7 +20,6 @@ import { clipGradNorm, stack, type Tensor, tidy } from '../torch/index.js'
 import type { Learner } from './learner.js'
 import { type LossSettings, type TrainingRow, trainingLosses, weightOf } from './loss.js'
 import type { Profiler } from './profile.js'
-import type { StepGraphs } from './step-graphs.js'
 
 /** What the steps of a run have in common. */
 export interface StepParts {

@@ -3,7 +3,12 @@
 
 import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
-import { type PromptLayout, promptLayouts, type TextStore } from '../inference/index.js'
+import {
+  type PromptLayout,
+  promptLayouts,
+  StepGraphs,
+  type TextStore,
+} from '../inference/index.js'
 import {
   commonSteps,
   figuresOf,
@@ -29,7 +34,6 @@ import { Profiler } from './profile.js'
 import { createTextStore } from './reuse.js'
 import { encodeRows, type PromptRows } from './rows.js'
 import { type BegunStep, beginStep, type StepParts, type StepResult } from './step.js'
-import { StepGraphs } from './step-graphs.js'
 import { Trainee } from './trainee.js'
 
 /** One that is to be trained, and what it learns from. */

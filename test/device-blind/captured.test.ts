@@ -6,13 +6,15 @@ import type { Backbone } from '../../lib/backbone/index.js'
 import {
   backward,
   createPromptSet,
+  type GenerateRow,
+  generate,
   labelLogProbabilities,
+  StepGraphs,
 } from '../../lib/inference/index.js'
 import { createPrompt, METHOD_NAMES, PLACEMENTS } from '../../lib/prompt/index.js'
 import { createTask, type Task } from '../../lib/task/index.js'
 import { type RecordedOp, recordOps, Tensor, tidy } from '../../lib/torch/index.js'
 import { type TrainOptions, train } from '../../lib/train/index.js'
-import { StepGraphs } from '../../lib/train/step-graphs.js'
 import { BACKBONE_NAMES, onMeta, promptFor } from './backbones.js'
 
 const texts = ['a dog', 'the film was long, they said', 'no', 'cats and dogs']
@@ -38,8 +40,12 @@ const READS = ['aten::item', 'aten::_local_scalar_dense', 'aten::nonzero']
 
 afterEach(() => vi.restoreAllMocks())
 
-/** The ops of captured steps, and what was read inside them. */
-async function captured(options: Partial<TrainOptions> & { backbone: Backbone }) {
+/**
+ * What captured steps, all but the first, do of which a GPU knows nothing.
+ *
+ * @param run makes the steps
+ */
+async function strays(run: () => Promise<void>): Promise<string[]> {
   const ops: RecordedOp[] = []
   const insideReads: string[] = []
   let isInside = false
@@ -59,16 +65,22 @@ async function captured(options: Partial<TrainOptions> & { backbone: Backbone })
     ops.push(...found.ops)
     return found.value
   })
-  const fixed = { steps: 2, batchSize: 4, evalEvery: 0, shuffle: false, graphs: true }
-  const settings = { task: letters, ...fixed, ...options }
-  let isCaptured: unknown
-  for await (const event of train(settings)) {
-    if (event.type === 'start') isCaptured = event.graphs?.captured
-  }
-  expect(isCaptured).toBe(true)
+  await run()
   expect(ops.length).toBeGreaterThan(100)
   const reads = ops.filter(({ name }) => READS.includes(name)).map(({ name }) => name)
   return [...hostOps(ops), ...reads, ...insideReads]
+}
+
+async function captured(options: Partial<TrainOptions> & { backbone: Backbone }) {
+  const fixed = { steps: 2, batchSize: 4, evalEvery: 0, shuffle: false, graphs: true }
+  const settings = { task: letters, ...fixed, ...options }
+  return await strays(async () => {
+    let isCaptured: unknown
+    for await (const event of train(settings)) {
+      if (event.type === 'start') isCaptured = event.graphs?.captured
+    }
+    expect(isCaptured).toBe(true)
+  })
 }
 
 describe.each(BACKBONE_NAMES)('a captured step stays on its device: %s', (name) => {
@@ -123,5 +135,42 @@ describe.each(BACKBONE_NAMES)('a captured step stays on its device: %s', (name) 
       expect(await captured({ backbone, prompts, task, fastPaths: false })).toEqual([])
     }
     for (const prompt of prompts) prompt.dispose()
+  })
+})
+
+describe.each(BACKBONE_NAMES)('a captured token stays on its device: %s', (name) => {
+  let backbone: Backbone
+  beforeAll(async () => {
+    backbone = await onMeta(name)
+  })
+  afterAll(() => backbone.dispose())
+
+  const plain = { text: 'the dog' }
+  const rules: [string, GenerateRow[]][] = [
+    ['the likeliest', [plain, plain, plain]],
+    ['drawn', [{ ...plain, temperature: 0.7 }, plain]],
+    [
+      'by every rule',
+      [
+        { ...plain, temperature: 0.7, topK: 5, topP: 0.9, repetitionPenalty: 1.2 },
+        { ...plain, temperature: 1.3, minNewTokens: 4, logProbabilities: 3 },
+        { ...plain, topP: 0.5, logProbabilities: 0 },
+      ],
+    ],
+  ]
+  test.each(rules)('%s', async (_, rows) => {
+    const found = await strays(async () => {
+      const options = { backbone, rows, maxNewTokens: 4, minNewTokens: 4, graphs: true }
+      for await (const _ of generate(options));
+    })
+    expect(found).toEqual([])
+  })
+
+  test('of beams', async () => {
+    const found = await strays(async () => {
+      const options = { backbone, text: 'the dog', numBeams: 3, maxNewTokens: 4 }
+      for await (const _ of generate({ ...options, graphs: true }));
+    })
+    expect(found).toEqual([])
   })
 })

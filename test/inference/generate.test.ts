@@ -62,6 +62,7 @@ function withTokenizer(change: Partial<Tokenizer>): CausalBackbone {
   const { source, tokenEmbedding } = backbone
   return {
     ...{ config, device, dtype, fingerprint, quantization, source, tokenEmbedding },
+    decodesInPlace: backbone.decodesInPlace,
     kind: 'causal',
     maxPositions: backbone.maxPositions,
     tokenizer: changed,

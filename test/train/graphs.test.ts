@@ -7,7 +7,12 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Backbone } from '../../lib/backbone/index.js'
 import { LoptError } from '../../lib/errors.js'
-import { encodeLabels, Inputs, promptLayouts } from '../../lib/inference/index.js'
+import {
+  encodeLabels,
+  Inputs,
+  promptLayouts,
+  StepGraphs,
+} from '../../lib/inference/index.js'
 import { native } from '../../lib/native.js'
 import {
   createPrompt,
@@ -19,7 +24,6 @@ import { selectWeights, type TrainEvent } from '../../lib/run/index.js'
 import { noGrad, tensor, tidy } from '../../lib/torch/index.js'
 import { type TrainOptions, train } from '../../lib/train/index.js'
 import { type TrainingRow, trainingLosses } from '../../lib/train/loss.js'
-import { StepGraphs } from '../../lib/train/step-graphs.js'
 import { promptFor } from '../device-blind/backbones.js'
 import { settledMemory } from '../live.js'
 import { bytesOf, loadSmall, loadSmallT5, small, task } from './small-runs.js'

@@ -1,8 +1,8 @@
-// Steps of training that are captured, one for each signature of their inputs. Knows no prompt and no loss.
+// Steps that are captured, one for each signature of their inputs. Knows no prompt, no loss and no token.
 
 import { LoptError } from '../errors.js'
-import type { Inputs } from '../inference/index.js'
 import { type CapturedGraph, captureGraph, keep, type Tensor } from '../torch/index.js'
+import type { Inputs } from './inputs.js'
 
 /** Graphs that are kept: those that were used last. Each holds the memory that its results take. */
 const MOST_GRAPHS = 64
@@ -15,11 +15,16 @@ interface Captured {
 
 type Work = () => Promise<readonly Tensor[]>
 
+/** Of steps that were not captured: names that are remembered. */
+const MOST_SEEN = 2 ** 14
+
 export class StepGraphs {
   readonly #device: string
   readonly #most: number
-  /** By signature, the one that was used last at the end; undefined: seen once, and not captured. */
-  readonly #known = new Map<string, Captured | undefined>()
+  /** By signature, the one that was used last at the end. */
+  readonly #captured = new Map<string, Captured>()
+  /** What was done once and is captured the next time. */
+  readonly #seen = new Set<string>()
 
   constructor(device: string, { most = MOST_GRAPHS }: { most?: number } = {}) {
     this.#device = device
@@ -28,20 +33,24 @@ export class StepGraphs {
 
   /** Graphs that are there. */
   get count(): number {
-    return [...this.#known.values()].filter((one) => one !== undefined).length
+    return this.#captured.size
   }
 
   /**
-   * What `work` gives for these inputs. The first time that a signature comes, it is done as it stands: libraries make
-   * their plans then, and a batch's shape that comes once is not worth a capture. The next time it is captured, and from
-   * then on replayed with other inputs in the place of its own.
+   * What `work` gives for these inputs. The first time that its kind comes, it is done as it stands: libraries make
+   * their plans then. The next time it is captured, and from then on replayed with other inputs in the place of its own.
    *
+   * @param kind the signature unless given: a batch's shape that comes once is not worth a capture
    * @returns tensors that last until the next call
    * @throws as `work`; LoptError `ERR_OUT_OF_MEMORY` where a graph finds no memory beside what other steps keep
    */
-  async run(inputs: Inputs, work: Work): Promise<readonly Tensor[]> {
+  async run(
+    inputs: Inputs,
+    work: Work,
+    kind = inputs.signature,
+  ): Promise<readonly Tensor[]> {
     const { signature } = inputs
-    const captured = this.#known.get(signature)
+    const captured = this.#captured.get(signature)
     if (captured !== undefined) {
       this.#use(signature, captured)
       await Promise.all(
@@ -49,11 +58,13 @@ export class StepGraphs {
       )
       return await captured.graph.replay()
     }
-    if (!this.#known.has(signature)) {
-      this.#use(signature, undefined)
-      await this.#shrink()
+    if (!this.#seen.has(kind)) {
+      const [oldest] = this.#seen
+      if (oldest !== undefined && this.#seen.size >= MOST_SEEN) this.#seen.delete(oldest)
+      this.#seen.add(kind)
       return await work()
     }
+    await this.#shrinkTo(this.#most - 1)
     const graph = await captureGraph(this.#device, work).catch((error) => {
       throw withAdvice(error)
     })
@@ -62,23 +73,22 @@ export class StepGraphs {
     return await made.graph.replay()
   }
 
-  #use(signature: string, captured: Captured | undefined): void {
-    this.#known.delete(signature)
-    this.#known.set(signature, captured)
+  #use(signature: string, captured: Captured): void {
+    this.#captured.delete(signature)
+    this.#captured.set(signature, captured)
   }
 
-  async #shrink(): Promise<void> {
-    for (const [signature, captured] of this.#known) {
-      if (this.#known.size <= this.#most) return
-      this.#known.delete(signature)
-      if (captured !== undefined) await free(captured)
+  async #shrinkTo(count: number): Promise<void> {
+    for (const [signature, captured] of this.#captured) {
+      if (this.#captured.size <= count) return
+      this.#captured.delete(signature)
+      await free(captured)
     }
   }
 
+  /** Frees the graphs; others may come. */
   async dispose(): Promise<void> {
-    const all = [...this.#known.values()]
-    this.#known.clear()
-    for (const captured of all) if (captured !== undefined) await free(captured)
+    await this.#shrinkTo(0)
   }
 }
 
