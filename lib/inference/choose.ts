@@ -4,13 +4,14 @@
 import { LoptError } from '../errors.js'
 import { binding } from '../torch/context.js'
 import { generatorHandleOf } from '../torch/generator.js'
-import { cat, type Generator, ones, type Tensor, where } from '../torch/index.js'
-import { handleOf, wrap } from '../torch/tensor.js'
+import { cat, type Generator, ones, type Tensor } from '../torch/index.js'
+import { handleOf, handlesOf, wrap } from '../torch/tensor.js'
 import { Inputs } from './inputs.js'
 import {
   kindOfRules,
   type LogitsChange,
   type LogitsKind,
+  opsFor,
   placeRules,
   type Rules,
 } from './sample.js'
@@ -71,8 +72,10 @@ export async function chooseAll(
     const inputs = new Inputs(logits.device)
     const own = places.map((i) => wishes[i] as Wish)
     const placed = await placeChoices(own, own.length, kind, inputs)
-    const all = places.length === wishes.length
-    const some = all ? logits : logits.indexSelect(0, inputs.int64([...places]))
+    const some =
+      places.length === wishes.length
+        ? logits
+        : await selected(logits, inputs.int64(places))
     const choices = placed.choicesOf(await numbersOf(await placed.figures(some)))
     for (const [n, i] of places.entries()) found[i] = choices[n] as Choice | LoptError
   }
@@ -104,13 +107,13 @@ export async function placeChoices(
   const width = columns.reduce((a, b) => a + b)
   return {
     async figures(logits) {
-      const { jobs } = binding()
+      const ops = opsFor(logits)
       const allowed = await rule(logits)
       // A NaN is the largest of its row.
-      const largest = jobs.amax(handleOf(logits), [1], true)
+      const largest = ops.amax(handleOf(logits), [1], true)
       const drawn = await draw?.(allowed)
       const scores = handleOf(drawn?.scores ?? allowed)
-      const id = wrap(await jobs.argmax(scores, 1, true)) as Tensor
+      const id = wrap(await ops.argmax(scores, 1, true)) as Tensor
       const parts = [wrap(await largest), id]
       if (drawn !== undefined) parts.push(drawn.largest)
       if (most >= 0) parts.push(...(await logProbabilitiesOf(logits, id, likeliest)))
@@ -156,7 +159,7 @@ async function placeDraws(
 ): Promise<Draw | undefined> {
   if (!wishes.some(isDrawn)) return undefined
   inputs.note('drawn')
-  const { jobs } = binding()
+  const ops = opsFor({ numel: R * vocabSize })
   const isRowDrawn = Array.from({ length: R }, (_, i) => {
     const wish = wishes[i]
     return wish !== undefined && isDrawn(wish)
@@ -166,17 +169,20 @@ async function placeDraws(
   const rows = isRowDrawn.map(async (isRow, i) => {
     if (!isRow) return none as Tensor
     const handle = generatorHandleOf(wishes[i]?.generator)
-    return wrap(await jobs.exponential([1, vocabSize], handle, dtype)) as Tensor
+    return wrap(await ops.exponential([1, vocabSize], handle, dtype)) as Tensor
   })
-  const all = await Promise.all(rows)
-  const draws = inputs.moved(all.length === 1 ? (all[0] as Tensor) : cat(all, 0))
+  const drawn = handlesOf(await Promise.all(rows), 'draws')
+  const draws = inputs.moved(wrap(await ops.cat(drawn, 0)))
   // Greedy rows keep their logits: two that differ may have one probability.
   const mixed = isMixed ? inputs.bool(isRowDrawn.map((one) => [one ? 1 : 0])) : null
   return async (allowed) => {
-    const probabilities = wrap(await jobs.softmax(handleOf(allowed), 1))
-    const largest = wrap(await jobs.amax(handleOf(probabilities), [1], true))
-    const raced = wrap(await jobs.div(handleOf(probabilities), handleOf(draws)))
-    return { scores: mixed === null ? raced : where(mixed, raced, allowed), largest }
+    const ops = opsFor(allowed)
+    const probabilities = wrap(await ops.softmax(handleOf(allowed), 1))
+    const largest = wrap(await ops.amax(handleOf(probabilities), [1], true))
+    const raced = wrap(await ops.div(handleOf(probabilities), handleOf(draws)))
+    if (mixed === null) return { scores: raced, largest }
+    const scores = ops.where(handleOf(mixed), handleOf(raced), handleOf(allowed))
+    return { scores: wrap(await scores), largest }
   }
 }
 
@@ -186,12 +192,16 @@ async function logProbabilitiesOf(
   id: Tensor,
   likeliest: number,
 ): Promise<Tensor[]> {
-  const { jobs } = binding()
-  const all = wrap(await jobs.logSoftmax(handleOf(logits), 1))
+  const ops = opsFor(logits)
+  const all = wrap(await ops.logSoftmax(handleOf(logits), 1))
   const own = all.gather(1, id)
   if (likeliest === 0) return [own]
-  const top = await jobs.topk(handleOf(all), likeliest, 1, true, true)
+  const top = await ops.topk(handleOf(all), likeliest, 1, true, true)
   return [own, ...top.map((one) => wrap(one))]
+}
+
+async function selected(logits: Tensor, rows: Tensor): Promise<Tensor> {
+  return wrap(await binding().jobs.indexSelect(handleOf(logits), 0, handleOf(rows)))
 }
 
 export function kindOfLogits({ shape, dtype }: Tensor): LogitsKind {

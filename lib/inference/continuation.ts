@@ -78,10 +78,14 @@ export class Continuation {
   get wish(): Wish {
     const { before, ends, minNewTokens, logProbabilities } = this.options
     const { temperature, topK, topP, repetitionPenalty } = this.options
+    const { made } = this
     const rules = {
       ...{ temperature, topK, topP, repetitionPenalty },
-      seen: [...before, ...this.made],
-      banned: this.made.length < minNewTokens ? ends : [],
+      // Made where it is asked for, which it seldom is.
+      get seen() {
+        return [...before, ...made]
+      },
+      banned: made.length < minNewTokens ? ends : [],
     }
     return { rules, generator: this.#generator, logProbabilities }
   }

@@ -1,6 +1,7 @@
 // Which tokens may come next, and how likely: from logits to logits, of all rows at once. What rows ask for becomes tensors
 // first, so that it can be captured. Knows no model and no text.
 
+import type { NativeBinding } from '../native.js'
 import { binding } from '../torch/context.js'
 import type { FloatDType } from '../torch/dtype.js'
 import { type Tensor, where } from '../torch/index.js'
@@ -94,8 +95,7 @@ const penalty: Place = (rows, isBound, { dtype }, inputs) => {
   )
   return async (x) => {
     const values = x.gather(1, ids)
-    const penalised = where(values.lt(0), values.mul(by), values.div(by))
-    return x.scatter(1, ids, penalised)
+    return await scattered(x, ids, where(values.lt(0), values.mul(by), values.div(by)))
   }
 }
 
@@ -110,7 +110,7 @@ const banned: Place = (rows, isBound, _, inputs) => {
   return async (x) => {
     const values = x.gather(1, ids)
     // A NaN stays one, and is told of.
-    return x.scatter(1, ids, where(never, values.mul(0).add(NEVER), values))
+    return await scattered(x, ids, where(never, values.mul(0).add(NEVER), values))
   }
 }
 
@@ -119,7 +119,7 @@ const temperature: Place = (rows, isBound, { dtype }, inputs) => {
     rows.map((row, i) => (isBound[i] ? row.temperature : 1)),
     dtype,
   )
-  return async (x) => x.div(by)
+  return async (x) => wrap(await opsFor(x).div(handleOf(x), handleOf(by)))
 }
 
 const topK: Place = (rows, isBound, { vocabSize }, inputs) => {
@@ -129,9 +129,11 @@ const topK: Place = (rows, isBound, { vocabSize }, inputs) => {
   const last = inputs.int64(counts.map((count) => [count - 1]))
   const free = inputs.bool(isBound.map((one) => [one ? 0 : 1]))
   return async (x) => {
-    const [values] = await binding().jobs.topk(handleOf(x), most, 1, true, true)
+    const ops = opsFor(x)
+    const [values] = await ops.topk(handleOf(x), most, 1, true, true)
     const least = wrap(values).gather(1, last).maskedFill(free, NEVER) // [R, 1]
-    return x.maskedFill(x.lt(least), NEVER)
+    const isLess = wrap(await ops.lt(handleOf(x), handleOf(least)))
+    return await without(x, isLess)
   }
 }
 
@@ -142,15 +144,40 @@ const topP: Place = (rows, isBound, { dtype }, inputs) => {
     dtype,
   )
   return async (x) => {
-    const { jobs } = binding()
-    const [sorted, order] = (await jobs.sort(handleOf(x), 1, true, false)).map((one) =>
+    const ops = opsFor(x)
+    const [sorted, order] = (await ops.sort(handleOf(x), 1, true, false)).map((one) =>
       wrap(one),
     ) as [Tensor, Tensor]
-    const probabilities = wrap(await jobs.softmax(handleOf(sorted), 1))
+    const probabilities = wrap(await ops.softmax(handleOf(sorted), 1))
     // A token stays while those before it have not reached topP: the first always does.
-    const before = wrap(await jobs.cumsum(handleOf(probabilities), 1)).sub(probabilities)
-    return x.scatter(1, order, sorted.maskedFill(before.ge(most), NEVER))
+    const sums = wrap(await ops.cumsum(handleOf(probabilities), 1))
+    const before = wrap(await ops.sub(handleOf(sums), handleOf(probabilities), 1))
+    const isOver = wrap(await ops.ge(handleOf(before), handleOf(most)))
+    return await scattered(x, order, await without(sorted, isOver))
   }
+}
+
+/** What libtorch computes on one thread. */
+const SMALL = 2 ** 15
+
+/**
+ * Ops of what has so many elements: a job where it is large, which would hold JavaScript's thread up, and share its processors
+ * with the executor's; on the spot where a job's way there and back takes longer.
+ */
+export function opsFor({
+  numel,
+}: {
+  numel: number
+}): NativeBinding['ops'] | NativeBinding['jobs'] {
+  return numel <= SMALL ? binding().ops : binding().jobs
+}
+
+async function scattered(x: Tensor, ids: Tensor, values: Tensor): Promise<Tensor> {
+  return wrap(await opsFor(x).scatter(handleOf(x), 1, handleOf(ids), handleOf(values)))
+}
+
+async function without(x: Tensor, isOut: Tensor): Promise<Tensor> {
+  return wrap(await opsFor(x).maskedFill(handleOf(x), handleOf(isOut), NEVER))
 }
 
 /** As many ids of each row, at least one: a row that has fewer has its first again, or any where it has none. */
