@@ -90,11 +90,13 @@ async function startSide(program, args) {
  * @param options.atLeast the ratio that is aimed at
  * @param options.memory report peak memory too
  * @param options.peak compare with a large product's rate
+ * @param options.tokens that a run makes: the rates are reported
+ * @param options.tokensAtLeast the rate that is aimed at
  */
 export async function compare(
   name,
   { lopt, peer },
-  { atLeast, memory = false, peak = true } = {},
+  { atLeast, memory = false, peak = true, tokens, tokensAtLeast } = {},
 ) {
   const found = { lopt: [], peer: [] }
   for (let run = 0; run < RUNS; run += 1) {
@@ -107,12 +109,17 @@ export async function compare(
 
   const seconds = (side) => median(found[side].map((one) => one.seconds))
   const own = seconds('lopt')
+  const shown = (took) =>
+    tokens === undefined
+      ? `${took.toFixed(3)} s`
+      : `${(tokens / took).toFixed(0)} tokens/s`
+  const aim = tokensAtLeast === undefined ? `${atLeast}x` : `${tokensAtLeast} tokens/s`
   const row = {
     bench: name,
-    lopt: `${own.toFixed(3)} s`,
-    peer: peer === undefined ? '' : `${seconds('peer').toFixed(3)} s`,
+    lopt: shown(own),
+    peer: peer === undefined ? '' : shown(seconds('peer')),
     ratio: peer === undefined ? '' : `${(seconds('peer') / own).toFixed(2)}x`,
-    aim: atLeast === undefined ? '' : `${atLeast}x`,
+    aim: (atLeast ?? tokensAtLeast) === undefined ? '' : aim,
     peak: peak ? `${((100 * flops) / flopsPerSecond / own).toFixed(0)} %` : '',
   }
   report(row)

@@ -5,7 +5,8 @@ Kinds: `peft`, PEFT's prompt tuning of a causal model, a prefix, with a label of
 label is predicted only, by `torch.compile` as `compile` says; `score`, log-probabilities of two labels with several
 adapters, the rows of a batch grouped by adapter; `suffix`, [text | prompt] by hand, with
 logits where the label is predicted only; `t5`, a soft prompt at the encoder; `t5-generate`, the same as it continues
-texts, greedily."""
+texts, greedily; `generate`, a causal model that does, behind a soft prompt: both with the `cache` that is named, transformers' own
+choice without."""
 
 import json
 import random
@@ -142,19 +143,21 @@ def continue_texts():
     """Seconds from the first tokens to the last ones."""
     B, T, N = len(lengths), lengths[0], job["newTokens"]
     tokens = model.get_input_embeddings()(torch.full((B, T), FILLER))
-    x = torch.cat([prompt.expand(B, P, H), tokens], 1)
-    encoded = model.get_encoder()(inputs_embeds=x)
+    x = torch.cat([prompt.to(dtype).expand(B, P, H), tokens], 1)
+    is_t5 = job["kind"] == "t5-generate"
+    given = {"encoder_outputs": model.get_encoder()(inputs_embeds=x)} if is_t5 else {"inputs_embeds": x}
     first = FirstTokens()
     mask = torch.ones(B, P + T, dtype=torch.int64)
     made = model.generate(
-        encoder_outputs=encoded,
+        **given,
         attention_mask=mask,
+        cache_implementation=job.get("cache"),
         do_sample=False,
         min_new_tokens=N,
         max_new_tokens=N,
         streamer=first,
     )
-    assert made.shape == (B, 1 + N)
+    assert made.shape == (B, N + is_t5)
     return time.perf_counter() - first.at
 
 
@@ -168,7 +171,7 @@ def advance(count):
         for _ in range(count):
             scores = score_batch()
         return {"mean": scores.mean().item()}
-    if job["kind"] == "t5-generate":
+    if job["kind"] in ("generate", "t5-generate"):
         return {"seconds": continue_texts()}
     for _ in range(count):
         optimizer.zero_grad()
