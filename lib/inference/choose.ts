@@ -40,10 +40,12 @@ export interface Wish {
 
 /** Choices that wait for logits. */
 export interface PlacedChoices {
-  /** Of logits [R, N] figures [R, C], in their dtype: ids are exact in it. */
-  readonly figures: LogitsChange
-  /** @param values the figures, one row after the other */
-  choicesOf(values: ArrayLike<number>): (Choice | LoptError)[]
+  /** Of logits [R, N], what is to be known of each row: [R, ..] each. */
+  readonly figures: (logits: Tensor) => Promise<Tensor[]>
+  /** The same as one, to be read back at once, in the logits' dtype: ids are exact in it. */
+  readonly joined: LogitsChange
+  /** @param rows the figures of each */
+  choicesOf(rows: readonly (readonly number[])[]): (Choice | LoptError)[]
 }
 
 const NOTHING_ASKED: Rules = {
@@ -76,7 +78,10 @@ export async function chooseAll(
       places.length === wishes.length
         ? logits
         : await selected(logits, inputs.int64(places))
-    const choices = placed.choicesOf(await numbersOf(await placed.figures(some)))
+    // Reading waits for a device, and is nothing on a CPU, where joining is what costs.
+    const isHere = logits.device === 'cpu'
+    const figures = isHere ? await placed.figures(some) : [await placed.joined(some)]
+    const choices = placed.choicesOf(await readRows(figures))
     for (const [n, i] of places.entries()) found[i] = choices[n] as Choice | LoptError
   }
   await Promise.all([...groups.values()].map(choose))
@@ -103,29 +108,31 @@ export async function placeChoices(
   const count = inputs.countOf(Math.max(most, 0), kind.vocabSize)
   const likeliest = Math.min(count, kind.vocabSize)
   inputs.note(`told ${most < 0 ? 'nothing' : likeliest}`)
-  const columns = [2, draw === undefined ? 0 : 1, most < 0 ? 0 : 1 + 2 * likeliest]
-  const width = columns.reduce((a, b) => a + b)
+  const figures = async (logits: Tensor) => {
+    const ops = opsFor(logits)
+    const allowed = await rule(logits)
+    // A NaN is the largest of its row.
+    const largest = ops.amax(handleOf(logits), [1], true)
+    const drawn = await draw?.(allowed)
+    const scores = handleOf(drawn?.scores ?? allowed)
+    const id = wrap(await ops.argmax(scores, 1, true)) as Tensor
+    const parts = [wrap(await largest), id]
+    if (drawn !== undefined) parts.push(drawn.largest)
+    if (most >= 0) parts.push(...(await logProbabilitiesOf(logits, id, likeliest)))
+    return parts
+  }
   return {
-    async figures(logits) {
-      const ops = opsFor(logits)
-      const allowed = await rule(logits)
-      // A NaN is the largest of its row.
-      const largest = ops.amax(handleOf(logits), [1], true)
-      const drawn = await draw?.(allowed)
-      const scores = handleOf(drawn?.scores ?? allowed)
-      const id = wrap(await ops.argmax(scores, 1, true)) as Tensor
-      const parts = [wrap(await largest), id]
-      if (drawn !== undefined) parts.push(drawn.largest)
-      if (most >= 0) parts.push(...(await logProbabilitiesOf(logits, id, likeliest)))
+    figures,
+    async joined(logits) {
+      const parts = await figures(logits)
       return cat(
         parts.map((one) => one.to(kind.dtype)),
         1,
       )
     },
-    choicesOf(values) {
+    choicesOf(rows) {
       return wishes.map(({ logProbabilities }, row) => {
-        const own = Array.from({ length: width }, (_, i) => values[row * width + i])
-        const [largest, token, ...rest] = own as [number, number, ...number[]]
+        const [largest, token, ...rest] = rows[row] as [number, number, ...number[]]
         if (!Number.isFinite(largest)) return notFinite()
         // What a row's rules make of its logits may not be finite where they are.
         if (draw !== undefined && !Number.isFinite(rest.shift())) return notFinite()
@@ -217,8 +224,16 @@ export function notFinite(cause?: unknown): LoptError {
   )
 }
 
-export async function numbersOf(figures: Tensor): Promise<ArrayLike<number>> {
-  return (await figures.read()) as Float32Array | Float64Array
+/** The rows of some [R, ..], each row's numbers one after the other. */
+export async function readRows(figures: readonly Tensor[]): Promise<number[][]> {
+  const read = await Promise.all(figures.map((one) => one.read()))
+  const [R = 0] = figures[0]?.shape ?? []
+  return Array.from({ length: R }, (_, row) =>
+    read.flatMap((values) => {
+      const width = values.length / R
+      return Array.from(values.subarray(row * width, (row + 1) * width), Number)
+    }),
+  )
 }
 
 function isDrawn({ rules }: Wish): boolean {

@@ -7,9 +7,9 @@ import { tidy } from '../torch/index.js'
 import {
   type Choice,
   chooseAll,
-  numbersOf,
   type PlacedChoices,
   placeChoices,
+  readRows,
   type Wish,
 } from './choose.js'
 import {
@@ -214,9 +214,9 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
     let placed: PlacedChoices | undefined
     const figures = await decoding.step(this.#newest, async (R, inputs) => {
       placed = await placeChoices(wishes, R, decoding.logitsKind, inputs)
-      return placed.figures
+      return placed.joined
     })
-    return (placed as PlacedChoices).choicesOf(await numbersOf(figures))
+    return (placed as PlacedChoices).choicesOf(await readRows([figures]))
   }
 
   /** @param grown the last of the running ones, by slot */
