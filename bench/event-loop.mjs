@@ -1,7 +1,21 @@
-// How late a 10 ms timer fires while GPT-2 trains, and evaluates, in the same process. Peer: the same timer in an
-// idle process, in the same run.
+// How late a 10 ms timer fires while GPT-2 trains, and evaluates, in the same process, and while a server there is at full
+// load, GPT-2 small's shape: 32 texts of 40 tokens classified at a time, 16 continued. Peer: the same timer in an idle
+// process, in the same run.
 
-import { createPrompt, loadBackbone, loadTask, train } from '../dist/index.js'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import {
+  createEngine,
+  createPrompt,
+  loadBackbone,
+  loadTask,
+  train,
+} from '../dist/index.js'
+import { createServer } from '../dist/server.js'
+import { modelSource } from './driver/models.mjs'
+import { LABELS, TEMPLATE } from './driver/servers.mjs'
+import { isQuick } from './driver/settings.mjs'
 
 const INTERVAL_MS = 10
 const STEPS = 60
@@ -33,8 +47,38 @@ const busy = await delays(async () => {
 const seconds = (performance.now() - started) / 1000
 const idle = await delays(() => new Promise((resolve) => setTimeout(resolve, 2000)))
 
+const PROMPTS = 16
+const SECONDS = isQuick ? 2 : 20
+
+async function served() {
+  const model = await loadBackbone(await modelSource('gpt2-small'))
+  const labels = Object.fromEntries(LABELS.map((label) => [label, label]))
+  const prompts = Array.from({ length: PROMPTS }, (_, seed) => {
+    const made = createPrompt(model, { length: 20, rank: 4, seed })
+    made.task = { template: TEMPLATE, labels, objective: 'lm' }
+    return [`p${seed}`, made]
+  })
+  const engine = createEngine({ backbone: model, prompts: Object.fromEntries(prompts) })
+  const server = createServer(engine)
+  const url = await server.listen({ port: 0, host: '127.0.0.1' })
+  const clients = fileURLToPath(new URL('driver/load-side.mjs', import.meta.url))
+  const found = await delays(async () => {
+    const args = [clients, url, `${SECONDS}`, `${PROMPTS}`]
+    const client = spawn(process.execPath, args, { stdio: 'inherit' })
+    const [status] = await once(client, 'exit')
+    if (status !== 0) throw new Error(`the clients ended with ${status}`)
+  })
+  await server.close()
+  await engine.close()
+  model.dispose()
+  return found
+}
+
+const serving = await served()
+
 const line = (name, { ticks, p50, p99, max }) =>
   `${name.padEnd(8)} ${String(ticks).padStart(5)} ticks  delay p50 ${p50.toFixed(1)} ms  p99 ${p99.toFixed(1)} ms  max ${max.toFixed(1)} ms`
 console.log(line('training', busy))
+console.log(line('serving', serving))
 console.log(line('idle', idle))
 console.log(`${STEPS} steps of 32 rows in ${seconds.toFixed(1)} s`)
