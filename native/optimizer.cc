@@ -115,6 +115,8 @@ void Optimizer::StepSome(const Members& group, std::vector<Member*> members, boo
   }
   Call(group, lists, is_first);
   for (auto& [parameter, copy] : copies) parameter.copy_(copy);
+  // libtorch's fused steps do not say that they write.
+  for (const Member* member : members) member->parameter.unsafeGetTensorImpl()->bump_version();
 }
 
 void Optimizer::Step() {

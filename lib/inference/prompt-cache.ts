@@ -21,7 +21,11 @@ const BUDGET_BYTES = 2 ** 28
 interface Kept {
   readonly layout: PromptLayout
   readonly prepared: PreparedPrompt
+  /** false: it was trained on while it was prepared. */
+  readonly isWhatKeySays: boolean
 }
+
+type Prepared = Pick<Kept, 'layout' | 'prepared'>
 
 interface Entry {
   readonly kept: Promise<Kept>
@@ -54,8 +58,15 @@ export class PromptCache {
     const version = weightsVersion(this.#backbone)
     if (version !== this.#version) this.dispose()
     this.#version = version
-    this.#prepare(new Map(keys.map((key, i) => [key, prompts[i] ?? null])))
-    const found = await Promise.all(keys.map((key) => this.#use(key)))
+    const begun = this.#prepare(new Map(keys.map((key, i) => [key, prompts[i] ?? null])))
+    const used = await Promise.allSettled(keys.map((key) => this.#use(key)))
+    const found: Prepared[] = []
+    for (const [i, one] of used.entries()) {
+      if (one.status === 'fulfilled') found.push(one.value)
+      else if (begun.has(keys[i] as string)) throw one.reason
+      // Another call failed, maybe over a prompt of its own: this one prepares for itself.
+      else return await this.set(prompts)
+    }
     this.#shrink(new Set(keys))
     return pendingPromptSet(
       found.map(({ layout }) => layout),
@@ -64,28 +75,48 @@ export class PromptCache {
     )
   }
 
-  /** Begins to prepare, together, those that are not there. */
-  #prepare(prompts: ReadonlyMap<string, Prompt | null>): void {
+  /**
+   * Begins to prepare, together, those that are not there.
+   *
+   * @returns their keys
+   */
+  #prepare(prompts: ReadonlyMap<string, Prompt | null>): ReadonlySet<string> {
     const missing = [...prompts].filter(([key]) => !this.#entries.has(key))
-    if (missing.length === 0) return
-    const made = preparedToKeep(
-      this.#backbone,
-      missing.map(([, prompt]) => prompt),
-    )
+    const begun = new Set(missing.map(([key]) => key))
+    if (missing.length === 0) return begun
+    const prepared = this.#preparedAs(missing)
     missing.forEach(([key], i) => {
-      const entry: Entry = { kept: made.then((all) => all[i] as Kept), bytes: 0 }
+      const entry: Entry = { kept: prepared.then((all) => all[i] as Kept), bytes: 0 }
       this.#entries.set(key, entry)
-      entry.kept.then(
-        ({ prepared }) => {
-          entry.bytes = bytesOf(prepared)
-        },
-        () => this.#entries.delete(key),
-      )
+      const forget = () => {
+        if (this.#entries.get(key) === entry) this.#forget(key)
+      }
+      entry.kept.then((kept) => {
+        entry.bytes = bytesOf(kept.prepared)
+        if (!kept.isWhatKeySays) forget()
+      }, forget)
     })
+    return begun
+  }
+
+  async #preparedAs(
+    given: readonly (readonly [string, Prompt | null])[],
+  ): Promise<Kept[]> {
+    const prompts = given.map(([, prompt]) => prompt)
+    const all = await preparedToKeep(this.#backbone, prompts)
+    try {
+      const contents = await Promise.all(prompts.map((prompt) => this.#contentOf(prompt)))
+      return all.map((kept, i) => {
+        return { ...kept, isWhatKeySays: contents[i] === given[i]?.[0] }
+      })
+    } catch (error) {
+      for (const { prepared } of all) dispose(prepared)
+      throw error
+    }
   }
 
   /** What is kept, in tensors of the caller's own: it may be forgotten while they are used. */
-  #use(key: string): Promise<Kept> {
+  #use(key: string): Promise<Prepared> {
     const entry = this.#entries.get(key) as Entry
     this.#entries.delete(key)
     this.#entries.set(key, entry)
@@ -98,6 +129,7 @@ export class PromptCache {
     if (prompt === null || this.#known === undefined) return contentOf(prompt)
     const known = this.#known.get(prompt) ?? contentOf(prompt)
     this.#known.set(prompt, known)
+    known.catch(() => this.#known?.delete(prompt))
     return known
   }
 
@@ -114,9 +146,7 @@ export class PromptCache {
 
   #forget(key: string): void {
     this.#entries.get(key)?.kept.then(
-      ({ prepared }) => {
-        for (const tensor of tensorsOf(prepared)) tensor.dispose()
-      },
+      ({ prepared }) => dispose(prepared),
       () => {},
     )
     this.#entries.delete(key)
@@ -161,7 +191,7 @@ function weightsVersion(backbone: Backbone): number {
 async function preparedToKeep(
   backbone: Backbone,
   prompts: readonly (Prompt | null)[],
-): Promise<Kept[]> {
+): Promise<Prepared[]> {
   return await noGrad(() =>
     tidy(async () => {
       const layouts = promptLayouts(backbone, prompts)
@@ -185,6 +215,10 @@ function eachOf(
     embeddingDelta: of(embeddingDelta),
     past: of(past),
   }
+}
+
+function dispose(prepared: PreparedPrompt): void {
+  for (const tensor of tensorsOf(prepared)) tensor.dispose()
 }
 
 function tensorsOf({ inputs, prefix, embeddingDelta, past }: PreparedPrompt): Tensor[] {

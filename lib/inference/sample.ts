@@ -41,9 +41,10 @@ const NEVER = Number.NEGATIVE_INFINITY
 
 /** Which of the rules some row has. */
 export function kindOfRules(rules: Rules, { vocabSize }: LogitsKind): string[] {
-  const { temperature, topK, topP, repetitionPenalty, seen, banned } = rules
+  const { temperature, topK, topP, repetitionPenalty, banned } = rules
   const has = {
-    penalty: repetitionPenalty !== 1 && seen.length > 0,
+    // Last: a list that is made where it is asked for.
+    penalty: repetitionPenalty !== 1 && rules.seen.length > 0,
     banned: banned.length > 0,
     temperature: temperature > 0 && temperature !== 1,
     topK: topK > 0 && topK < vocabSize,

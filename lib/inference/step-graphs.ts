@@ -15,8 +15,8 @@ interface Captured {
 
 type Work = () => Promise<readonly Tensor[]>
 
-/** Of steps that were not captured: names that are remembered. */
-const MOST_SEEN = 2 ** 14
+/** Kinds of steps that are remembered as not captured yet, where several signatures are of one kind. */
+const MOST_KINDS = 2 ** 14
 
 export class StepGraphs {
   readonly #device: string
@@ -59,8 +59,10 @@ export class StepGraphs {
       return await captured.graph.replay()
     }
     if (!this.#seen.has(kind)) {
+      // A signature that comes again after so many others would be captured, and freed before it comes once more.
+      const most = kind === signature ? this.#most : MOST_KINDS
       const [oldest] = this.#seen
-      if (oldest !== undefined && this.#seen.size >= MOST_SEEN) this.#seen.delete(oldest)
+      if (oldest !== undefined && this.#seen.size >= most) this.#seen.delete(oldest)
       this.#seen.add(kind)
       return await work()
     }

@@ -35,7 +35,7 @@ describe.each(BACKBONE_NAMES)('on meta, %s', (name) => {
       const prompt = promptFor(backbone, method, placement)
       if (prompt === null) return
       for (const cache of [true, false]) {
-        // A prompt that is kept is known by what it holds: that is read once a text.
+        // A prompt that is kept is known by what it holds: that is read once a text, and again when it was prepared.
         const tensors = cache ? { ...prompt.parameters, ...prompt.buffers } : {}
         const held = Object.values(tensors).map(({ shape }) => shape)
         const greedy = await generated({
@@ -47,7 +47,7 @@ describe.each(BACKBONE_NAMES)('on meta, %s', (name) => {
         expect(greedy.cpuInputs).toEqual([])
         expect(greedy.value).toHaveLength(STEPS)
         // Whether the logits are finite, and the token.
-        expect(greedy.reads).toEqual([...held, ...Array(STEPS).fill([1, 2])])
+        expect(greedy.reads).toEqual([...held, ...held, ...Array(STEPS).fill([1, 2])])
 
         const beams = await generated({
           backbone,

@@ -1,10 +1,11 @@
 // What prompts give is kept between calls, and never used once it is wrong.
 
+import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { type CausalBackbone, loadBackbone } from '../../lib/backbone/index.js'
 import { generate, score } from '../../lib/inference/index.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
-import { noGrad, type Tensor } from '../../lib/torch/index.js'
+import { Adam, noGrad, type Tensor, tidy } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 import { settledMemory } from '../live.js'
 
@@ -76,14 +77,63 @@ test('a prompt that was changed, and one behind changed weights, run again', asy
   await change(backbone.parameters().get('h.0.attn.c_attn.weight') as Tensor)
   const found = await scoresOf(backbone, prompt)
   expect(runs()).toBe(3)
+  // by an optimizer, whose step is an op of its own
+  const weight = backbone.parameters().get('h.0.mlp.c_fc.weight') as Tensor
+  await backbone.setTrainable(/^h\.0\.mlp\.c_fc\.weight$/)
+  const optimizer = new Adam([weight], { lr: 0.1 })
+  await tidy(() => weight.pow(2).sum().backward())
+  await optimizer.step()
+  await backbone.setTrainable(false)
+  const tuned = await scoresOf(backbone, prompt)
+  expect(runs()).toBe(4)
+  expect(tuned).not.toEqual(found)
   for (const scores of [trained, found]) expect(scores).not.toEqual(before)
   const whole = await score({ backbone, prompt, task, texts, fastPaths: false })
   whole.forEach(({ scores }, i) => {
     for (const label of task.labels) {
-      expect(found[i]?.[label]).toBeCloseTo(scores[label] as number, 10)
+      expect(tuned[i]?.[label]).toBeCloseTo(scores[label] as number, 10)
     }
   })
+  optimizer.dispose()
   prompt.dispose()
+  backbone.dispose()
+})
+
+test('a prompt that is trained on while it is prepared is not kept', async () => {
+  const { backbone, runs } = await watched()
+  const prompt = createPrompt(backbone, { length: 4, rank: 2 })
+  const same = createPrompt(backbone, { length: 4, rank: 2 })
+  const { run } = backbone
+  backbone.run = async (options) => {
+    const result = await run(options)
+    await noGrad(() => (prompt.parameters.U as Tensor).mul_(1.5))
+    return result
+  }
+  await scoresOf(backbone, prompt)
+  backbone.run = run
+  await scoresOf(backbone, same)
+  expect(runs()).toBe(2)
+  for (const one of [prompt, same]) one.dispose()
+  backbone.dispose()
+})
+
+test('a call is not told of another one’s prompt', async () => {
+  const { backbone } = await watched()
+  const [good, bad] = [0, 1].map((seed) =>
+    createPrompt(backbone, { length: 4, rank: 2, seed }),
+  ) as [Prompt, Prompt]
+  const { run } = backbone
+  let alone: ReturnType<typeof scoresOf> | undefined
+  backbone.run = async (options) => {
+    if (options.past !== undefined || options.x.shape[0] !== 2) return await run(options)
+    alone = scoresOf(backbone, good)
+    await setTimeout(100) // it waits for what is prepared here
+    throw new Error('too much')
+  }
+  const both = score({ backbone, prompts: [good, bad], task, texts })
+  await expect(both).rejects.toThrow('too much')
+  expect(await alone).toEqual(await scoresOf(backbone, good))
+  for (const one of [good, bad]) one.dispose()
   backbone.dispose()
 })
 
