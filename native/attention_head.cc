@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "exponential.h"
 #include "for_cpus.h"
@@ -48,21 +49,26 @@ struct Kernel {
     Floats a{}, b{}, c{}, d{};
   };
 
-  [[gnu::always_inline]] static inline void LoadFour(Four& to, const float* from) {
+  [[gnu::always_inline]] static inline void LoadSome(Four& to, const float* from) {
     Load(to.a, from);
     Load(to.b, from + kLanes);
     Load(to.c, from + 2 * kLanes);
     Load(to.d, from + 3 * kLanes);
   }
 
-  [[gnu::always_inline]] static inline void StoreFour(float* to, const Four& from) {
+  [[gnu::always_inline]] static inline void LoadSome(Two& to, const float* from) {
+    Load(to.a, from);
+    Load(to.b, from + kLanes);
+  }
+
+  [[gnu::always_inline]] static inline void StoreSome(float* to, const Four& from) {
     Store(to, from.a);
     Store(to + kLanes, from.b);
     Store(to + 2 * kLanes, from.c);
     Store(to + 3 * kLanes, from.d);
   }
 
-  [[gnu::always_inline]] static inline void StoreTwo(float* to, const Two& from) {
+  [[gnu::always_inline]] static inline void StoreSome(float* to, const Two& from) {
     Store(to, from.a);
     Store(to + kLanes, from.b);
   }
@@ -79,46 +85,26 @@ struct Kernel {
     sums.d += by * what.d;
   }
 
-  [[gnu::always_inline]] static inline void FourVectors(const Product& of, int64_t column) {
-    Four first;
-    Four second;
-    Four third;
-    Four fourth;
+  // `Some` is so many vectors of each of the four rows.
+  template <class Some>
+  [[gnu::always_inline]] static inline void Vectors(const Product& of, int64_t column) {
+    Some first;
+    Some second;
+    Some third;
+    Some fourth;
     const float* left = of.left;
     for (int64_t k = 0; k < of.size; ++k) {
-      Four some;
-      LoadFour(some, of.right + k * of.right_stride + column);
+      Some some;
+      LoadSome(some, of.right + k * of.right_stride + column);
       Add(first, left[k], some);
       Add(second, left[of.left_stride + k], some);
       Add(third, left[2 * of.left_stride + k], some);
       Add(fourth, left[3 * of.left_stride + k], some);
     }
-    StoreFour(of.out + column, first);
-    StoreFour(of.out + of.out_stride + column, second);
-    StoreFour(of.out + 2 * of.out_stride + column, third);
-    StoreFour(of.out + 3 * of.out_stride + column, fourth);
-  }
-
-  [[gnu::always_inline]] static inline void TwoVectors(const Product& of, int64_t column) {
-    Two first;
-    Two second;
-    Two third;
-    Two fourth;
-    const float* left = of.left;
-    for (int64_t k = 0; k < of.size; ++k) {
-      Two some;
-      const float* right = of.right + k * of.right_stride + column;
-      Load(some.a, right);
-      Load(some.b, right + kLanes);
-      Add(first, left[k], some);
-      Add(second, left[of.left_stride + k], some);
-      Add(third, left[2 * of.left_stride + k], some);
-      Add(fourth, left[3 * of.left_stride + k], some);
-    }
-    StoreTwo(of.out + column, first);
-    StoreTwo(of.out + of.out_stride + column, second);
-    StoreTwo(of.out + 2 * of.out_stride + column, third);
-    StoreTwo(of.out + 3 * of.out_stride + column, fourth);
+    StoreSome(of.out + column, first);
+    StoreSome(of.out + of.out_stride + column, second);
+    StoreSome(of.out + 2 * of.out_stride + column, third);
+    StoreSome(of.out + 3 * of.out_stride + column, fourth);
   }
 
   [[gnu::always_inline]] static inline void OneVector(const Product& of, int64_t column) {
@@ -139,13 +125,9 @@ struct Kernel {
 
   [[gnu::always_inline]] static inline void Multiply(const Product& of, int64_t columns) {
     int64_t column = 0;
-    constexpr int64_t kVectors = kLanes == kWide ? 4 : 2;
-    for (; column + kVectors * kLanes <= columns; column += kVectors * kLanes) {
-      if constexpr (kLanes == kWide)
-        FourVectors(of, column);
-      else
-        TwoVectors(of, column);
-    }
+    using Some = std::conditional_t<kLanes == kWide, Four, Two>;
+    constexpr int64_t kNumbers = sizeof(Some) / sizeof(float);
+    for (; column + kNumbers <= columns; column += kNumbers) Vectors<Some>(of, column);
     for (; column < columns; column += kLanes) OneVector(of, column);
   }
 
