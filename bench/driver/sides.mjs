@@ -3,7 +3,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, isAbsolute, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { onnxFiles } from './onnx.mjs'
@@ -16,9 +16,15 @@ import {
   RUNS,
 } from './settings.mjs'
 
-const path = (name) => fileURLToPath(new URL(name, import.meta.url))
+const path = (name) =>
+  isAbsolute(name) ? name : fileURLToPath(new URL(name, import.meta.url))
 
-export const loptSide = (job) => startNode('lopt-side.mjs', withSize(job))
+/** @param root of another checkout, in place of this one */
+export const loptSide = (job, root) =>
+  startNode(
+    root === undefined ? 'lopt-side.mjs' : join(root, 'bench/driver/lopt-side.mjs'),
+    withSize(job),
+  )
 
 /** undefined where the peers' environment is not there. */
 export async function peerSide(job) {
