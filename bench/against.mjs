@@ -42,7 +42,13 @@ const jobs = {
   'nano-gpt2, suffix': {
     ...{ ...nano, ...suffix, ...(await topics(16, steps)), budgetBytes: 0 },
   },
-  'score, 16 prompts': { ...small, ...rows(32, 40), kind: 'score', prompts: 16, steps: 2 },
+  'score, 16 prompts': {
+    ...small,
+    ...rows(32, 40),
+    kind: 'score',
+    prompts: 16,
+    steps: 2,
+  },
   'score, one prompt': { ...small, ...rows(32, 40), kind: 'score', steps: 2 },
 }
 for (const [name, job] of Object.entries(jobs)) {

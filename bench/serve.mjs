@@ -36,10 +36,17 @@ const nameOf = (i) => `p${i % PROMPTS}`
 const model = await modelSource('gpt2-small')
 const prompts = await promptsFolder(model, PROMPTS)
 
-await classification()
-await streams()
-await firstTokens()
-await httpCost()
+// `npm run bench -- serve classify`: these only.
+const parts = {
+  classify: classification,
+  streams,
+  'first-tokens': firstTokens,
+  http: httpCost,
+}
+const wanted = process.argv[2]
+for (const [name, part] of Object.entries(parts)) {
+  if (wanted === undefined || wanted === name) await part()
+}
 
 /** Requests a second of three servers in turn. */
 async function classification() {
@@ -47,6 +54,7 @@ async function classification() {
   const { n_embd } = JSON.parse(readFileSync(join(model, 'config.json'), 'utf8'))
   const servers = {
     lopt: await loptServer(model, prompts),
+    'lopt, bfloat16': await loptServer(model, prompts, ['--dtype', 'bfloat16']),
     'lopt, int8': await loptServer(model, prompts, ['--dtype', 'int8']),
     fastapi: await fastApiServer(model, PROMPTS),
     onnxruntime: files && (await onnxServer(model, files.float32, n_embd)),
@@ -70,12 +78,12 @@ async function classification() {
     }
   }
   for (const server of Object.values(servers)) await server?.end()
-  for (const [own, peer, atLeast] of [
-    ['lopt', 'fastapi', 4],
-    ['lopt', 'onnxruntime', 2],
-    ['lopt, int8', 'fastapi', 4],
-    ['lopt, int8', 'onnxruntime', 2],
-  ]) {
+  const ours = Object.keys(servers).filter((name) => name.startsWith('lopt'))
+  const pairs = ours.flatMap((name) => [
+    [name, 'fastapi', 4],
+    [name, 'onnxruntime', 2],
+  ])
+  for (const [own, peer, atLeast] of pairs) {
     if (servers[peer] === undefined) continue
     const [a, b] = [median(found[own]), median(found[peer])]
     report({
