@@ -22,6 +22,7 @@ export type OptimizerHandle = { readonly [brand]: 'optimizer' }
 export type GeneratorHandle = { readonly [brand]: 'generator' }
 /** A captured piece of work (`lopt::Graph`). */
 export type GraphHandle = { readonly [brand]: 'graph' }
+export type ReadingHandle = { readonly [brand]: 'reading' }
 /** A memory-mapped file. */
 export type MappedFileHandle = { readonly [brand]: 'mapped-file' }
 
@@ -332,6 +333,10 @@ export interface NativeBinding {
   toData(tensor: TensorHandle): TypedArray
   /** [job] The same, off the event loop. */
   readData(tensor: TensorHandle): Promise<TypedArray>
+  /** [job] Begins to bring the values of now over: what is asked for next need not be done for them. */
+  beginRead(tensor: TensorHandle): Promise<ReadingHandle>
+  /** [job] What was begun, once. */
+  finishRead(reading: ReadingHandle): Promise<TypedArray>
   /** [job] The raw little-endian bytes of the elements in row-major order, in their own dtype. */
   readBytes(tensor: TensorHandle): Promise<Uint8Array>
   shape(tensor: TensorHandle): number[]

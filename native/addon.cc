@@ -16,6 +16,7 @@
 #include "op.h"
 #include "optimizer.h"
 #include "products.h"
+#include "reading.h"
 #include "recorder.h"
 #include "script_module.h"
 #include "tensor.h"
@@ -59,6 +60,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Define<SetErrorClass>(env, exports, "setErrorClass");
   Define<Shutdown>(env, exports, "shutdown");
   DefineTensor(env, exports);
+  DefineReading(env, exports);
   DefineAutograd(env, exports);
   DefineGenerator(env, exports);
   DefineOptimizer(env, exports);

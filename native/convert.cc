@@ -217,10 +217,13 @@ void CheckArraySize(uint64_t bytes) {
                        " bytes are more than a typed array holds (4 GiB): read them in parts");
 }
 
-at::Tensor ToTravel(const at::Tensor& tensor) {
+at::Tensor ToTravel(const at::Tensor& tensor, bool non_blocking) {
+  if (tensor.is_meta()) throw RangeMistake("A tensor on the meta device has no elements to read");
+  const at::ScalarType type = TravelType(tensor.scalar_type());
   at::Tensor plain = tensor.detach();
-  if (plain.is_meta()) throw RangeMistake("A tensor on the meta device has no elements to read");
-  at::Tensor travelling = plain.to(at::kCPU, TravelType(plain.scalar_type())).contiguous();
+  // What has not arrived cannot be converted.
+  if (non_blocking) plain = plain.to(type).contiguous();
+  at::Tensor travelling = plain.to(at::kCPU, type, non_blocking).contiguous();
   return travelling.is_alias_of(tensor) ? travelling.clone() : travelling;
 }
 

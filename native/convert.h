@@ -46,8 +46,9 @@ std::string ShapeText(at::IntArrayRef shape);
 void CheckArraySize(uint64_t bytes);
 
 // The elements in row-major order on the CPU, in the dtype that they travel in (16- and 8-bit
-// floats as float32, bool as uint8), on a storage that nothing else changes.
-at::Tensor ToTravel(const at::Tensor& tensor);
+// floats as float32, bool as uint8), on a storage that nothing else changes. `non_blocking`: on its
+// way there, once what the device's stream holds so far is done.
+at::Tensor ToTravel(const at::Tensor& tensor, bool non_blocking = false);
 // Copies what ToTravel gave into a new typed array.
 Napi::Value TypedArrayFrom(Napi::Env env, const at::Tensor& travelling);
 // For a CUDA device the bytes go through pinned memory, so that the copy waits for no earlier work.

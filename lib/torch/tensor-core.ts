@@ -118,6 +118,17 @@ export abstract class TensorCore<D extends DType = DType> {
   }
 
   /**
+   * As `read()`, in two halves: the values are those of now, and what is asked for between the two goes on while
+   * they come.
+   *
+   * @returns what waits for them, once
+   */
+  async startRead(): Promise<() => Promise<DataOf[D]>> {
+    const reading = await binding().beginRead(handleOf(this))
+    return async () => (await binding().finishRead(reading)) as DataOf[D]
+  }
+
+  /**
    * The one element as a number; bool as 0 or 1. Waits for the device.
    *
    * @throws RangeError for more or fewer elements than one, or an integer beyond 2^53 - 1.

@@ -137,7 +137,9 @@ export interface TrainOptions {
   fastPaths?: boolean
   /**
    * Launches a step as one where the device captures graphs (CUDA), its rows padded to lengths that come again: by
-   * default there, where it can be (the `start` event says). true on another device: steps are run from inputs that
+   * default there, where it can be (the `start` event says). The next step is then at work before a `step` event comes, but
+   * where an evaluation, a checkpoint or the end stands between: a prompt that is read in the loop may be a step
+   * ahead, and one that the loop is left with is not. true on another device: steps are run from inputs that
    * stay, in the same buckets, which is of use in tests alone. false: op by op.
    */
   graphs?: boolean

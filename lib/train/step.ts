@@ -52,8 +52,13 @@ export interface StepResult {
 }
 
 export interface BegunStep {
-  /** Computes each trainee's mean loss and clipped gradients, and updates those whose both are finite. */
-  run(): Promise<StepResult[]>
+  /**
+   * Computes each trainee's mean loss and clipped gradients, and updates those whose both are finite. A step that is
+   * captured is launched, and a GPU is at work on it.
+   *
+   * @returns what waits for the results, once
+   */
+  run(): Promise<() => Promise<StepResult[]>>
   /** Settles once gradients are being computed, of the first pass where there are several. */
   readonly backwardAsked: Promise<void>
   /** In place of `run`: frees the tensors. */
@@ -94,7 +99,7 @@ export function beginStep(trainees: readonly StepTrainee[], parts: StepParts): B
       await parts.profiler.phase('optimizer', () =>
         Promise.all(good.map(({ update }) => update())),
       )
-      return results
+      return async () => results
     }
     asked.resolve()
     for (const { learner } of trainees) inputs.note(nameOf(learner))
@@ -104,8 +109,16 @@ export function beginStep(trainees: readonly StepTrainee[], parts: StepParts): B
       await Promise.all(trainees.map(({ update }, i) => update(good[i])))
       return [stack(computed.norms), stack(computed.means)]
     })
-    const values = await Promise.all([norms as Tensor, means as Tensor].map(numbersOf))
-    return resultsOf(passes, { norms: values[0] ?? [], means: values[1] ?? [] })
+    // Begun before another step is launched, which overwrites them.
+    const reads = await Promise.all(
+      [norms as Tensor, means as Tensor].map((one) => one.startRead()),
+    )
+    return async () => {
+      const read = await Promise.all(
+        reads.map(async (finish) => Array.from(await finish(), Number)),
+      )
+      return resultsOf(passes, { norms: read[0] ?? [], means: read[1] ?? [] })
+    }
   })
   // Whoever runs the step is told; nobody may.
   result.catch(() => {})

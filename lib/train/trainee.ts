@@ -14,7 +14,7 @@ import {
   type TrainEvent,
   type TrainSettings,
 } from '../run/index.js'
-import type { Tensor } from '../torch/index.js'
+import { keep, ones, type Tensor } from '../torch/index.js'
 import type { Evaluation } from './evaluate.js'
 import type { Learner } from './learner.js'
 import { isBetter } from './metrics.js'
@@ -32,6 +32,8 @@ export class Trainee {
   readonly #scale: (factor: number) => Promise<void>
   readonly #lastGood: Snapshot
   readonly #best: Snapshot
+  /** bool []: whether all steps were good so far. One that is captured is launched before the one before it is known. */
+  readonly #wasGood: Tensor<'bool'>
   readonly #started = performance.now()
   #secondsBefore = 0
   #record: RunRecord | undefined
@@ -59,6 +61,8 @@ export class Trainee {
     this.#scale = scale
     this.#lastGood = new Snapshot(learner.parameters)
     this.#best = new Snapshot(learner.parameters)
+    const { device } = Object.values(learner.parameters)[0] as Tensor
+    this.#wasGood = keep(ones([], { dtype: 'bool', device }))
   }
 
   /** Makes its optimizer and its copies, until `close`. */
@@ -191,15 +195,23 @@ export class Trainee {
   /**
    * The optimizer's step, with the gradients that are there.
    *
-   * @param isGood bool []: whether what is changed is to be gone back to; without it, it is
+   * @param isGood bool []: whether what is changed is to be gone back to, if it was so far; without it, it is
    */
   async update(isGood?: Tensor<'bool'>): Promise<void> {
+    const wasGood = this.#wasGood
+    const good = isGood && wasGood.logicalAnd(isGood)
     // Jobs run in the order in which they are asked for: nothing is waited for between them.
     await Promise.all([
-      this.#lastGood.take(isGood),
+      good && wasGood.copy_(good),
+      this.#lastGood.take(good),
       this.#optimizer.step(),
       this.#optimizer.zeroGrad(),
     ])
+  }
+
+  /** Takes back the last update. */
+  async goBack(): Promise<void> {
+    if (!this.#isSettled) await this.#lastGood.restore()
   }
 
   /** Notes that a step is done. */
@@ -302,6 +314,7 @@ export class Trainee {
       this.#optimizer.dispose()
       this.#lastGood.dispose()
       this.#best.dispose()
+      this.#wasGood.dispose()
       await this.#record?.close()
     }
   }

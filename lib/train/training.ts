@@ -52,6 +52,12 @@ interface Member extends Plan {
   readonly trainee: Trainee
 }
 
+/** A step that was asked for. */
+interface Launched {
+  readonly members: readonly Member[]
+  readonly results: () => Promise<StepResult[]>
+}
+
 interface TrainingParts {
   readonly task: Task
   readonly dev: readonly Example[]
@@ -72,8 +78,10 @@ export class Training {
   readonly #step: StepParts
   readonly #members: Member[] = []
   #done = 0
-  /** The next step, whose rows are tensors already. */
+  /** The next step of which nothing is asked yet, whose rows are tensors already. */
   #ahead: BegunStep | undefined
+  /** The next step where a GPU is at work on it before the one at hand is told of. */
+  #launched: Promise<Launched> | undefined
   /** Those that ended in the step at hand. */
   #failed: { trainee: Trainee; error: LoptError }[] = []
 
@@ -199,21 +207,21 @@ export class Training {
 
   /** The next step of all that are left. */
   async *step(): AsyncGenerator<TrainEvent> {
-    const { profiler, backbone, settings } = this.#parts
+    const { profiler, backbone } = this.#parts
     const step = this.#done + 1
-    const open = this.#open
     const results = await profiler.step(step, async () => {
-      const begun = this.#ahead ?? this.#beginStep(step)
-      this.#ahead = undefined
-      // The next batches become tensors while the gradients of these are computed.
-      begun.backwardAsked.then(() => {
-        if (step < settings.steps) this.#ahead = this.#beginStep(step + 1)
-      })
-      await Promise.all(open.map(({ trainee }) => trainee.setRate(step)))
-      const found = await begun.run()
-      return open.map(({ trainee }, i) => {
+      const launched = this.#launched ?? this.#launch(step)
+      const { members, results } = await launched
+      this.#launched = undefined
+      if (this.#runsAhead(step)) {
+        this.#launched = this.#launch(step + 1)
+        await this.#launched.catch(() => {}) // told when it is its turn
+      }
+      const found = await results()
+      return members.flatMap(({ trainee }, i) => {
         const result = found[i] as StepResult
-        return { trainee, ...result, broken: brokenOf(result) }
+        // One that failed in the step before was launched with the others.
+        return trainee.isOpen ? [{ trainee, ...result, broken: brokenOf(result) }] : []
       })
     })
     for (const { trainee, loss, gradNorm, broken } of results) {
@@ -235,6 +243,32 @@ export class Training {
     const tracePath = await profiler.save(step)
     if (tracePath !== undefined) yield { type: 'profile', step, path: tracePath }
     this.#done = step
+  }
+
+  /** Asks for a step of all that are left. */
+  async #launch(step: number): Promise<Launched> {
+    const members = this.#open
+    const begun = this.#ahead ?? this.#beginStep(step)
+    this.#ahead = undefined
+    // The next batches become tensors while the gradients of these are computed.
+    begun.backwardAsked.then(() => {
+      if (step < this.#parts.settings.steps) this.#ahead = this.#beginStep(step + 1)
+    })
+    await Promise.all(members.map(({ trainee }) => trainee.setRate(step)))
+    return { members, results: await begun.run() }
+  }
+
+  /** Whether the step after this one is launched before this one's values are there: nothing looks at what it leaves. */
+  #runsAhead(step: number): boolean {
+    const { graphs, settings, signal } = this.#parts
+    return (
+      graphs.steps !== null &&
+      step < settings.steps &&
+      !signal?.aborted &&
+      this.#failed.length === 0 &&
+      !this.#isJudged(step) &&
+      !this.#isSaved(step)
+    )
   }
 
   #beginStep(step: number): BegunStep {
@@ -261,10 +295,7 @@ export class Training {
     const { settings, task, dev, signal, backbone, labels, textStore } = this.#parts
     const step = this.#done
     const open = this.#open
-    const isTime =
-      settings.evalEvery > 0 &&
-      (step % settings.evalEvery === 0 || step === settings.steps)
-    if (!isTime || dev.length === 0 || open.length === 0) return
+    if (!this.#isJudged(step) || open.length === 0) return
     const prompts = open.map(({ trainee }) => trainee.learner.prompt)
     const lists = open.map(({ rows }) => rows.dev)
     const { batchSize, fastPaths, samples } = settings
@@ -298,13 +329,26 @@ export class Training {
     }
   }
 
+  #isJudged(step: number): boolean {
+    const { dev, settings } = this.#parts
+    const { evalEvery, steps } = settings
+    return (
+      dev.length > 0 && evalEvery > 0 && (step % evalEvery === 0 || step === steps)
+    )
+  }
+
+  #isSaved(step: number): boolean {
+    const { checkpointEvery, steps } = this.#parts.settings
+    return checkpointEvery > 0 && step % checkpointEvery === 0 && step < steps
+  }
+
   /** Takes checkpoints, where it is time or where somebody failed, and says who failed. */
   async *endStep(): AsyncGenerator<TrainEvent> {
-    const { checkpointEvery, steps } = this.#parts.settings
     const step = this.#done
-    const isTime = checkpointEvery > 0 && step % checkpointEvery === 0 && step < steps
     const failed = this.#failed.map(({ trainee }) => trainee)
-    if (!isTime && failed.length === 0) return
+    if (!this.#isSaved(step) && failed.length === 0) return
+    // The others are a step further: they are saved behind it.
+    if (this.#launched !== undefined && this.#open.length > 0) return
     const saved = this.#open.map(({ trainee }) => trainee)
     // What failed counts as failed from the step on from which the others go on without it.
     await saveTogether([...saved, ...failed].flatMap((trainee) => trainee.saves))
@@ -342,12 +386,12 @@ export class Training {
   }
 
   /**
-   * Once the signal is aborted: saves everything, and goes back to the best.
+   * Once the signal is aborted, and no step is launched: saves everything, and goes back to the best.
    *
    * @throws LoptError `ERR_ABORTED` then
    */
   async stopIfAborted(): Promise<void> {
-    if (!this.#parts.signal?.aborted) return
+    if (!this.#parts.signal?.aborted || this.#launched !== undefined) return
     await saveTogether(this.#open.flatMap(({ trainee }) => trainee.saves))
     throw await this.#aborted(this.#done)
   }
@@ -376,6 +420,9 @@ export class Training {
    */
   async close(reason?: unknown): Promise<void> {
     await this.#ahead?.cancel()
+    const launched = await this.#launched?.catch(() => undefined)
+    // Nobody was told of that step.
+    for (const { trainee } of launched?.members ?? []) await trainee.goBack()
     const closed = await Promise.allSettled(
       this.#members.map(({ trainee }) => trainee.close()),
     )

@@ -54,6 +54,10 @@ async function strays(run: () => Promise<void>): Promise<string[]> {
     const values = Array.from({ length: this.numel }, (_, i) => i)
     return Float32Array.from(values)
   })
+  vi.spyOn(Tensor.prototype, 'startRead').mockImplementation(async function (this: Tensor) {
+    const values = Float32Array.from({ length: this.numel }, (_, i) => i)
+    return async () => values
+  })
   let calls = 0
   vi.spyOn(StepGraphs.prototype, 'run').mockImplementation(async (_, work) => {
     calls += 1

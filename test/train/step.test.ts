@@ -53,8 +53,13 @@ function begun(given: readonly TrainingRow[], accumulate = 1) {
   )
 }
 
+async function resultsOf(step: ReturnType<typeof begun>) {
+  const results = await step.run()
+  return (await results()) as [StepResult]
+}
+
 async function gradientsOf(step: ReturnType<typeof begun>) {
-  const [found] = (await step.run()) as [StepResult]
+  const [found] = await resultsOf(step)
   const gradients: number[][] = []
   for (const parameter of Object.values(prompt.parameters)) {
     const gradient = await parameter.grad()
@@ -75,7 +80,7 @@ describe('a step that has begun', () => {
       isAsked = true
     })
     expect(isAsked).toBe(false)
-    const [{ loss, gradNorm }] = (await step.run()) as [StepResult]
+    const [{ loss, gradNorm }] = await resultsOf(step)
     expect(isAsked).toBe(true)
     await asked
     expect([loss > 0, gradNorm > 0]).toEqual([true, true])
