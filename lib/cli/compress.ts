@@ -30,6 +30,7 @@ import {
   taskSource,
   templateOption,
   withBackbone,
+  graphsOf,
 } from './model-options.js'
 import {
   addOptions,
@@ -124,10 +125,11 @@ async function compress(
     splits: readonly SplitName[]
     ranks: readonly number[]
   },
-  { out, batchSize, fastPaths, data }: OptionValues<typeof options>,
+  values: OptionValues<typeof options>,
   { output, signal }: Context,
 ): Promise<void> {
   const { backbone, prompt: original, task, splits } = work
+  const { out, data, batchSize, fastPaths } = values
   const figure = FIGURE_OF[task.metric]
   const [name] = figureNames({ [figure]: 0 })
   const rows = [
@@ -145,7 +147,8 @@ async function compress(
   ) => {
     const figures: Partial<Record<SplitName, Figures>> = {}
     for (const split of splits) {
-      const given = { backbone, prompt, task, split, batchSize, fastPaths, signal }
+      const how = { batchSize, fastPaths, ...graphsOf(values), signal }
+      const given = { backbone, prompt, task, split, ...how }
       // A perplexity needs no generated text.
       const generation = figure === 'perplexity' ? false : undefined
       figures[split] = figuresOf(await evaluate({ ...given, generation }))

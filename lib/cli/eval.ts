@@ -20,6 +20,7 @@ import {
   checkFormat,
   dataOptions,
   formatOf,
+  graphsOf,
   labelsOption,
   openTask,
   promptOptions,
@@ -171,6 +172,7 @@ async function run(
       maxLength: weights?.task?.maxLength,
       batchSize,
       fastPaths,
+      ...graphsOf(values),
       maxTargetLength: values.maxTargetLength,
       longTargets: values.longTargets,
       generation: values.generation && {

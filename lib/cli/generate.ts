@@ -7,6 +7,7 @@ import { continueRows, rowsOf } from './generate-rows.js'
 import type { Context } from './interrupt.js'
 import {
   backboneOptions,
+  graphsOf,
   graphsOption,
   promptOptions,
   templateOption,
@@ -177,7 +178,7 @@ function settingsOf(values: Values) {
       logProbabilities: values.logProbabilities,
     }),
     seed: values.seed,
-    ...(!values.graphs && { graphs: false }),
+    ...graphsOf(values),
   }
 }
 

@@ -172,6 +172,12 @@ export const fastPathsOption = flag(
 export const batchOptions = {
   batchSize: withDefault('--batch-size <n>', 'rows computed at once', integer(1), 16),
   fastPaths: fastPathsOption,
+  graphs: graphsOption,
+}
+
+/** `graphs` of the library: what the device allows, unless it is turned off. */
+export function graphsOf({ graphs }: { graphs: boolean }): { graphs?: false } {
+  return graphs ? {} : { graphs: false }
 }
 
 interface BackboneValues {

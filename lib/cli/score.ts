@@ -24,6 +24,7 @@ import {
   batchOptions,
   checkFormat,
   dataOptions,
+  graphsOf,
   labelsAndWords,
   labelsOption,
   openTask,
@@ -129,6 +130,7 @@ async function run(
     for await (const some of chunks(rows)) {
       const scores = await score({
         ...{ backbone, prompt, task: format, batchSize, fastPaths, signal },
+        ...graphsOf(values),
         texts: some.map(({ fields }) => fields),
         candidates: some.map(({ candidates }) => candidates),
         sources: some.map(({ source }) => source),

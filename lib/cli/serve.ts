@@ -12,6 +12,7 @@ import { asked, UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
 import {
   backboneOptions,
+  graphsOf,
   graphsOption,
   otherBackboneOption,
   withBackbone,
@@ -210,7 +211,7 @@ function engineOf(backbone: Backbone, values: Options): Engine {
     ...(maxInputs !== undefined && { maxRows: maxInputs }),
     ...(requestTimeout !== undefined && { timeoutMs: Math.ceil(requestTimeout * 1000) }),
   }
-  return createEngine({ backbone, limits, ...(!values.graphs && { graphs: false }) })
+  return createEngine({ backbone, limits, ...graphsOf(values) })
 }
 
 async function serve(

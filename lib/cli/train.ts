@@ -18,7 +18,7 @@ import { METHODS } from '../prompt/methods/index.js'
 import { showDownload } from './download-progress.js'
 import { asked, askedEvents, UsageError } from './failure.js'
 import type { Context } from './interrupt.js'
-import { loadTaskOf, taskSource, withBackbone } from './model-options.js'
+import { graphsOf, loadTaskOf, taskSource, withBackbone } from './model-options.js'
 import { addCommand, optionValues } from './options.js'
 import { type Progress, showProgress } from './progress.js'
 import { type FileSettings, takeConfig } from './train-config.js'
@@ -159,7 +159,7 @@ function settingsOf(values: Options) {
     shuffle: values.shuffle,
     batchByLength: values.batchByLength,
     fastPaths: values.fastPaths,
-    ...(!values.graphs && { graphs: false }),
+    ...graphsOf(values),
     reuse: {
       budgetBytes: values.reuseBudget * 2 ** 20,
       halfPrecision: values.reuseHalf,

@@ -11,8 +11,9 @@ import {
   PartialScores,
   PromptCache,
   readTokens,
+  StepGraphs,
 } from '../inference/index.js'
-import { noGrad, tidy } from '../torch/index.js'
+import { capturesGraphs, noGrad, tidy } from '../torch/index.js'
 import { FairQueue } from './fair-queue.js'
 import type { CheckedLimits } from './limits.js'
 import type { EngineEvent } from './requests.js'
@@ -27,6 +28,8 @@ export class Scheduler {
   readonly #tell: (event: PassEvent) => void
   readonly #prompts: PromptCache
   readonly #batch: ContinuousBatch
+  /** Where passes of scores are captured. */
+  readonly #graphs: StepGraphs | null
   readonly #scoring = new FairQueue<ScoreWork | ReadWork>()
   readonly #joining = new FairQueue<ContinueWork>()
   readonly #running = new Map<Continuation, ContinueWork>()
@@ -49,6 +52,8 @@ export class Scheduler {
     this.#prompts = new PromptCache(backbone, { constant: true })
     const size = { slots: limits.maxRunning, ...slot }
     this.#batch = new ContinuousBatch(backbone, size, this.#prompts)
+    const isCaptured = slot.graphs ?? capturesGraphs(backbone.device)
+    this.#graphs = isCaptured ? new StepGraphs(backbone.device) : null
   }
 
   /** Texts that are being continued. */
@@ -88,6 +93,7 @@ export class Scheduler {
   async close(): Promise<void> {
     await this.#loop
     await this.#batch.dispose()
+    await this.#graphs?.dispose()
     this.#prompts.dispose()
   }
 
@@ -254,7 +260,7 @@ export class Scheduler {
 
   async #scorePass(works: readonly ScoreWork[]): Promise<void> {
     try {
-      const run = () => scoreWorks(this.#backbone, this.#prompts, works)
+      const run = () => scoreWorks(this.#backbone, this.#prompts, works, this.#graphs)
       const scores = await this.#timed('score', works, run)
       works.forEach(({ give }, i) => {
         give(scores[i] as number[])

@@ -1,7 +1,7 @@
 // Texts that are scored together, whatever their prompts. Knows no queue.
 
 import type { Backbone } from '../backbone/index.js'
-import { candidateScores, type PromptCache } from '../inference/index.js'
+import { type PromptCache, passScores, type StepGraphs } from '../inference/index.js'
 import { noGrad, tidy } from '../torch/index.js'
 import type { ScoreWork } from './work.js'
 
@@ -35,20 +35,14 @@ export async function scoreWorks(
   backbone: Backbone,
   prompts: PromptCache,
   works: readonly ScoreWork[],
+  graphs: StepGraphs | null,
 ): Promise<number[][]> {
   const used = [...new Set(works.map(({ held }) => held.prompt))]
   const rows = works.map(({ row, held }) => {
     return { ...row, prompt: used.indexOf(held.prompt) }
   })
-  return await noGrad(() =>
-    tidy(async () => {
-      const set = await prompts.set(used)
-      const scores = await candidateScores(backbone, set.layouts, rows)(set) // [B, C]
-      const C = scores.shape[1] as number
-      const values = Array.from(await scores.read(), Number)
-      return rows.map(({ candidates }, i) =>
-        values.slice(i * C, i * C + candidates.length),
-      )
-    }),
-  )
+  return await tidy(async () => {
+    const set = await noGrad(() => prompts.set(used))
+    return await passScores(backbone, set, rows, graphs)
+  })
 }

@@ -160,16 +160,21 @@ interface Tokens {
  * own length, never behind padding.
  *
  * @param rows by prompt
+ * @param isAny which prompt a row has is not to be seen in the shape of anything
  */
-function makeInputs(rows: readonly Tokens[], { places, inputs }: BatchOptions): Inputs {
+function makeInputs(
+  rows: readonly Tokens[],
+  { places, inputs }: BatchOptions,
+  isAny = false,
+): Inputs {
   const tokens = longest(rows.map(({ ids }) => ids))
   const T = tokens === 0 ? 0 : inputs.lengthOf(tokens)
   const placeOf = ({ prompt }: Tokens) => places[prompt] as BatchPlace
   const positions = Math.max(...rows.map((row) => inside(placeOf(row)) + row.ids.length))
   const Q = positions + T - tokens
-  const groups = groupsOf(rows).map(({ begin, own }): BatchGroup => {
-    const { prompt } = own[0] as Tokens
-    inputs.note(`${own.length} of ${prompt}`)
+  const prompts = isAny ? places.keys() : new Set(rows.map(({ prompt }) => prompt))
+  const groups = groupsOf(rows, [...prompts]).map(({ prompt, begin, own }): BatchGroup => {
+    if (!isAny) inputs.note(`${own.length} of ${prompt}`)
     const { P, S, placement, shared } = places[prompt] as BatchPlace
     const order = () =>
       own.map(({ before, ids }) =>
@@ -201,18 +206,30 @@ function makeInputs(rows: readonly Tokens[], { places, inputs }: BatchOptions): 
 }
 
 /** Rows of one prompt, where they begin. */
-function groupsOf(rows: readonly Tokens[]): { begin: number; own: Tokens[] }[] {
-  const groups: { begin: number; own: Tokens[] }[] = []
-  for (const [begin, row] of rows.entries()) {
-    const last = groups.at(-1)
-    if (last?.own[0]?.prompt === row.prompt) last.own.push(row)
-    else groups.push({ begin, own: [row] })
-  }
-  return groups
+function groupsOf(
+  rows: readonly Tokens[],
+  prompts: readonly number[],
+): { prompt: number; begin: number; own: Tokens[] }[] {
+  let begin = 0
+  return prompts.map((prompt) => {
+    const own = rows.filter((row) => row.prompt === prompt)
+    begin += own.length
+    return { prompt, begin: begin - own.length, own }
+  })
 }
 
-function ownersOf(groups: readonly BatchGroup[], tensors: InputTensors): Tensor | null {
-  if (groups.every(({ size }) => size === groups[0]?.size)) return null
+/** Whether rows hold nothing of a prompt. */
+function isKeysAlone(place: BatchPlace): boolean {
+  return inside(place) === 0 && place.S === 0
+}
+
+function ownersOf(
+  groups: readonly BatchGroup[],
+  tensors: InputTensors,
+  isAny: boolean,
+): Tensor | null {
+  const isEven = groups.every(({ size }) => size === groups[0]?.size)
+  if (groups.length === 1 || (isEven && !isAny)) return null
   return tensors.int64(groups.flatMap(({ size }, i) => range(size, () => i)))
 }
 
@@ -232,7 +249,9 @@ export function makeCausalBatch(
     const ids = [...own, ...label.slice(0, -1)]
     return { prompt, ids, before: own.length, text: own.length }
   })
-  const inputs = makeInputs(tokens, options)
+  // Prompts that are keys and values alone are told apart by their owners' index.
+  const isAny = tensors.takesAnyPrompts && !behindTexts && places.every(isKeysAlone)
+  const inputs = makeInputs(tokens, options, isAny)
   const insideOf = ({ prompt }: Tokens) => inside(places[prompt] as BatchPlace)
   const befores = tokens.map((row, i) =>
     behindTexts
@@ -261,7 +280,7 @@ export function makeCausalBatch(
       inputs,
       tensors,
     ),
-    owners: ownersOf(inputs.groups, tensors),
+    owners: ownersOf(inputs.groups, tensors, isAny),
     queries: tensors.int64(queries),
     asked: tensors.int64(asked),
     targets: tensors.int64(given.flat()),

@@ -49,6 +49,7 @@ export { cacheBytes } from './key-value-cache.js'
 export type { Waiting } from './label-hidden.js'
 export { labelLogProbabilities } from './label-logits.js'
 export { PartialScores } from './partial-scores.js'
+export { passGraphsOf, passScores } from './pass-scores.js'
 export { passTokens, rowTokens } from './pass-size.js'
 export { PromptCache } from './prompt-cache.js'
 export {

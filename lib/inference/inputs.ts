@@ -8,6 +8,14 @@ type Whole = readonly number[] | readonly (readonly number[])[]
 /** The share of a bucket's tokens that may be padding. */
 const MOST_PADDING = 0.12
 
+interface InputOptions {
+  bucketed?: boolean
+  anyPrompts?: boolean
+}
+
+/** Up to so many rows take a GPU about as long as one. */
+const FEW_ROWS = 16
+
 export class Inputs {
   readonly device: string
   readonly #tensors: Tensor[] = []
@@ -16,10 +24,17 @@ export class Inputs {
   /** Whether few signatures are to come. */
   readonly isBucketed: boolean
 
-  /** @param options.bucketed lengths go up in steps, so that few signatures come */
-  constructor(device: string, { bucketed = false }: { bucketed?: boolean } = {}) {
+  /** Whether it is an input, too, which prompt a row has, where that changes nothing else. */
+  readonly takesAnyPrompts: boolean
+
+  /**
+   * @param options.bucketed lengths go up in steps, so that few signatures come
+   * @param options.anyPrompts rows of one signature may have any of their prompts
+   */
+  constructor(device: string, { bucketed = false, anyPrompts = false }: InputOptions = {}) {
     this.device = device
     this.isBucketed = bucketed
+    this.takesAnyPrompts = anyPrompts
   }
 
   /** How many tokens rows are padded to of which the longest has so many. */
@@ -33,6 +48,11 @@ export class Inputs {
   countOf(count: number, most = Number.POSITIVE_INFINITY): number {
     if (!this.isBucketed || count === 0) return count
     return Math.min(most, 2 ** Math.ceil(Math.log2(count)))
+  }
+
+  /** How many rows are computed of which there are so many. */
+  rowsOf(count: number): number {
+    return count > FEW_ROWS ? this.lengthOf(count) : this.countOf(count)
   }
 
   int64(values: Whole): Tensor<'int64'> {
@@ -57,6 +77,11 @@ export class Inputs {
     const isPinned = this.device.startsWith('cuda')
     const from = isPinned ? made.pinMemory() : made
     return this.#add(from.to({ device: this.device, nonBlocking: isPinned }))
+  }
+
+  /** A copy of what is on the device already. */
+  copied(given: Tensor): Tensor {
+    return this.#add(given.clone())
   }
 
   /** Something else that the computation depends on. */

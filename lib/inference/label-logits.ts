@@ -11,12 +11,11 @@ import {
   noGrad,
   parameter,
   type Tensor,
-  tensor,
   tidy,
   zeros,
 } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
-import { placesOf, type Row } from './batch.js'
+import type { Row } from './batch.js'
 import { placeCausalRows } from './causal-hidden.js'
 import { placeEncoderDecoderRows } from './encoder-decoder-hidden.js'
 import { Inputs } from './inputs.js'
@@ -117,33 +116,28 @@ export function logProbabilitiesAt(
   return async (set) => {
     const hidden = await placed.hidden(set)
     const [M] = hidden.shape as [number, number]
-    if (M <= positionsAtOnce(backbone, set) || isGradEnabled()) {
-      return await gathered(backbone, hidden, index)
-    }
-    return await gatheredInPieces(backbone, set, hidden, places)
+    const size = positionsAtOnce(backbone, set)
+    if (M <= size || isGradEnabled()) return await gathered(backbone, hidden, index)
+    return await gatheredInPieces(backbone, size, hidden, index)
   }
 }
 
 async function gatheredInPieces(
   backbone: Backbone,
-  set: PromptSet,
+  size: number,
   hidden: Tensor,
-  places: readonly Place[],
+  index: Tensor,
 ): Promise<Tensor> {
-  const order = [...places.keys()].sort(
-    (a, b) => (places[a] as Place).query - (places[b] as Place).query,
-  )
-  const sorted = order.map((i) => places[i] as Place)
-  const values = await inPieces(
-    positionsAtOnce(backbone, set),
-    hidden,
-    (own, begin, end) => {
-      const there = sorted.filter(({ query }) => query >= begin && query < end)
-      const moved = there.map(({ query, id }) => ({ query: query - begin, id }))
-      return gathered(backbone, own, int64(indexOf(moved, backbone), backbone))
-    },
-  )
-  return values.indexSelect(0, int64(placesOf(order), backbone))
+  const N = backbone.config.vocabSize
+  const parts = await inPieces(size, hidden, async (own, begin, end) => {
+    const local = index.sub(begin * N)
+    const last = (end - begin) * N - 1
+    const isElsewhere = local.lt(0).logicalOr(local.gt(last))
+    const found = await gathered(backbone, own, local.clamp({ min: 0, max: last }))
+    return found.maskedFill(isElsewhere, 0)
+  })
+  // Each is in one piece, and 0 in the others.
+  return parts.reshape([-1, index.numel]).sum([0])
 }
 
 /** Where places are in logits [M, N], row by row. */
@@ -210,7 +204,7 @@ async function withSlopes(
   }
 }
 
-/** What `work` gives for pieces of hidden states [M, H], one after the other: [M]. */
+/** What `work` gives for pieces of hidden states [M, H], one after the other. */
 async function inPieces(
   size: number,
   hidden: Tensor,
@@ -238,8 +232,4 @@ async function isHeadTrained(backbone: Backbone): Promise<boolean> {
     const first = zeros([1], { dtype: 'int64', device })
     return (await backbone.head(one, first)).requiresGrad
   })
-}
-
-function int64(values: readonly number[], { device }: Backbone): Tensor {
-  return tensor([...values], { dtype: 'int64', device })
 }

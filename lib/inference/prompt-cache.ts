@@ -6,6 +6,7 @@ import type { Prompt } from '../prompt/index.js'
 import { itemSize, keep, noGrad, type Tensor, tidy } from '../torch/index.js'
 import { versionOf } from '../torch/tensor.js'
 import {
+  eachOf,
   type PreparedPrompt,
   type PromptLayout,
   type PromptSet,
@@ -202,19 +203,6 @@ async function preparedToKeep(
       })
     }),
   )
-}
-
-function eachOf(
-  { inputs, prefix, embeddingDelta, past }: PreparedPrompt,
-  fn: (tensor: Tensor) => Tensor,
-): PreparedPrompt {
-  const of = (tensor: Tensor | null) => tensor && fn(tensor)
-  return {
-    inputs: of(inputs),
-    prefix: of(prefix),
-    embeddingDelta: of(embeddingDelta),
-    past: of(past),
-  }
 }
 
 function dispose(prepared: PreparedPrompt): void {

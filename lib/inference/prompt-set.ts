@@ -183,6 +183,20 @@ export async function preparePrompts(
   return prepared
 }
 
+/** What is made of each tensor that a prompt gives. */
+export function eachOf(
+  { inputs, prefix, embeddingDelta, past }: PreparedPrompt,
+  fn: (tensor: Tensor) => Tensor,
+): PreparedPrompt {
+  const of = (tensor: Tensor | null) => tensor && fn(tensor)
+  return {
+    inputs: of(inputs),
+    prefix: of(prefix),
+    embeddingDelta: of(embeddingDelta),
+    past: of(past),
+  }
+}
+
 /** Whether a prompt changes nothing of the text's own vectors, keys and values. */
 export function isVectorsAlone({ inputs, embeddingDelta, past }: Contribution): boolean {
   return inputs !== undefined && embeddingDelta === undefined && past === undefined

@@ -5,11 +5,13 @@ import { about, checkAborted, checkMade, LoptError } from '../errors.js'
 import { checkPrompt, type Prompt } from '../prompt/index.js'
 import { type Example, parseTemplate } from '../task/index.js'
 import { noGrad, tidy } from '../torch/index.js'
-import { type CandidateRow, candidateBatches, candidateScores } from './candidates.js'
+import { type CandidateRow, candidateBatches } from './candidates.js'
 import { checkCount, type EncodedText, placeOf, type TextFormat } from './encode.js'
 import { encodeExamples } from './encode-examples.js'
+import { passGraphsOf, passScores } from './pass-scores.js'
 import { type PromptCache, promptCacheOf } from './prompt-cache.js'
 import { createPromptSet, type PromptSetOptions } from './prompt-set.js'
+import type { StepGraphs } from './step-graphs.js'
 
 /** What `score` takes for texts of one prompt. */
 export interface ScoreOptions {
@@ -32,6 +34,11 @@ export interface ScoreOptions {
   batchSize?: number
   /** false: nothing is skipped or shared that the frozen model would allow; default true. */
   fastPaths?: boolean
+  /**
+   * Launches a batch as one where the device captures graphs (CUDA), its rows padded to counts and lengths that come again: by
+   * default there. true does the same on every device, for tests; false never does.
+   */
+  graphs?: boolean
   signal?: AbortSignal
 }
 
@@ -86,7 +93,8 @@ export async function score(options: ScoreOptions | ScoreManyOptions): Promise<S
     }
   }
   const kept = fastPaths === false ? undefined : promptCacheOf(backbone)
-  const how = { backbone, prompts, kept, batchSize, fastPaths, signal }
+  const graphs = passGraphsOf(backbone, options.graphs)
+  const how = { backbone, prompts, kept, graphs, batchSize, fastPaths, signal }
   const all = await scoreRows(rows, how)
   all.forEach((scores, n) => {
     finish[n]?.(scores)
@@ -238,6 +246,7 @@ export function checkFinite(scores: readonly number[], where?: string): void {
  *
  * @param options.prompts that the rows name by their place
  * @param options.kept prompts that are prepared once for all calls; without, once a call. The caller's
+ * @param options.graphs where passes are captured; without, they are not
  * @param options.textStore see `createPromptSet`
  */
 export async function scoreRows(
@@ -246,11 +255,12 @@ export async function scoreRows(
     backbone: Backbone
     prompts: readonly (Prompt | null)[]
     kept?: PromptCache | undefined
+    graphs?: StepGraphs | null | undefined
     batchSize?: number | undefined
     signal?: AbortSignal | undefined
   } & Pick<PromptSetOptions, 'fastPaths' | 'textStore'>,
 ): Promise<number[][]> {
-  const { backbone, prompts, kept, batchSize = 16, signal } = options
+  const { backbone, prompts, kept, graphs = null, batchSize = 16, signal } = options
   checkCount(batchSize, 'batchSize')
   const result = rows.map((): number[] => [])
   await noGrad(() =>
@@ -261,13 +271,9 @@ export async function scoreRows(
       await set.prepared
       for (const pieces of candidateBatches(rows, batchSize)) {
         checkAborted(signal)
-        await tidy(async () => {
-          const scores = await candidateScores(backbone, set.layouts, pieces)(set) // [B, C]
-          const C = scores.shape[1] as number
-          const values = Array.from((await scores.read()) as Float32Array)
-          pieces.forEach(({ row, candidates }, i) => {
-            result[row]?.push(...values.slice(i * C, i * C + candidates.length))
-          })
+        const scores = await passScores(backbone, set, pieces, graphs)
+        pieces.forEach(({ row }, i) => {
+          result[row]?.push(...(scores[i] as number[]))
         })
       }
     }),

@@ -25,6 +25,7 @@ export class StepGraphs {
   readonly #captured = new Map<string, Captured>()
   /** What was done once and is captured the next time. */
   readonly #seen = new Set<string>()
+  #last: Promise<unknown> = Promise.resolve()
 
   constructor(device: string, { most = MOST_GRAPHS }: { most?: number } = {}) {
     this.#device = device
@@ -73,6 +74,17 @@ export class StepGraphs {
     const made = { graph, inputs: inputs.tensors.map(keep) }
     this.#use(signature, made)
     return await made.graph.replay()
+  }
+
+  /** `run` for calls that overlap: one is done with its tensors before the next gets any. */
+  async runInTurn<T>(
+    inputs: Inputs,
+    work: Work,
+    use: (results: readonly Tensor[]) => Promise<T>,
+  ): Promise<T> {
+    const turn = this.#last.then(async () => await use(await this.run(inputs, work)))
+    this.#last = turn.catch(() => {})
+    return await turn
   }
 
   #use(signature: string, captured: Captured): void {

@@ -10,7 +10,9 @@ import {
   checkFinite,
   type EncodedText,
   encodeForPrompts,
+  passGraphsOf,
   passTokens,
+  type StepGraphs,
   scoreRows,
   type TargetLimits,
   TextStore,
@@ -46,6 +48,8 @@ export interface EvaluateOptions {
   batchSize?: number
   /** false: nothing is skipped or shared that the frozen model would allow; default true. */
   fastPaths?: boolean
+  /** As `score` and `generate` have it. */
+  graphs?: boolean
   /** Of a task whose rows texts answer: tokens of a target at most, and what becomes of longer ones, as `train` has it. */
   maxTargetLength?: number | undefined
   longTargets?: TargetLimits['longTargets']
@@ -113,6 +117,7 @@ export async function evaluate(
   const lists = encoded.of.map(({ encoded: [list] }) => list)
   const judged = await judgeExamples(task, prompts, lists, {
     ...options,
+    graphs: passGraphsOf(backbone, options.graphs),
     labels,
     rows: generation === false ? 0 : 'all',
     generation: generation || undefined,
@@ -158,6 +163,8 @@ export async function scoreExamples(
     batchSize?: number | undefined
     fastPaths?: boolean | undefined
     textStore?: TextStore | null | undefined
+    /** Where passes are captured. */
+    graphs?: StepGraphs | null | undefined
     signal?: AbortSignal | undefined
   },
 ): Promise<number[][][]> {

@@ -7,6 +7,7 @@ import {
   type GenerateRow,
   type GenerationOptions,
   generate,
+  type StepGraphs,
 } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import type { Figures, Sample } from '../run/index.js'
@@ -53,10 +54,13 @@ export async function saidBy(
     batchSize?: number | undefined
     rows: GeneratedRows
     generation?: GenerationSettings | undefined
+    /** null: steps are not captured. */
+    graphs?: StepGraphs | null | undefined
     signal?: AbortSignal | undefined
   },
 ): Promise<Map<number, string>[]> {
   const { backbone, batchSize, generation, signal } = options
+  const graphs = options.graphs === undefined ? undefined : options.graphs !== null
   const places: { prompt: number; row: number }[] = []
   const rows: GenerateRow[] = []
   for (const [k, list] of lists.entries()) {
@@ -74,7 +78,7 @@ export async function saidBy(
   const said = lists.map(() => new Map<number, string>())
   // In their order, whichever ends first.
   for (const { prompt, row } of places) said[prompt]?.set(row, '')
-  const how = { maxNewTokens: longest, ...generation }
+  const how = { maxNewTokens: longest, graphs, ...generation }
   for await (const event of generate({ backbone, rows, batchSize, signal, ...how })) {
     const { prompt, row } = places[event.row] as (typeof places)[number]
     if (event.type === 'failed') throw event.error

@@ -299,7 +299,9 @@ export class Training {
     const prompts = open.map(({ trainee }) => trainee.learner.prompt)
     const lists = open.map(({ rows }) => rows.dev)
     const { batchSize, fastPaths, samples } = settings
-    const options = { backbone, labels, batchSize, fastPaths, textStore, signal }
+    // A run whose steps cannot be captured may generate by steps that are.
+    const graphs = this.#parts.graphs.steps ?? (settings.graphs === false ? null : undefined)
+    const options = { backbone, labels, batchSize, fastPaths, textStore, graphs, signal }
     const rows = task.metric === 'perplexity' ? samples : 'all'
     const judged = await judgeExamples(task, prompts, lists, { ...options, rows }).catch(
       async (error) => {

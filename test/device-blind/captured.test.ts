@@ -9,6 +9,7 @@ import {
   type GenerateRow,
   generate,
   labelLogProbabilities,
+  score,
   StepGraphs,
 } from '../../lib/inference/index.js'
 import { createPrompt, METHOD_NAMES, PLACEMENTS } from '../../lib/prompt/index.js'
@@ -176,5 +177,32 @@ describe.each(BACKBONE_NAMES)('a captured token stays on its device: %s', (name)
       for await (const _ of generate({ ...options, graphs: true }));
     })
     expect(found).toEqual([])
+  })
+})
+
+describe.each(BACKBONE_NAMES)('a captured pass of scores stays on its device: %s', (name) => {
+  let backbone: Backbone
+  beforeAll(async () => {
+    backbone = await onMeta(name)
+  })
+  afterAll(() => backbone.dispose())
+
+  test.each(METHOD_NAMES)('%s', async (method) => {
+    for (const placement of PLACEMENTS) {
+      const prompt = promptFor(backbone, method, placement)
+      if (prompt === null) continue
+      for (const task of [letters, words]) {
+        const verbalizer = Object.fromEntries(task.labels.map((label) => [label, label]))
+        const format = { template: '{text}', labels: task.labels, verbalizer }
+        const options = { backbone, prompt, task: format, texts, graphs: true }
+        // What prompts give is prepared outside.
+        const found = await strays(async () => {
+          await score(options)
+          await score(options)
+        })
+        expect(found).toEqual([])
+      }
+      prompt.dispose()
+    }
   })
 })

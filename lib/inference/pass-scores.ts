@@ -1,0 +1,101 @@
+// Scores of rows that go through the backbone together, as numbers. Where passes are captured, rows and prompts become what
+// comes again: padded counts, and inputs. Knows no task and no queue.
+
+import type { Backbone } from '../backbone/index.js'
+import { capturesGraphs, noGrad, type Tensor, tidy } from '../torch/index.js'
+import { type CandidateRow, candidateScores } from './candidates.js'
+import { Inputs } from './inputs.js'
+import {
+  eachOf,
+  type PreparedPrompt,
+  type PromptLayout,
+  type PromptSet,
+} from './prompt-set.js'
+import { StepGraphs } from './step-graphs.js'
+
+/**
+ * The score of every candidate of each row, without a graph.
+ *
+ * @param graphs where passes are captured; null: they are not
+ */
+export async function passScores(
+  backbone: Backbone,
+  set: PromptSet,
+  rows: readonly CandidateRow[],
+  graphs: StepGraphs | null,
+): Promise<number[][]> {
+  return await noGrad(() =>
+    tidy(async () => {
+      const ownOf = async (scores: Tensor) => {
+        const C = scores.shape[1] as number
+        const values = Array.from(await scores.read(), Number) // [B, C]
+        return rows.map(({ candidates }, i) =>
+          values.slice(i * C, i * C + candidates.length),
+        )
+      }
+      // Texts that are kept come and go.
+      const isKept = set.layouts.some(({ route }) => route === 'behind')
+      if (graphs === null || isKept) {
+        return await ownOf(await candidateScores(backbone, set.layouts, rows)(set))
+      }
+      const inputs = new Inputs(backbone.device, { bucketed: true, anyPrompts: true })
+      const pass = await placed(set, rows, inputs)
+      const scores = candidateScores(backbone, pass.set.layouts, pass.rows, inputs)
+      const work = async () => [await scores(pass.set)]
+      return await graphs.runInTurn(inputs, work, ([found]) => ownOf(found as Tensor))
+    }),
+  )
+}
+
+/** As many rows and prompts as come again: those that stand for none are copies of the last. */
+async function placed(
+  { layouts, prepared, ...set }: PromptSet,
+  rows: readonly CandidateRow[],
+  inputs: Inputs,
+): Promise<{ set: PromptSet; rows: readonly CandidateRow[] }> {
+  const all = await prepared
+  const shapeOf = (k: number) => JSON.stringify(layouts[k])
+  // One order, whichever of them a row names first.
+  const used = [...new Set(rows.map(({ prompt }) => prompt))].sort((a, b) =>
+    shapeOf(a).localeCompare(shapeOf(b)),
+  )
+  const filled = filledTo(inputs.countOf(used.length), used)
+  inputs.note(`scores ${set.fastPaths} ${filled.map(shapeOf)}`)
+  const own = filled.map((k) => eachOf(all[k] as PreparedPrompt, (one) => inputs.copied(one)))
+  const renamed = rows.map((row) => ({ ...row, prompt: used.indexOf(row.prompt) }))
+  return {
+    set: {
+      ...set,
+      layouts: filled.map((k) => layouts[k] as PromptLayout),
+      prepared: Promise.resolve(own),
+    },
+    rows: filledTo(inputs.rowsOf(rows.length), renamed),
+  }
+}
+
+function filledTo<T>(count: number, values: readonly T[]): T[] {
+  return Array.from({ length: count }, (_, i) => (values[i] ?? values.at(-1)) as T)
+}
+
+const known = new WeakMap<Backbone, StepGraphs>()
+
+/**
+ * Where the passes of a backbone are captured, until it is disposed of.
+ *
+ * @param graphs whether they are: by default where the device captures graphs
+ */
+export function passGraphsOf(
+  backbone: Backbone,
+  graphs = capturesGraphs(backbone.device),
+): StepGraphs | null {
+  if (typeof graphs !== 'boolean') {
+    throw new TypeError(`Expected graphs to be true or false but received ${graphs}`)
+  }
+  if (!graphs) return null
+  const made = known.get(backbone)
+  if (made !== undefined) return made
+  const fresh = new StepGraphs(backbone.device)
+  known.set(backbone, fresh)
+  backbone.onDispose(() => void fresh.dispose())
+  return fresh
+}
