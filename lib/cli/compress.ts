@@ -24,13 +24,13 @@ import {
   batchOptions,
   checkFormat,
   dataOptions,
+  graphsOf,
   labelsOption,
   openTask,
   otherBackboneOption,
   taskSource,
   templateOption,
   withBackbone,
-  graphsOf,
 } from './model-options.js'
 import {
   addOptions,

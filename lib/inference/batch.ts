@@ -62,6 +62,8 @@ export interface CausalBatch extends Inputs {
   readonly given: readonly number[]
   /** The text of each row. */
   readonly texts: readonly (readonly number[])[]
+  /** Keys and values before the rows, of what stands there: as many as the longest has, or more. */
+  readonly before: number
   /** int64 [B, Q] */
   readonly positions: Tensor
   /** bool [B, before + Q], with the keys and values before a row: false where it has fewer; null where all have as many. */
@@ -173,31 +175,33 @@ function makeInputs(
   const positions = Math.max(...rows.map((row) => inside(placeOf(row)) + row.ids.length))
   const Q = positions + T - tokens
   const prompts = isAny ? places.keys() : new Set(rows.map(({ prompt }) => prompt))
-  const groups = groupsOf(rows, [...prompts]).map(({ prompt, begin, own }): BatchGroup => {
-    if (!isAny) inputs.note(`${own.length} of ${prompt}`)
-    const { P, S, placement, shared } = places[prompt] as BatchPlace
-    const order = () =>
-      own.map(({ before, ids }) =>
-        // What stands in padding is not attended to: any vector does.
-        padded(arrange(placement, P, before, ids.length), Math.min(P + T, Q), 0),
-      )
-    const shifts = () =>
-      own.map(({ text }) =>
-        Array.from({ length: T }, (_, j) => (j < text ? Math.min(j, S) : S)),
-      )
-    // A suffix behind texts that lie before the batch is the first that its rows have.
-    const isFirst =
-      placement === 'prefix' ||
-      (placement === 'suffix' && own.every(({ before }) => before === 0))
-    const isInOrder = shared || P === 0 || isFirst
-    return {
-      prompt,
-      begin,
-      size: own.length,
-      order: isInOrder ? null : inputs.int64(order()),
-      shifts: S === 0 ? null : inputs.int64(shifts()),
-    }
-  })
+  const groups = groupsOf(rows, [...prompts]).map(
+    ({ prompt, begin, own }): BatchGroup => {
+      if (!isAny) inputs.note(`${own.length} of ${prompt}`)
+      const { P, S, placement, shared } = places[prompt] as BatchPlace
+      const order = () =>
+        own.map(({ before, ids }) =>
+          // What stands in padding is not attended to: any vector does.
+          padded(arrange(placement, P, before, ids.length), Math.min(P + T, Q), 0),
+        )
+      const shifts = () =>
+        own.map(({ text }) =>
+          Array.from({ length: T }, (_, j) => (j < text ? Math.min(j, S) : S)),
+        )
+      // A suffix behind texts that lie before the batch is the first that its rows have.
+      const isFirst =
+        placement === 'prefix' ||
+        (placement === 'suffix' && own.every(({ before }) => before === 0))
+      const isInOrder = shared || P === 0 || isFirst
+      return {
+        prompt,
+        begin,
+        size: own.length,
+        order: isInOrder ? null : inputs.int64(order()),
+        shifts: S === 0 ? null : inputs.int64(shifts()),
+      }
+    },
+  )
   return {
     Q,
     ids: T === 0 ? null : inputs.int64(rows.map(({ ids }) => padded(ids, T, 0))),
@@ -258,6 +262,8 @@ export function makeCausalBatch(
       ? (pairs[i]?.row.text.length as number)
       : (places[row.prompt] as BatchPlace).P - insideOf(row),
   )
+  const longestBefore = Math.max(...befores)
+  const before = behindTexts ? tensors.lengthOf(longestBefore) : longestBefore
   const K = longest(pairs.map(({ row }) => row.label))
   const queries = tokens.map((row, i) => {
     const first = insideOf(row) + row.text - 1
@@ -274,9 +280,10 @@ export function makeCausalBatch(
     ...inputs,
     given: order,
     texts: pairs.map(({ row }) => row.text),
+    before,
     ...standing(
       tokens.map((row) => insideOf(row) + row.ids.length),
-      befores,
+      { befores, before },
       inputs,
       tensors,
     ),
@@ -291,15 +298,14 @@ export function makeCausalBatch(
  * What stands before the rows, and the places of their own positions behind it.
  *
  * @param lengths positions of each row that are no padding
- * @param befores keys and values before each row
+ * @param past.befores keys and values before each row, of `before` that there are
  */
 function standing(
   lengths: readonly number[],
-  befores: readonly number[],
+  { befores, before }: { befores: readonly number[]; before: number },
   { Q, groups }: Inputs,
   tensors: InputTensors,
 ): Pick<CausalBatch, 'positions' | 'mask'> {
-  const before = Math.max(...befores)
   // A padding position's place does not matter, but it must be one that the model has.
   const ends = groups.flatMap(({ begin, size }) => {
     const end = Math.max(...lengths.slice(begin, begin + size)) - 1

@@ -24,6 +24,8 @@ interface Pass {
   /** Which of the rows that were given. */
   readonly chosen: readonly number[]
   readonly batch: CausalBatch
+  /** k, v of each layer, of the texts that the rows stand behind. */
+  readonly past: (texts: TextStore) => Promise<readonly Tensor[]>
 }
 
 /** One pass for the rows of each route: mostly there is one. */
@@ -66,7 +68,9 @@ function passOf(
   const own = chosen.map((i) => rows[i] as Row)
   const behindTexts = route === 'behind'
   const batch = makeCausalBatch(own, { ...batchOptions(layouts, inputs), behindTexts })
-  return [{ route, chosen, batch }]
+  const { texts, before } = batch
+  const past = (store: TextStore) => store.past(texts, before)
+  return [{ route, chosen, batch, past: behindTexts ? inputs.later(past) : past }]
 }
 
 /** Where the label tokens of the rows, as they were given, are among those of all passes. */
@@ -89,16 +93,16 @@ async function runRows(
   backbone: CausalBackbone,
   set: PromptSet,
   prepared: readonly PreparedPrompt[],
-  { route, batch }: Pass,
+  { route, batch, past: pastOfTexts }: Pass,
 ): Promise<Tensor> {
-  const { positions, queries, mask, texts, groups } = batch
+  const { positions, queries, mask, groups } = batch
   if (route === 'rows' && set.checkpoints === null) {
     const wanted = { queries, present: false }
     return (await runBatch(backbone, prepared, batch, wanted)).hidden
   }
   const past =
     route === 'behind'
-      ? await (set.textStore as TextStore).past(texts)
+      ? await pastOfTexts(set.textStore as TextStore)
       : pastOf(prepared, groups)
   const x = await assemble(backbone, prepared, batch)
   const options = { x, positions, mask: mask ?? undefined, past, queries }

@@ -1,12 +1,16 @@
 // What rows become on a device before anything is computed with them: numbers, and a signature of all that the shapes
 // of a computation depend on. Knows no row.
 
-import { type FloatDType, type Tensor, tensor } from '../torch/index.js'
+import { type FloatDType, stack, type Tensor, tensor } from '../torch/index.js'
+import type { TextStore } from './text-store.js'
 
 type Whole = readonly number[] | readonly (readonly number[])[]
 
 /** The share of a bucket's tokens that may be padding. */
 const MOST_PADDING = 0.12
+
+/** Tensors of one shape that come of kept texts, when it is the rows' turn. */
+type OfTexts = (texts: TextStore) => Promise<readonly Tensor[]>
 
 interface InputOptions {
   bucketed?: boolean
@@ -20,6 +24,7 @@ export class Inputs {
   readonly device: string
   readonly #tensors: Tensor[] = []
   readonly #signature: string[] = []
+  readonly #later = new Map<OfTexts, Tensor | undefined>()
 
   /** Whether few signatures are to come. */
   readonly isBucketed: boolean
@@ -31,7 +36,10 @@ export class Inputs {
    * @param options.bucketed lengths go up in steps, so that few signatures come
    * @param options.anyPrompts rows of one signature may have any of their prompts
    */
-  constructor(device: string, { bucketed = false, anyPrompts = false }: InputOptions = {}) {
+  constructor(
+    device: string,
+    { bucketed = false, anyPrompts = false }: InputOptions = {},
+  ) {
     this.device = device
     this.isBucketed = bucketed
     this.takesAnyPrompts = anyPrompts
@@ -82,6 +90,23 @@ export class Inputs {
   /** A copy of what is on the device already. */
   copied(given: Tensor): Tensor {
     return this.#add(given.clone())
+  }
+
+  /** What `bring` computes before anything is captured; without it, it is computed where it is asked for. */
+  later(make: OfTexts): OfTexts {
+    this.#later.set(make, undefined)
+    return async (texts) => {
+      const all = this.#later.get(make)
+      if (all === undefined) return await make(texts)
+      return Array.from({ length: all.shape[0] as number }, (_, i) => all.select(0, i))
+    }
+  }
+
+  /** Computes what was left for later: it is an input from then on. */
+  async bring(texts: TextStore | null | undefined): Promise<void> {
+    for (const make of this.#later.keys()) {
+      this.#later.set(make, this.#add(stack([...(await make(texts as TextStore))])))
+    }
   }
 
   /** Something else that the computation depends on. */

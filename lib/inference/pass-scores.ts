@@ -33,14 +33,13 @@ export async function passScores(
           values.slice(i * C, i * C + candidates.length),
         )
       }
-      // Texts that are kept come and go.
-      const isKept = set.layouts.some(({ route }) => route === 'behind')
-      if (graphs === null || isKept) {
+      if (graphs === null) {
         return await ownOf(await candidateScores(backbone, set.layouts, rows)(set))
       }
       const inputs = new Inputs(backbone.device, { bucketed: true, anyPrompts: true })
       const pass = await placed(set, rows, inputs)
       const scores = candidateScores(backbone, pass.set.layouts, pass.rows, inputs)
+      await inputs.bring(set.textStore)
       const work = async () => [await scores(pass.set)]
       return await graphs.runInTurn(inputs, work, ([found]) => ownOf(found as Tensor))
     }),
@@ -61,7 +60,9 @@ async function placed(
   )
   const filled = filledTo(inputs.countOf(used.length), used)
   inputs.note(`scores ${set.fastPaths} ${filled.map(shapeOf)}`)
-  const own = filled.map((k) => eachOf(all[k] as PreparedPrompt, (one) => inputs.copied(one)))
+  const own = filled.map((k) =>
+    eachOf(all[k] as PreparedPrompt, (one) => inputs.copied(one)),
+  )
   const renamed = rows.map((row) => ({ ...row, prompt: used.indexOf(row.prompt) }))
   return {
     set: {

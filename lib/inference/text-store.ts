@@ -24,10 +24,11 @@ type Text = readonly number[]
 /** A batch's texts and their keys and values. */
 interface Past {
   readonly texts: readonly Text[]
+  readonly T: number
   readonly past: readonly Tensor[]
 }
 
-const NONE: Past = { texts: [], past: [] }
+const NONE: Past = { texts: [], T: 0, past: [] }
 
 /**
  * Keeps the texts that `plan` chose, computes the others whenever they are asked for. A kept text is
@@ -82,13 +83,15 @@ export class TextStore {
    * Keys and values of a batch's texts, right-padded: k and v of each layer, [M, heads, T, D], without a graph, for M
    * texts that come over and over in this order, else [B, ..]. They last until other texts are asked for: the passes of
    * a step share them.
+   *
+   * @param T what they are padded to, that of the longest at least
    */
-  async past(texts: readonly Text[]): Promise<readonly Tensor[]> {
+  async past(texts: readonly Text[], T = longest(texts)): Promise<readonly Tensor[]> {
     const distinct = [...new Set(texts)]
-    if (!isSame(distinct, this.#latest.texts)) {
+    if (T !== this.#latest.T || !isSame(distinct, this.#latest.texts)) {
       this.#forget()
-      const past = (await this.#pastOf(distinct)).map(keep)
-      this.#latest = { texts: distinct, past }
+      const past = (await this.#pastOf(distinct, T)).map(keep)
+      this.#latest = { texts: distinct, T, past }
     }
     const { past } = this.#latest
     const M = distinct.length
@@ -107,7 +110,7 @@ export class TextStore {
     this.#latest = NONE
   }
 
-  async #pastOf(texts: readonly Text[]): Promise<Tensor[]> {
+  async #pastOf(texts: readonly Text[], T: number): Promise<Tensor[]> {
     return await noGrad(() =>
       tidy(async () => {
         const missing = texts.filter((text) => !this.#kept.has(text))
@@ -119,9 +122,10 @@ export class TextStore {
         )
         for (const group of groups) await this.#keepGroup(group)
         const others = missing.filter((text) => !this.#groups.has(text))
-        if (others.length === texts.length) return await this.#compute(others)
+        if (others.length === texts.length) return await this.#compute(others, T)
         const own = await this.#each(others)
-        return await this.#together(texts, (text) => own.get(text) ?? this.#keptOf(text))
+        const valuesOf = (text: Text) => own.get(text) ?? this.#keptOf(text)
+        return await this.#together(texts, T, valuesOf)
       }),
     )
   }
@@ -163,9 +167,8 @@ export class TextStore {
   }
 
   /** k and v of each layer, [M, heads, T, D]. Right-padded causal rows need no mask. */
-  async #compute(texts: readonly Text[]): Promise<Tensor[]> {
+  async #compute(texts: readonly Text[], T = longest(texts)): Promise<Tensor[]> {
     const backbone = this.#backbone
-    const T = longest(texts)
     const int64 = (values: number[][]) =>
       tensor(values, { dtype: 'int64', device: backbone.device })
     const { present } = await backbone.run({
@@ -182,11 +185,12 @@ export class TextStore {
   /** Texts of several lengths as one batch, zeros where one is shorter. */
   async #together(
     texts: readonly Text[],
+    T: number,
     valuesOf: (text: Text) => Tensor,
   ): Promise<Tensor[]> {
     const { layers, heads, hiddenSize } = this.#backbone.config
     const { dtype, device } = this.#backbone
-    const shape = [2 * layers, texts.length, heads, longest(texts), hiddenSize / heads]
+    const shape = [2 * layers, texts.length, heads, T, hiddenSize / heads]
     const batch = wrap(await binding().jobs.zeros(shape, dtype, device))
     await Promise.all(
       texts.map((text, i) =>

@@ -102,6 +102,7 @@ export function beginStep(trainees: readonly StepTrainee[], parts: StepParts): B
       return async () => results
     }
     asked.resolve()
+    await inputs.bring(parts.run.textStore)
     for (const { learner } of trainees) inputs.note(nameOf(learner))
     const [norms, means] = await graphs.run(inputs, async () => {
       const computed = await computedBy(passes, trainees, () => {}, parts)

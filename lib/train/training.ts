@@ -300,7 +300,8 @@ export class Training {
     const lists = open.map(({ rows }) => rows.dev)
     const { batchSize, fastPaths, samples } = settings
     // A run whose steps cannot be captured may generate by steps that are.
-    const graphs = this.#parts.graphs.steps ?? (settings.graphs === false ? null : undefined)
+    const graphs =
+      this.#parts.graphs.steps ?? (settings.graphs === false ? null : undefined)
     const options = { backbone, labels, batchSize, fastPaths, textStore, graphs, signal }
     const rows = task.metric === 'perplexity' ? samples : 'all'
     const judged = await judgeExamples(task, prompts, lists, { ...options, rows }).catch(
@@ -334,14 +335,13 @@ export class Training {
   #isJudged(step: number): boolean {
     const { dev, settings } = this.#parts
     const { evalEvery, steps } = settings
-    return (
-      dev.length > 0 && evalEvery > 0 && (step % evalEvery === 0 || step === steps)
-    )
+    return dev.length > 0 && evalEvery > 0 && (step % evalEvery === 0 || step === steps)
   }
 
   #isSaved(step: number): boolean {
     const { checkpointEvery, steps } = this.#parts.settings
-    return checkpointEvery > 0 && step % checkpointEvery === 0 && step < steps
+    const isKept = this.#members.some(({ trainee }) => trainee.record !== undefined)
+    return isKept && checkpointEvery > 0 && step % checkpointEvery === 0 && step < steps
   }
 
   /** Takes checkpoints, where it is time or where somebody failed, and says who failed. */
@@ -439,7 +439,7 @@ export class Training {
 /** Where steps are captured, and what is told of that. */
 function graphsFor(
   device: string,
-  plans: readonly Pick<Plan, 'options' | 'learner' | 'layout'>[],
+  plans: readonly Pick<Plan, 'options' | 'learner'>[],
 ): { steps: StepGraphs | null; told?: { captured: boolean; reason?: string } } {
   const isWanted = plans[0]?.options.settings.graphs ?? capturesGraphs(device)
   if (!isWanted) return { steps: null }
@@ -451,13 +451,11 @@ function graphsFor(
 function whyNotCaptured({
   options: { settings },
   learner,
-  layout,
-}: Pick<Plan, 'options' | 'learner' | 'layout'>): string | undefined {
+}: Pick<Plan, 'options' | 'learner'>): string | undefined {
   if (settings.profile) return 'its steps are profiled'
   if (settings.checkpointLayers) return 'checkpointLayers runs layers again'
   if (settings.optimizer === 'adafactor') return 'adafactor counts its steps itself'
   if (learner.prompt === null) return "the backbone's own weights are trained"
-  if (layout.route === 'behind') return 'the texts stand before the prompt, and are kept'
   return undefined
 }
 

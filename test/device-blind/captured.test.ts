@@ -9,8 +9,8 @@ import {
   type GenerateRow,
   generate,
   labelLogProbabilities,
-  score,
   StepGraphs,
+  score,
 } from '../../lib/inference/index.js'
 import { createPrompt, METHOD_NAMES, PLACEMENTS } from '../../lib/prompt/index.js'
 import { createTask, type Task } from '../../lib/task/index.js'
@@ -55,7 +55,9 @@ async function strays(run: () => Promise<void>): Promise<string[]> {
     const values = Array.from({ length: this.numel }, (_, i) => i)
     return Float32Array.from(values)
   })
-  vi.spyOn(Tensor.prototype, 'startRead').mockImplementation(async function (this: Tensor) {
+  vi.spyOn(Tensor.prototype, 'startRead').mockImplementation(async function (
+    this: Tensor,
+  ) {
     const values = Float32Array.from({ length: this.numel }, (_, i) => i)
     return async () => values
   })
@@ -103,10 +105,11 @@ describe.each(BACKBONE_NAMES)('a captured step stays on its device: %s', (name) 
     if (prompt === null) return
     for (const objective of ['lm', 'verbalizer'] as const) {
       for (const task of [letters, words]) {
-        // A suffix whose texts are kept is not captured.
-        const fastPaths = placement !== 'suffix'
-        const given = { backbone, prompt, task, objective, fastPaths }
-        expect(await captured(given)).toEqual([])
+        // A suffix stands behind texts that are kept, or in its rows.
+        for (const fastPaths of placement === 'suffix' ? [true, false] : [true]) {
+          const given = { backbone, prompt, task, objective, fastPaths }
+          expect(await captured(given)).toEqual([])
+        }
       }
     }
     prompt.dispose()
@@ -180,29 +183,34 @@ describe.each(BACKBONE_NAMES)('a captured token stays on its device: %s', (name)
   })
 })
 
-describe.each(BACKBONE_NAMES)('a captured pass of scores stays on its device: %s', (name) => {
-  let backbone: Backbone
-  beforeAll(async () => {
-    backbone = await onMeta(name)
-  })
-  afterAll(() => backbone.dispose())
+describe.each(BACKBONE_NAMES)(
+  'a captured pass of scores stays on its device: %s',
+  (name) => {
+    let backbone: Backbone
+    beforeAll(async () => {
+      backbone = await onMeta(name)
+    })
+    afterAll(() => backbone.dispose())
 
-  test.each(METHOD_NAMES)('%s', async (method) => {
-    for (const placement of PLACEMENTS) {
-      const prompt = promptFor(backbone, method, placement)
-      if (prompt === null) continue
-      for (const task of [letters, words]) {
-        const verbalizer = Object.fromEntries(task.labels.map((label) => [label, label]))
-        const format = { template: '{text}', labels: task.labels, verbalizer }
-        const options = { backbone, prompt, task: format, texts, graphs: true }
-        // What prompts give is prepared outside.
-        const found = await strays(async () => {
-          await score(options)
-          await score(options)
-        })
-        expect(found).toEqual([])
+    test.each(METHOD_NAMES)('%s', async (method) => {
+      for (const placement of PLACEMENTS) {
+        const prompt = promptFor(backbone, method, placement)
+        if (prompt === null) continue
+        for (const task of [letters, words]) {
+          const verbalizer = Object.fromEntries(
+            task.labels.map((label) => [label, label]),
+          )
+          const format = { template: '{text}', labels: task.labels, verbalizer }
+          const options = { backbone, prompt, task: format, texts, graphs: true }
+          // What prompts give is prepared outside.
+          const found = await strays(async () => {
+            await score(options)
+            await score(options)
+          })
+          expect(found).toEqual([])
+        }
+        prompt.dispose()
       }
-      prompt.dispose()
-    }
-  })
-})
+    })
+  },
+)

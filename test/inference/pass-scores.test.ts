@@ -4,7 +4,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Backbone } from '../../lib/backbone/index.js'
 import { createEngine } from '../../lib/engine/index.js'
-import { type Score, score, StepGraphs } from '../../lib/inference/index.js'
+import { type Score, StepGraphs, score } from '../../lib/inference/index.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
 import { CapturedGraph } from '../../lib/torch/graph.js'
 import { evaluate, train } from '../../lib/train/index.js'
@@ -95,14 +95,27 @@ describe.each([
       return await score({ backbone, prompts: own, task: one, texts, graphs })
     }
     const [a, b, c, d, e] = prefixes as [Prompt, Prompt, Prompt, Prompt, Prompt]
-    const groups = name === 'GPT-2' ? [[a, b, c], [c, d, e], [e, a, b, c], [b, a, d]] : [[a], [b], [c]]
+    const groups =
+      name === 'GPT-2'
+        ? [
+            [a, b, c],
+            [c, d, e],
+            [e, a, b, c],
+            [b, a, d],
+          ]
+        : [[a], [b], [c]]
     for (const chosen of [...groups, ...groups]) {
       expectNear(await run(chosen, true), await run(chosen, false), 1e-9)
     }
     const signatures = before.mock.calls.map(([inputs]) => inputs.signature)
     expect(signatures.length).toBe(2 * groups.length)
     expect(new Set(signatures).size).toBe(1)
-    const changed = createPrompt(backbone, { method: 'full', length: 3, init: 'random', seed: 9 })
+    const changed = createPrompt(backbone, {
+      method: 'full',
+      length: 3,
+      init: 'random',
+      seed: 9,
+    })
     const first = await run([changed], true)
     for (const [name, own] of Object.entries(changed.parameters)) {
       await own.copy_((a.parameters as Record<string, typeof own>)[name] as typeof own)
@@ -114,7 +127,10 @@ describe.each([
   })
 
   test('of more positions than have their logits at once', async () => {
-    const labels = Array.from({ length: 6 }, (_, i) => `${WORDS[i]} ${WORDS[i + 1]} good film`)
+    const labels = Array.from(
+      { length: 6 },
+      (_, i) => `${WORDS[i]} ${WORDS[i + 1]} good film`,
+    )
     const verbalizer = Object.fromEntries(labels.map((label) => [label, label]))
     const task = { template: '{text}', labels, verbalizer }
     const texts = textsOf(16, 3)
@@ -141,7 +157,7 @@ describe.each([
     }
   })
 
-  test('is an engine\'s, of any prompts', async () => {
+  test("is an engine's, of any prompts", async () => {
     const engines = [false, true].map((graphs) =>
       createEngine({
         ...{ backbone, graphs },
@@ -154,7 +170,11 @@ describe.each([
       const found = []
       for (let round = 0; round < 4; round += 1) {
         const asked = texts.map((text, i) =>
-          engine.classify({ prompt: `p${(i * (round + 1)) % 5}`, inputs: [text], labels: ['a', 'b'] }),
+          engine.classify({
+            prompt: `p${(i * (round + 1)) % 5}`,
+            inputs: [text],
+            labels: ['a', 'b'],
+          }),
         )
         found.push(...(await Promise.all(asked)))
       }
@@ -175,10 +195,24 @@ test('evaluation is captured with a training, and alone', async () => {
   const figures: unknown[] = []
   for (const graphs of [false, true]) {
     const prompt = createPrompt(backbone, { length: 3, rank: 2, seed: 0 })
-    const alone = await evaluate({ backbone, prompt, task: trained, split: 'dev', graphs })
+    const alone = await evaluate({
+      backbone,
+      prompt,
+      task: trained,
+      split: 'dev',
+      graphs,
+    })
     const captured = vi.spyOn(StepGraphs.prototype, 'runInTurn')
     const losses: number[] = []
-    const run = train({ backbone, prompt, task: trained, steps: 6, batchSize: 4, evalEvery: 2, graphs })
+    const run = train({
+      backbone,
+      prompt,
+      task: trained,
+      steps: 6,
+      batchSize: 4,
+      evalEvery: 2,
+      graphs,
+    })
     for await (const event of run) if (event.type === 'eval') losses.push(event.loss)
     expect(captured.mock.calls.length > 0).toBe(graphs)
     captured.mockRestore()

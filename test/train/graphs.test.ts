@@ -21,7 +21,8 @@ import {
   type Prompt,
 } from '../../lib/prompt/index.js'
 import { selectWeights, type TrainEvent } from '../../lib/run/index.js'
-import { noGrad, tensor, tidy } from '../../lib/torch/index.js'
+import { CapturedGraph } from '../../lib/torch/graph.js'
+import { noGrad, type Tensor, tensor, tidy } from '../../lib/torch/index.js'
 import { type TrainOptions, train } from '../../lib/train/index.js'
 import { type TrainingRow, trainingLosses } from '../../lib/train/loss.js'
 import { Trainee } from '../../lib/train/trainee.js'
@@ -70,6 +71,8 @@ function figuresOf(events: readonly TrainEvent[]) {
 const lossesOf = (events: readonly TrainEvent[]) =>
   events.flatMap((event) => (event.type === 'step' ? [event.loss] : []))
 
+const numbersOf = (one: Tensor) => Array.from(one.data(), Number)
+
 function expectNear(found: readonly number[], expected: readonly number[]) {
   found.forEach((value, i) => {
     expect(Math.abs(value - (expected[i] as number))).toBeLessThan(1e-9)
@@ -84,14 +87,17 @@ describe('a captured step', () => {
   )
   test.each(cases)('gives what one that is not gives: %s as %s, %s', async (...given) => {
     const [method, placement, model] = given
-    for (const objective of ['lm', 'verbalizer'] as const) {
+    // A suffix stands behind texts that are kept, or in its rows.
+    const ways = placement === 'suffix' ? [true, false] : [true]
+    const objectives = ['lm', 'verbalizer'] as const
+    for (const [objective, fastPaths] of objectives.flatMap((one) =>
+      ways.map((way) => [one, way] as const),
+    )) {
       const found: number[][] = []
       for (const isCaptured of [false, true]) {
         const prompt = promptFor(exact[model], method, placement)
         if (prompt === null) return
         if (!isCaptured) captureNothing()
-        // Without a text store a suffix is captured as the others are.
-        const fastPaths = placement !== 'suffix'
         const options = { backbone: exact[model], prompt, objective, fastPaths }
         const events = await eventsOf({ ...options, graphs: true })
         vi.restoreAllMocks()
@@ -149,6 +155,28 @@ describe('a captured step', () => {
     expect(within.length).toBe(12)
     expectNear(within, without)
   })
+
+  test.each([0, 2 ** 20])(
+    'stands behind kept texts, of which %i bytes stay',
+    async (budgetBytes) => {
+      const found: unknown[] = []
+      const replay = vi.spyOn(CapturedGraph.prototype, 'replay')
+      for (const isCaptured of [false, true]) {
+        if (!isCaptured) captureNothing()
+        const prompts = [0, 1].map((seed) =>
+          createPrompt(gpt2, { length: 3, rank: 2, seed, placement: 'suffix' }),
+        )
+        const trained = prompts.map((prompt) => ({ prompt, learningRate: 0.1 }))
+        const options = { backbone: gpt2, prompts: trained, reuse: { budgetBytes } }
+        const events = await eventsOf({ ...options, graphs: true, steps: 30 })
+        if (!isCaptured) expect(replay.mock.calls.length).toBe(0)
+        vi.mocked(StepGraphs.prototype.run).mockRestore?.()
+        found.push([figuresOf(events), prompts.map(bytesOf)])
+      }
+      expect(replay.mock.calls.length).toBeGreaterThan(10)
+      expect(found[1]).toEqual(found[0])
+    },
+  )
 
   test('is one of several prompts too', async () => {
     const found: unknown[] = []
@@ -255,7 +283,13 @@ describe('a captured step', () => {
     const whole = small(gpt2)
     await eventsOf({ ...options, prompt: whole, steps: last })
     const left = small(gpt2)
-    for await (const event of train({ ...options, task, batchSize: 4, prompt: left, steps: 9 })) {
+    for await (const event of train({
+      ...options,
+      task,
+      batchSize: 4,
+      prompt: left,
+      steps: 9,
+    })) {
       if (event.type === 'step' && event.step === last) break
     }
     expect(bytesOf(left)).toEqual(bytesOf(whole))
@@ -263,28 +297,47 @@ describe('a captured step', () => {
 
   test('of several prompts one of which fails is taken by the others, which go on from it', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'lopt-graphs-'))
-    const promptsOf = () => [0, 1].map((seed) => createPrompt(gpt2, { length: 3, rank: 2, seed }))
-    const common = { backbone: gpt2, task, steps: 10, batchSize: 4, evalEvery: 0, checkpointEvery: 8, graphs: true }
+    const backbone = exact.gpt2
+    const promptsOf = () =>
+      [0, 1].map((seed) => createPrompt(backbone, { length: 3, rank: 2, seed }))
+    const often = { steps: 10, evalEvery: 0, checkpointEvery: 8 }
+    const common = { backbone, task, ...often, batchSize: 4, graphs: true }
     const alone = promptsOf()[1] as Prompt
     await eventsOf({ ...common, prompt: alone, seed: 1 })
     const prompts = promptsOf()
-    const trained = prompts.map((prompt, seed) => ({ prompt, seed, out: join(folder, `${seed}`) }))
+    const trained = prompts.map((prompt, seed) => ({
+      prompt,
+      seed,
+      out: join(folder, `${seed}`),
+    }))
     const told: string[] = []
     for await (const event of train({ ...common, prompts: trained })) {
       const { type, prompt } = event
       if (type === 'step') told.push(`${prompt}: ${event.step}`)
-      if (type === 'checkpoint' || type === 'failed') told.push(`${prompt}: ${type} ${event.step}`)
+      if (type === 'checkpoint' || type === 'failed')
+        told.push(`${prompt}: ${type} ${event.step}`)
       if (type !== 'step' || event.step !== 3 || prompt !== 0) continue
       const [broken] = Object.values((prompts[0] as Prompt).parameters)
       await noGrad(() => broken?.copy_(tensor(Number.NaN).expand(broken.shape)))
     }
     // Step 4 was launched when step 3 was told of, step 6 when step 5 failed.
-    expect(told.filter((one) => one.startsWith('0'))).toEqual(['0: 1', '0: 2', '0: 3', '0: 4', '0: failed 5'])
-    expect(told.filter((one) => one.startsWith('1: checkpoint'))).toEqual(['1: checkpoint 6', '1: checkpoint 8'])
+    expect(told.filter((one) => one.startsWith('0'))).toEqual([
+      '0: 1',
+      '0: 2',
+      '0: 3',
+      '0: 4',
+      '0: failed 5',
+    ])
+    expect(told.filter((one) => one.startsWith('1: checkpoint'))).toEqual([
+      '1: checkpoint 6',
+      '1: checkpoint 8',
+    ])
     expect(told.filter((one) => /^1: \d+$/.test(one)).length).toBe(10)
-    expect(bytesOf(prompts[1] as Prompt)).toEqual(bytesOf(alone))
+    for (const [name, one] of Object.entries((prompts[1] as Prompt).parameters)) {
+      expectNear(numbersOf(one), numbersOf(alone.parameters[name] as Tensor))
+    }
     for (const one of Object.values((prompts[0] as Prompt).parameters)) {
-      expect(one.isfinite().logicalNot().sum().item()).toBe(0)
+      expect(numbersOf(one).every(Number.isFinite)).toBe(true)
     }
   })
 
@@ -300,17 +353,12 @@ describe('steps are not captured, and it is said why', () => {
   test.each([
     ['checkpointLayers', { checkpointLayers: 1 }],
     ['adafactor', { optimizer: 'adafactor' }],
-    ['kept', { suffix: true }],
     ['weights', { weights: true }],
   ] as const)('%s', async (word, how) => {
-    const { suffix, weights, ...options } = how as Record<string, boolean>
+    const { weights, ...options } = how as Record<string, boolean>
     const subject = weights
       ? { weights: selectWeights(gpt2, /ln_f/) }
-      : {
-          prompt: createPrompt(gpt2, {
-            ...{ length: 3, rank: 2, placement: suffix ? 'suffix' : 'prefix' },
-          }),
-        }
+      : { prompt: createPrompt(gpt2, { length: 3, rank: 2 }) }
     const given = { backbone: gpt2, ...subject, ...options, graphs: true, steps: 2 }
     const [start] = await eventsOf(given as never)
     expect(start).toMatchObject({ type: 'start', graphs: { captured: false } })
