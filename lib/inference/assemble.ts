@@ -2,7 +2,7 @@
 // values that stand before them. Knows no layer.
 
 import type { Backbone } from '../backbone/index.js'
-import { cat, noGrad, type Tensor, zeros } from '../torch/index.js'
+import { cat, noGrad, stack, type Tensor, zeros } from '../torch/index.js'
 import type { BatchGroup, Inputs } from './batch.js'
 import { type PreparedPrompt, paddedTo } from './prompt-set.js'
 
@@ -21,14 +21,14 @@ export async function assemble(
   const tokens = ids === null ? null : await embedTokens(backbone, ids) // [B, T, H]
   const of = ({ prompt }: BatchGroup) => prepared[prompt] as PreparedPrompt
   const [first] = groups as readonly [BatchGroup]
-  if (groups.length === 1) return assembleGroup(tokens, of(first), first, Q)
+  if (groups.length === 1) return assembleGroup(tokens, prepared, first, Q)
   const isBare = (group: BatchGroup) => of(group).inputs === null && group.shifts === null
   if (tokens !== null && groups.every(isBare)) return tokens
   const parts = groups.map((group) => {
     const { begin, size } = group
     return assembleGroup(
       tokens?.slice(0, begin, begin + size) ?? null,
-      of(group),
+      prepared,
       group,
       Q,
     )
@@ -36,13 +36,15 @@ export async function assemble(
   return cat(parts, 0)
 }
 
-/** Rows of one prompt: tokens [B, T, H] -> [B, Q, H]. */
+/** Rows of a group: tokens [B, T, H] -> [B, Q, H]. */
 function assembleGroup(
   plain: Tensor | null,
-  { inputs, embeddingDelta }: PreparedPrompt,
-  { size, order, shifts }: BatchGroup,
+  prepared: readonly PreparedPrompt[],
+  group: BatchGroup,
   Q: number,
 ): Tensor {
+  const { prompt, size, order, shifts } = group
+  const { inputs, embeddingDelta } = prepared[prompt] as PreparedPrompt
   const tokens =
     plain === null || embeddingDelta === null || shifts === null
       ? plain
@@ -51,7 +53,10 @@ function assembleGroup(
         )
   if (inputs === null) return paddedTo(Q, tokens as Tensor, 1)
   const [P, H] = inputs.shape as [number, number]
-  const each = inputs.unsqueeze(0).expand([size, P, H])
+  const each = // [B, P, H]
+    group.owners === null
+      ? inputs.unsqueeze(0).expand([size, P, H])
+      : stack(prepared.map((one) => one.inputs as Tensor)).indexSelect(0, group.owners)
   if (tokens === null) return paddedTo(Q, each, 1)
   const T = Math.min(tokens.shape[1] as number, Q - P)
   const x = T === 0 ? each : cat([each, tokens.slice(1, 0, T)], 1) // [B, P + T, H]

@@ -32,9 +32,11 @@ export interface BatchOptions {
   readonly behindTexts?: boolean
 }
 
-/** Rows of one prompt, which lie next to each other in a batch. */
+/** Rows of one prompt, or of any with `owners`, which lie next to each other in a batch. */
 export interface BatchGroup {
   readonly prompt: number
+  /** int64 [size]: the prompt of each row; null where that is `prompt`. */
+  readonly owners: Tensor | null
   /** Its rows are `begin`..`begin + size - 1`. */
   readonly begin: number
   readonly size: number
@@ -162,22 +164,21 @@ interface Tokens {
  * own length, never behind padding.
  *
  * @param rows by prompt
- * @param isAny which prompt a row has is not to be seen in the shape of anything
  */
 function makeInputs(
   rows: readonly Tokens[],
   { places, inputs }: BatchOptions,
-  isAny = false,
+  alike: Alike | null,
 ): Inputs {
   const tokens = longest(rows.map(({ ids }) => ids))
   const T = tokens === 0 ? 0 : inputs.lengthOf(tokens)
   const placeOf = ({ prompt }: Tokens) => places[prompt] as BatchPlace
   const positions = Math.max(...rows.map((row) => inside(placeOf(row)) + row.ids.length))
   const Q = positions + T - tokens
-  const prompts = isAny ? places.keys() : new Set(rows.map(({ prompt }) => prompt))
-  const groups = groupsOf(rows, [...prompts]).map(
+  const groups = groupsOf(rows, places, alike).map(
     ({ prompt, begin, own }): BatchGroup => {
-      if (!isAny) inputs.note(`${own.length} of ${prompt}`)
+      if (alike === null) inputs.note(`${own.length} of ${prompt}`)
+      const owners = () => inputs.int64(own.map((row) => row.prompt))
       const { P, S, placement, shared } = places[prompt] as BatchPlace
       const order = () =>
         own.map(({ before, ids }) =>
@@ -197,6 +198,7 @@ function makeInputs(
         prompt,
         begin,
         size: own.length,
+        owners: alike === 'vectors' ? owners() : null,
         order: isInOrder ? null : inputs.int64(order()),
         shifts: S === 0 ? null : inputs.int64(shifts()),
       }
@@ -209,31 +211,45 @@ function makeInputs(
   }
 }
 
-/** Rows of one prompt, where they begin. */
+/** How prompts are alike: as keys and values before their rows, or as vectors of one number and place within them. */
+type Alike = 'keys' | 'vectors'
+
+/** Of several prompts that any row may have, without a trace in the shape of anything; null: there is one. */
+function alikeOf({ places, inputs, behindTexts }: BatchOptions): Alike | null {
+  const [first] = places as readonly [BatchPlace]
+  const isAlike = (place: BatchPlace) =>
+    place.S === 0 &&
+    inside(place) === inside(first) &&
+    (inside(first) === 0 || place.placement === first.placement)
+  if (!inputs.takesAnyPrompts || places.length === 1 || behindTexts) return null
+  if (!places.every(isAlike)) return null
+  return inside(first) === 0 ? 'keys' : 'vectors'
+}
+
+/** Rows of one prompt, where they begin; of prompts that are keys alone, one for each, though no row has it. */
 function groupsOf(
   rows: readonly Tokens[],
-  prompts: readonly number[],
-): { prompt: number; begin: number; own: Tokens[] }[] {
+  places: readonly BatchPlace[],
+  alike: Alike | null,
+): { prompt: number; begin: number; own: readonly Tokens[] }[] {
+  if (alike === 'vectors') return [{ prompt: 0, begin: 0, own: rows }]
+  const used = new Set(rows.map(({ prompt }) => prompt))
   let begin = 0
-  return prompts.map((prompt) => {
+  return [...(alike === 'keys' ? places.keys() : used)].map((prompt) => {
     const own = rows.filter((row) => row.prompt === prompt)
     begin += own.length
     return { prompt, begin: begin - own.length, own }
   })
 }
 
-/** Whether rows hold nothing of a prompt. */
-function isKeysAlone(place: BatchPlace): boolean {
-  return inside(place) === 0 && place.S === 0
-}
-
+/** int64 [B]: which group each row is of; null where all are as large. */
 function ownersOf(
   groups: readonly BatchGroup[],
   tensors: InputTensors,
-  isAny: boolean,
+  alike: Alike | null,
 ): Tensor | null {
   const isEven = groups.every(({ size }) => size === groups[0]?.size)
-  if (groups.length === 1 || (isEven && !isAny)) return null
+  if (groups.length === 1 || (isEven && alike === null)) return null
   return tensors.int64(groups.flatMap(({ size }, i) => range(size, () => i)))
 }
 
@@ -253,9 +269,8 @@ export function makeCausalBatch(
     const ids = [...own, ...label.slice(0, -1)]
     return { prompt, ids, before: own.length, text: own.length }
   })
-  // Prompts that are keys and values alone are told apart by their owners' index.
-  const isAny = tensors.takesAnyPrompts && !behindTexts && places.every(isKeysAlone)
-  const inputs = makeInputs(tokens, options, isAny)
+  const alike = alikeOf(options)
+  const inputs = makeInputs(tokens, options, alike)
   const insideOf = ({ prompt }: Tokens) => inside(places[prompt] as BatchPlace)
   const befores = tokens.map((row, i) =>
     behindTexts
@@ -287,7 +302,7 @@ export function makeCausalBatch(
       inputs,
       tensors,
     ),
-    owners: ownersOf(inputs.groups, tensors, isAny),
+    owners: ownersOf(inputs.groups, tensors, alike),
     queries: tensors.int64(queries),
     asked: tensors.int64(asked),
     targets: tensors.int64(given.flat()),
@@ -342,7 +357,9 @@ export function makeEncoderDecoderBatch(
     const ids = [...text, end]
     return { prompt, ids, before: text.length, text: ids.length } // what ends a text is read with it
   })
-  const inputs = makeInputs(tokens, options)
+  // Keys and values that prompts give to the decoder are not told apart row by row.
+  const alike = alikeOf(options)
+  const inputs = makeInputs(tokens, options, alike === 'keys' ? null : alike)
   const { Q } = inputs
   const { inputs: tensors } = options
   const lengths = tokens.map(

@@ -126,7 +126,7 @@ export class EncoderDecoderReader implements Reader {
         chosen.length === rows.length ? one : one.indexSelect(0, index)
       const some = chosen.map((b) => rows[b] as (typeof rows)[number])
       const groups = some.map(({ prompt }, begin) => {
-        return { prompt, begin, size: 1, order: null, shifts: null }
+        return { prompt, owners: null, begin, size: 1, order: null, shifts: null }
       })
       const found = await backbone.decode({
         x: await backbone.embed(int64(some.map(({ made }) => [start, ...made]))),
