@@ -39,8 +39,10 @@ Napi::Value SetErrorClass(const Napi::CallbackInfo& info) {
 
 // [sync] Before the process ends: `process.exit` runs no cleanup hook of the main thread.
 Napi::Value Shutdown(const Napi::CallbackInfo& info) {
-  if (auto& executor = EnvData::Of(info.Env()).executor) executor->Stop();
-  Graph::ReleaseAll();
+  if (auto& executor = EnvData::Of(info.Env()).executor) {
+    executor->Stop();
+    Graph::ReleaseAll(executor.get());
+  }
   return info.Env().Undefined();
 }
 

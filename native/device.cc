@@ -9,6 +9,7 @@
 
 #include "convert.h"
 #include "env_data.h"
+#include "graph.h"
 #include "guard.h"
 
 namespace lopt {
@@ -82,7 +83,8 @@ Napi::Value DeviceMemory(const Napi::CallbackInfo& info) {
 
 Napi::Value EmptyCache(const Napi::CallbackInfo& info) {
   const auto device = PresentDevice(info[0]);
-  if (!device.is_cpu()) at::getDeviceAllocator(device.type())->emptyCache();
+  if (!device.is_cpu())
+    BetweenCaptures([&] { at::getDeviceAllocator(device.type())->emptyCache(); });
   return info.Env().Undefined();
 }
 

@@ -1,12 +1,16 @@
 #include "graph.h"
 
 #ifdef LOPT_CUDA_GRAPHS
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
-#endif
 
+#include <map>
 #include <mutex>
 #include <set>
+#include <utility>
+#endif
 
 #include "convert.h"
 #include "env_data.h"
@@ -17,38 +21,110 @@ namespace lopt {
 
 #ifdef LOPT_CUDA_GRAPHS
 
-struct Graph::Captured {
-  at::cuda::CUDAGraph graph;
-};
-
 namespace {
 
-std::mutex mutex;
-std::set<Graph*> open;
+namespace allocator = c10::cuda::CUDACachingAllocator;
 
-// Graphs are replayed one after the other: what one used on its way the next may use again.
-at::cuda::MempoolId_t Pool() {
-  static const at::cuda::MempoolId_t pool = at::cuda::graph_pool_handle();
+// Of all environments. Held while a capture begins or ends and while a graph goes, which libtorch
+// does not guard where several threads capture, and while memory is given back, which it refuses
+// during a capture.
+std::mutex mutex;
+std::set<Graph*> known;
+int captures = 0;  // that have begun and not ended
+
+// What graphs use on their way is memory that all of an environment and a device share: they are
+// replayed one after the other. Once the last graph of a pool has gone, libtorch takes the pool's
+// id for no other capture, so that the next graph has a new one.
+struct Pool {
+  const at::cuda::MempoolId_t id = at::cuda::graph_pool_handle();
+};
+
+std::shared_ptr<Pool> PoolOf(c10::DeviceIndex device) {
+  // On the environment's executor, where all its graphs are captured.
+  thread_local std::map<c10::DeviceIndex, std::weak_ptr<Pool>> pools;
+  auto pool = pools[device].lock();
+  if (!pool) pools[device] = pool = std::make_shared<Pool>();
   return pool;
 }
 
+template <class Work>
+bool Succeeds(Work work) {
+  try {
+    work();
+    return true;
+  } catch (const c10::Error&) {
+    return false;
+  }
+}
+
 }  // namespace
+
+struct Graph::Captured {
+  c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream();
+  std::shared_ptr<Pool> pool = PoolOf(stream.device_index());
+  at::cuda::CUDAGraph graph;  // goes before the pool
+
+  // After a capture that failed, which `CUDAGraph` leaves as it is: the allocators would go on
+  // asking it what memory belongs to it, and refuse the next capture.
+  bool EndAllocation() {
+    Succeeds([&] { at::getHostAllocator(at::kCUDA)->end_allocate_to_pool(pool->id); });
+    return Succeeds([&] { allocator::endAllocateToPool(stream.device_index(), pool->id); });
+  }
+  void ReleasePool() {
+    Succeeds([&] { at::getHostAllocator(at::kCUDA)->release_pool(pool->id); });
+    Succeeds([&] { allocator::releasePool(stream.device_index(), pool->id); });
+  }
+  // Whether `graph` releases the pool when it goes.
+  bool HasPool() {
+    return Succeeds([&] { graph.pool(); });
+  }
+};
+
+Graph::Graph(at::Device device, const Executor* owner) : device_(device), owner_(owner) {
+  std::lock_guard lock(mutex);
+  known.insert(this);
+}
+
+Graph::~Graph() {
+  // Of an environment that ended while it was captured.
+  Succeeds([&] { End(); });
+  std::lock_guard lock(mutex);
+  captured_.reset();
+  known.erase(this);
+}
 
 bool Graph::Captures(at::Device device) { return device.is_cuda(); }
 
 void Graph::Begin() {
   if (!Captures(device_)) return;
   const c10::cuda::CUDAGuard guard(device_);
-  captured_ = std::make_unique<Captured>();
-  captured_->graph.capture_begin(Pool(), cudaStreamCaptureModeRelaxed);
   std::lock_guard lock(mutex);
-  open.insert(this);
+  captured_ = std::make_unique<Captured>();
+  try {
+    captured_->graph.capture_begin(captured_->pool->id, cudaStreamCaptureModeRelaxed);
+  } catch (...) {
+    if (captured_->EndAllocation()) captured_->ReleasePool();
+    captured_.reset();
+    throw;
+  }
+  is_open_ = true;
+  ++captures;
 }
 
 void Graph::End() {
-  if (captured_ == nullptr) return;
-  const c10::cuda::CUDAGuard guard(device_);
-  captured_->graph.capture_end();
+  if (!is_open_) return;
+  const c10::cuda::CUDAStreamGuard guard(captured_->stream);
+  std::lock_guard lock(mutex);
+  is_open_ = false;
+  --captures;
+  try {
+    captured_->graph.capture_end();
+  } catch (...) {
+    captured_->EndAllocation();
+    if (!captured_->HasPool()) captured_->ReleasePool();
+    captured_.reset();
+    throw;
+  }
 }
 
 void Graph::Replay() {
@@ -57,31 +133,34 @@ void Graph::Replay() {
   captured_->graph.replay();
 }
 
-void Graph::ReleaseAll() {
+void Graph::ReleaseAll(const Executor* owner) {
   std::lock_guard lock(mutex);
-  for (Graph* graph : open) graph->captured_.reset();
-  open.clear();
+  for (Graph* graph : known) {
+    if (graph->owner_ != owner) continue;
+    if (std::exchange(graph->is_open_, false)) --captures;
+    graph->captured_.reset();
+  }
 }
 
-Graph::~Graph() {
+void BetweenCaptures(const std::function<void()>& work) {
   std::lock_guard lock(mutex);
-  open.erase(this);
+  if (captures == 0) work();
 }
 
 #else
 
 struct Graph::Captured {};
 
+Graph::Graph(at::Device device, const Executor* owner) : device_(device), owner_(owner) {}
+Graph::~Graph() = default;
 bool Graph::Captures(at::Device) { return false; }
 void Graph::Begin() {}
 void Graph::End() {}
 void Graph::Replay() {}
-void Graph::ReleaseAll() {}
-Graph::~Graph() = default;
+void Graph::ReleaseAll(const Executor*) {}
+void BetweenCaptures(const std::function<void()>& work) { work(); }
 
 #endif
-
-Graph::Graph(at::Device device) : device_(device) {}
 
 namespace {
 
@@ -96,8 +175,9 @@ Napi::Value Submit(const Napi::CallbackInfo& info, const char* where, Work work,
 }
 
 Napi::Value Create(const Napi::CallbackInfo& info) {
-  return Handle<GraphPointer>::New(info.Env(),
-                                   std::make_shared<Graph>(FromJs<at::Device>::Get(info[0])));
+  return Handle<GraphPointer>::New(
+      info.Env(),
+      std::make_shared<Graph>(FromJs<at::Device>::Get(info[0]), &ExecutorOf(info.Env())));
 }
 
 Napi::Value Captures(const Napi::CallbackInfo& info) {

@@ -6,8 +6,10 @@
 #include <ATen/ATen.h>
 #include <napi.h>
 
+#include <functional>
 #include <memory>
 
+#include "executor.h"
 #include "handle.h"
 
 namespace lopt {
@@ -15,7 +17,8 @@ namespace lopt {
 // Only the executor's thread calls it, but for the destructor.
 class Graph {
  public:
-  explicit Graph(at::Device device);
+  // `owner` is its environment's.
+  Graph(at::Device device, const Executor* owner);
   ~Graph();
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
@@ -28,14 +31,19 @@ class Graph {
   // Whether this addon captures on a device.
   static bool Captures(at::Device device);
 
-  // Drops what was captured, of all graphs: before the driver goes.
-  static void ReleaseAll();
+  // Drops what was captured, of all graphs of an environment: before the driver goes.
+  static void ReleaseAll(const Executor* owner);
 
  private:
   struct Captured;
   const at::Device device_;
+  const Executor* const owner_;
   std::unique_ptr<Captured> captured_;
+  bool is_open_ = false;  // between `Begin` and `End`
 };
+
+// Runs work that no graph can be captured beside; not at all while one is captured.
+void BetweenCaptures(const std::function<void()>& work);
 
 template <>
 struct HandleKind<std::shared_ptr<Graph>> {

@@ -224,6 +224,31 @@ describe.skipIf(skipped)(`a captured step${skipped}`, () => {
     disposeAll(prompt, backbone)
   })
 
+  test('can be captured once all others have gone, and after one that failed', async () => {
+    const x = zeros([64, 64], { device: DEVICE })
+    const work = async () => [x.add(1).sum()]
+    await tidy(work)
+    const captured = async () => {
+      const graph = await captureGraph(DEVICE, work)
+      const sum = (await graph.replay())[0]?.item()
+      await graph.dispose()
+      return sum
+    }
+    expect(await captured()).toBe(64 * 64)
+    emptyCache(DEVICE)
+    expect(await captured()).toBe(64 * 64)
+    // What reads a value back waits, which nothing may that is captured.
+    const reads = captureGraph(DEVICE, async () => [
+      x.mul((await x.sum().read())[0] ?? 0),
+    ])
+    await expect(reads).rejects.toThrow()
+    expect(await captured()).toBe(64 * 64)
+    emptyCache(DEVICE)
+    const shaped = captureGraph(DEVICE, async () => [x.reshape([3])])
+    await expect(shaped).rejects.toThrow(/reshape/)
+    expect(await captured()).toBe(64 * 64)
+  })
+
   test('lets others compute while it is captured', async () => {
     const x = zeros([64, 64], { device: DEVICE })
     const work = async () => {
