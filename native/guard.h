@@ -29,8 +29,13 @@ inline std::string MessageOf(const std::exception& error) {
 inline bool IsOutOfMemory(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return true;
-  // The CPU allocator reports a failed allocation as a plain error.
-  return MessageOf(error).find("DefaultCPUAllocator") != std::string::npos;
+  // Failed allocations that are reported as plain errors: the CPU allocator's, those of CUDA itself
+  // (a graph that is made ready to be launched, among others), and a cuBLAS handle's.
+  const std::string what = MessageOf(error);
+  for (const char* sign :
+       {"DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"})
+    if (what.find(sign) != std::string::npos) return true;
+  return false;
 }
 
 // A fault of libtorch's own or of a device: not laid to the caller, whatever op met it.
@@ -68,7 +73,8 @@ inline Napi::Error ToJsError(Napi::Env env, std::exception_ptr exception, Blame 
     return MakeFailure(env, "ERR_UNSUPPORTED",
                        prefix + WithoutBacktrace(error.what_without_backtrace()));
   } catch (const c10::AcceleratorError& error) {
-    return MakeFailure(env, "ERR_TORCH", prefix + WithoutBacktrace(error.what_without_backtrace()));
+    return MakeFailure(env, IsOutOfMemory(error) ? "ERR_OUT_OF_MEMORY" : "ERR_TORCH",
+                       prefix + WithoutBacktrace(error.what_without_backtrace()));
   } catch (const c10::LinAlgError& error) {
     return MakeFailure(env, "ERR_TORCH", prefix + WithoutBacktrace(error.what_without_backtrace()));
   } catch (const c10::Error& error) {

@@ -8,10 +8,12 @@ import {
   loadBackbone,
 } from '../lib/backbone/index.js'
 import { loadTokenizer } from '../lib/backbone/tokenizer.js'
+import { LoptError } from '../lib/errors.js'
 import {
   type GenerateOptions,
   type GenerateRow,
   generate,
+  Inputs,
   StepGraphs,
   score,
 } from '../lib/inference/index.js'
@@ -247,6 +249,45 @@ describe.skipIf(skipped)(`a captured step${skipped}`, () => {
     const shaped = captureGraph(DEVICE, async () => [x.reshape([3])])
     await expect(shaped).rejects.toThrow(/reshape/)
     expect(await captured()).toBe(64 * 64)
+  })
+
+  test('finds the memory that others hold', async () => {
+    const total = deviceMemory(DEVICE)
+    const graphs = new StepGraphs(DEVICE)
+    const other = new StepGraphs(DEVICE)
+    const run = (own: StepGraphs, count: number) =>
+      tidy(async () => {
+        const inputs = new Inputs(DEVICE)
+        const one = inputs.int64(Array.from({ length: count }, () => 1))
+        const results = await own.run(inputs, async () => [
+          one.sum(),
+          zeros([2 ** 20, 2 ** 8], { device: DEVICE }),
+        ])
+        return results[0]?.item()
+      })
+    for (let i = 0; i < 3; i += 1) await run(other, 2)
+    expect(deviceMemory(DEVICE).allocated).toBeGreaterThan(total.allocated + 2 ** 30 - 1)
+    let isShort = true
+    const found = await tidy(async () => {
+      const inputs = new Inputs(DEVICE)
+      const one = inputs.int64([1, 2, 3])
+      return await graphs.run(inputs, async () => {
+        if (isShort) {
+          isShort = false
+          throw new LoptError('ERR_OUT_OF_MEMORY', 'no memory left')
+        }
+        return [one.sum()]
+      })
+    })
+    expect(found[0]?.item()).toBe(6)
+    expect(other.count).toBe(0)
+    for (const one of found) one.dispose()
+    // It comes again, and is captured anew.
+    expect(await run(other, 2)).toBe(2)
+    expect(await run(other, 2)).toBe(2)
+    for (const own of [graphs, other]) await own.dispose()
+    emptyCache(DEVICE)
+    expect(deviceMemory(DEVICE).allocated).toBeLessThanOrEqual(total.allocated)
   })
 
   test('lets others compute while it is captured', async () => {

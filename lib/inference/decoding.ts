@@ -12,7 +12,7 @@ import { passTokens } from './pass-size.js'
 import type { PromptCache } from './prompt-cache.js'
 import { createPromptSet, type PromptSet } from './prompt-set.js'
 import type { LogitsChange, LogitsKind } from './sample.js'
-import { StepGraphs } from './step-graphs.js'
+import { StepGraphs, withRoom } from './step-graphs.js'
 
 /** A text that is continued. */
 export interface DecodingText {
@@ -176,9 +176,9 @@ export class Decoding {
         const distinct = distinctOf(texts)
         for (const some of this.#passes(distinct)) {
           const slots = some.map(({ rows }) => rows.map((row) => this.rows + row))
-          const read = await this.#reader.prefill(
-            some.map(({ text }) => text),
-            slots,
+          const own = some.map(({ text }) => text)
+          const read = await withRoom(this.#backbone.device, () =>
+            tidy(() => this.#reader.prefill(own, slots)),
           )
           hidden.push(read.hidden)
           for (const [i, { rows }] of some.entries()) {
@@ -276,7 +276,8 @@ export class Decoding {
     }
     if (this.#reader.moves !== this.#moves) await graphs?.dispose()
     this.#moves = this.#reader.moves
-    const [found] = graphs === null ? await work() : await graphs.run(inputs, work, kind)
+    const [found] =
+      graphs === null ? await work() : await graphs.run(inputs, work, { kind })
     return R === rows ? (found as Tensor) : (found as Tensor).slice(0, 0, rows)
   }
 

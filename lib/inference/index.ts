@@ -77,5 +77,5 @@ export {
   scoreRows,
   storedFormat,
 } from './score.js'
-export { StepGraphs } from './step-graphs.js'
+export { StepGraphs, withRoom } from './step-graphs.js'
 export { REUSE_BUDGET_BYTES, type ReuseOptions, TextStore } from './text-store.js'

@@ -5,6 +5,7 @@ import { binding } from '../torch/context.js'
 import { itemSize, keep, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
 import { wrap } from '../torch/tensor.js'
 import type { Inputs } from './inputs.js'
+import { withRoom } from './step-graphs.js'
 
 export interface CacheShape {
   readonly layers: number
@@ -74,12 +75,12 @@ export class KeyValueCache {
       slots: grownTo(rows, held.slots, slots),
       capacity: bucketOf(grownTo(read, held.capacity, capacity), capacity),
     }
-    await noGrad(() =>
+    const growAll = () =>
       tidy(async () => {
         // Layer by layer: no more than one is held twice.
         for (let i = 0; i < 2 * this.#shape.layers; i += 1) await this.#grow(i, grown)
-      }),
-    )
+      })
+    await withRoom(this.#place.device, () => noGrad(growAll))
     this.#reserved = grown
   }
 

@@ -1,7 +1,18 @@
-// Steps that are captured, one for each signature of their inputs. Knows no prompt, no loss and no token.
+// Steps that are captured, one for each signature of their inputs, and go when their memory is needed. Knows no prompt, no
+// loss and no token.
 
 import { LoptError } from '../errors.js'
-import { type CapturedGraph, captureGraph, keep, type Tensor } from '../torch/index.js'
+import { betweenCaptures } from '../torch/graph.js'
+import {
+  type CapturedGraph,
+  captureGraph,
+  emptyCache,
+  keep,
+  releaseMemory,
+  synchronize,
+  type Tensor,
+  tidy,
+} from '../torch/index.js'
 import type { Inputs } from './inputs.js'
 
 /** Graphs that are kept: those that were used last. Each holds the memory that its results take. */
@@ -15,8 +26,23 @@ interface Captured {
 
 type Work = () => Promise<readonly Tensor[]>
 
+export interface StepOptions {
+  /** The inputs' signature unless given: a batch's shape that comes once is not worth a capture. */
+  readonly kind?: string
+  /**
+   * Takes back what work that failed has left behind, before it is done again; false where it cannot. Without it, there is
+   * nothing to be taken back.
+   *
+   * @param wasComputed a capture that failed has changed no tensor's elements
+   */
+  readonly restart?: (wasComputed: boolean) => Promise<boolean>
+}
+
 /** Kinds of steps that are remembered as not captured yet, where several signatures are of one kind. */
 const MOST_KINDS = 2 ** 14
+
+/** Those that have graphs. */
+const keepers = new Set<StepGraphs>()
 
 export class StepGraphs {
   readonly #device: string
@@ -26,6 +52,12 @@ export class StepGraphs {
   /** What was done once and is captured the next time. */
   readonly #seen = new Set<string>()
   #last: Promise<unknown> = Promise.resolve()
+  /** While a graph is replayed. */
+  #replaying: Promise<unknown> | undefined
+  /** What the last replay gave. */
+  #given: readonly Tensor[] = []
+  /** The same, where its graph went since. */
+  #orphaned: readonly Tensor[] = []
 
   constructor(device: string, { most = MOST_GRAPHS }: { most?: number } = {}) {
     this.#device = device
@@ -40,40 +72,84 @@ export class StepGraphs {
   /**
    * What `work` gives for these inputs. The first time that its kind comes, it is done as it stands: libraries make
    * their plans then. The next time it is captured, and from then on replayed with other inputs in the place of its own.
+   * Where there is no memory for it beside graphs that are kept, it is done once more without them (`withRoom`).
    *
-   * @param kind the signature unless given: a batch's shape that comes once is not worth a capture
    * @returns tensors that last until the next call
-   * @throws as `work`; LoptError `ERR_OUT_OF_MEMORY` where a graph finds no memory beside what other steps keep
+   * @throws as `work`; LoptError `ERR_OUT_OF_MEMORY` where a graph finds no memory
    */
   async run(
     inputs: Inputs,
     work: Work,
-    kind = inputs.signature,
+    { kind = inputs.signature, restart }: StepOptions = {},
   ): Promise<readonly Tensor[]> {
+    this.#dropOrphaned()
     const { signature } = inputs
+    // A replay takes no memory.
     const captured = this.#captured.get(signature)
-    if (captured !== undefined) {
-      this.#use(signature, captured)
+    if (captured !== undefined) return await this.#replay(captured, inputs)
+    let isCapture = false
+    let wasComputed = false
+    const attempt = async () => {
+      isCapture = this.#seen.has(kind)
+      wasComputed = !isCapture
+      if (!isCapture) {
+        const results = await tidy(work)
+        this.#see(kind, kind === signature)
+        return results
+      }
+      const graph = await this.#capture(work)
+      wasComputed = true
+      return await this.#keep(graph, inputs)
+    }
+    try {
+      const again = restart && (() => restart(wasComputed))
+      return await withRoom(this.#device, attempt, again)
+    } catch (error) {
+      throw isCapture ? withAdvice(error) : error
+    }
+  }
+
+  #see(kind: string, isSignature: boolean): void {
+    // A signature that comes again after so many others would be captured, and freed before it comes once more.
+    const most = isSignature ? this.#most : MOST_KINDS
+    const [oldest] = this.#seen
+    if (oldest !== undefined && this.#seen.size >= most) this.#seen.delete(oldest)
+    this.#seen.add(kind)
+  }
+
+  async #capture(work: Work): Promise<CapturedGraph> {
+    await this.#shrinkTo(this.#most - 1)
+    return await captureGraph(this.#device, work)
+  }
+
+  /** Replays a new graph, and keeps it with the inputs that it was captured with. */
+  async #keep(graph: CapturedGraph, inputs: Inputs): Promise<readonly Tensor[]> {
+    try {
+      this.#given = await graph.replay()
+      this.#use(inputs.signature, { graph, inputs: inputs.tensors.map(keep) })
+      return this.#given
+    } catch (error) {
+      await graph.dispose()
+      throw error
+    }
+  }
+
+  async #replay(captured: Captured, inputs: Inputs): Promise<readonly Tensor[]> {
+    this.#use(inputs.signature, captured)
+    const replay = async () => {
       await Promise.all(
         captured.inputs.map((own, i) => own.copy_(inputs.tensors[i] as Tensor)),
       )
       return await captured.graph.replay()
     }
-    if (!this.#seen.has(kind)) {
-      // A signature that comes again after so many others would be captured, and freed before it comes once more.
-      const most = kind === signature ? this.#most : MOST_KINDS
-      const [oldest] = this.#seen
-      if (oldest !== undefined && this.#seen.size >= most) this.#seen.delete(oldest)
-      this.#seen.add(kind)
-      return await work()
+    const replayed = replay()
+    this.#replaying = replayed
+    try {
+      this.#given = await replayed
+      return this.#given
+    } finally {
+      this.#replaying = undefined
     }
-    await this.#shrinkTo(this.#most - 1)
-    const graph = await captureGraph(this.#device, work).catch((error) => {
-      throw withAdvice(error)
-    })
-    const made = { graph, inputs: inputs.tensors.map(keep) }
-    this.#use(signature, made)
-    return await made.graph.replay()
   }
 
   /** `run` for calls that overlap: one is done with its tensors before the next gets any. */
@@ -90,30 +166,86 @@ export class StepGraphs {
   #use(signature: string, captured: Captured): void {
     this.#captured.delete(signature)
     this.#captured.set(signature, captured)
+    keepers.add(this)
   }
 
   async #shrinkTo(count: number): Promise<void> {
     for (const [signature, captured] of this.#captured) {
-      if (this.#captured.size <= count) return
+      if (this.#captured.size <= count) break
       this.#captured.delete(signature)
-      await free(captured)
+      await this.#free(captured)
     }
+    if (this.#captured.size === 0) keepers.delete(this)
   }
 
-  /** Frees the graphs; others may come. */
-  async dispose(): Promise<void> {
+  async #free({ graph, inputs }: Captured): Promise<void> {
+    const results = await graph.release()
+    if (results === this.#given) this.#orphaned = results
+    else for (const one of results) one.dispose()
+    for (const one of inputs) one.dispose()
+  }
+
+  #dropOrphaned(): void {
+    for (const one of this.#orphaned) one.dispose()
+    this.#orphaned = []
+  }
+
+  /** Whether there are graphs on a device. */
+  keepsOn(device: string): boolean {
+    return this.#device === device && this.#captured.size > 0
+  }
+
+  /** Frees the graphs, but not what the last replay gave; others may come. */
+  async clear(): Promise<void> {
+    while (this.#replaying !== undefined) await this.#replaying.catch(() => {})
     await this.#shrinkTo(0)
   }
+
+  /** Frees the graphs, and what the last replay gave; others may come. */
+  async dispose(): Promise<void> {
+    await this.clear()
+    this.#dropOrphaned()
+  }
+}
+
+/**
+ * What `work` gives. Where it finds no memory beside graphs that are kept on its device, of whatever steps, they are freed,
+ * what was used last at the end, and it is done once more. All of them: what graphs use on their way is memory that all of a
+ * device share, and that is given back when the last of them goes.
+ *
+ * @param restart takes back what work that failed has left behind; false where it cannot. Without it there is nothing
+ */
+export async function withRoom<T>(
+  device: string,
+  work: () => Promise<T>,
+  restart?: () => Promise<boolean>,
+): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const kept = isOutOfMemory(error) ? [...keepers] : []
+    const there = kept.filter((one) => one.keepsOn(device))
+    if (there.length === 0 || (await restart?.()) === false) throw error
+    for (const one of there) await one.clear()
+    await betweenCaptures(() => giveBack(device))
+    return await work()
+  }
+}
+
+/** What no tensor uses any more, once the device is done with it. */
+async function giveBack(device: string): Promise<void> {
+  await synchronize(device)
+  if (device === 'cpu') releaseMemory()
+  else emptyCache(device)
+}
+
+function isOutOfMemory(error: unknown): error is LoptError {
+  return error instanceof LoptError && error.code === 'ERR_OUT_OF_MEMORY'
 }
 
 function withAdvice(error: unknown): unknown {
-  if (!(error instanceof LoptError) || error.code !== 'ERR_OUT_OF_MEMORY') return error
+  if (!isOutOfMemory(error)) return error
   const advice =
     'what is captured has memory of its own: without graphs a step takes less'
   return new LoptError(error.code, `${error.message} (${advice})`, { cause: error })
-}
-
-async function free({ graph, inputs }: Captured): Promise<void> {
-  await graph.dispose()
-  for (const one of inputs) one.dispose()
 }

@@ -62,10 +62,15 @@ export class CapturedGraph<R extends Results = Results> {
 
   /** Frees what was captured, and the results. */
   async dispose(): Promise<void> {
-    if (this.#isDisposed) return
+    for (const one of await this.release()) one.dispose()
+  }
+
+  /** @internal Frees what was captured, and gives the results away: the memory that they take is theirs. */
+  async release(): Promise<Results> {
+    if (this.#isDisposed) return []
     this.#isDisposed = true
-    for (const one of this.#results ?? []) one.dispose()
     if (this.#handle !== null) await binding().graphDispose(this.#handle)
+    return this.#results ?? []
   }
 }
 
@@ -159,6 +164,11 @@ async function inTurn<T>(work: (owner: number) => Promise<T>): Promise<T> {
   const result = before.then(() => work(own))
   bound[LAST] = result.catch(() => {})
   return await result
+}
+
+/** Runs `work` while nothing is captured here. Not from within a capture. */
+export async function betweenCaptures<T>(work: () => T | Promise<T>): Promise<T> {
+  return await inTurn(async () => await work())
 }
 
 function checkResults<R extends Results>(results: R): R {

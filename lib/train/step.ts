@@ -104,12 +104,22 @@ export function beginStep(trainees: readonly StepTrainee[], parts: StepParts): B
     asked.resolve()
     await inputs.bring(parts.run.textStore)
     for (const { learner } of trainees) inputs.note(nameOf(learner))
-    const [norms, means] = await graphs.run(inputs, async () => {
+    let isUpdated = false
+    const work = async () => {
+      isUpdated = false
       const computed = await computedBy(passes, trainees, () => {}, parts)
       const good = goodOf(passes, computed)
+      isUpdated = true
       await Promise.all(trainees.map(({ update }, i) => update(good[i])))
       return [stack(computed.norms), stack(computed.means)]
-    })
+    }
+    // Gradients add up, those of a capture that failed too: a step begins without any. What was updated cannot be taken back.
+    const restart = async (wasComputed: boolean) => {
+      if (wasComputed && isUpdated) return false
+      await Promise.all(trainees.map(zeroGradients))
+      return true
+    }
+    const [norms, means] = await graphs.run(inputs, work, { restart })
     // Begun before another step is launched, which overwrites them.
     const reads = await Promise.all(
       [norms as Tensor, means as Tensor].map((one) => one.startRead()),
@@ -211,6 +221,11 @@ function nameOf(learner: Learner): string {
   const name = names.get(learner) ?? `learner ${named++}`
   names.set(learner, name)
   return name
+}
+
+async function zeroGradients({ learner }: StepTrainee): Promise<void> {
+  const parameters = Object.values(learner.parameters)
+  await Promise.all(parameters.map((one) => one.zeroGrad()))
 }
 
 function clippedNorm({ learner, settings }: StepTrainee): Promise<Tensor> {

@@ -418,6 +418,88 @@ describe('graphs of steps', () => {
     expect((await settledMemory()).tensors).toBe(before.tensors)
   })
 
+  describe('that find no memory', () => {
+    /** Fails once, in its call number `call`. */
+    function failIn(name: 'clipGradNorm' | 'optimizerStep', call: number) {
+      const bound = native()
+      const own = bound[name] as (...given: unknown[]) => Promise<unknown>
+      let calls = 0
+      return vi.spyOn(bound, name).mockImplementation((async (...given: unknown[]) => {
+        calls += 1
+        if (calls !== call) return await own(...given)
+        throw new LoptError('ERR_OUT_OF_MEMORY', 'no memory left')
+      }) as never)
+    }
+
+    const trained = async (steps = 6) => {
+      const prompt = small(gpt2)
+      // One shape: the first step is not captured, the second is, the others are replayed.
+      const settings = { steps, batchSize: task.train.length, evalEvery: 0, graphs: true }
+      try {
+        await eventsOf({ backbone: gpt2, prompt, ...settings })
+        return bytesOf(prompt)
+      } finally {
+        prompt.dispose()
+      }
+    }
+
+    /** Graphs that hold memory meanwhile. */
+    async function withOthers<T>(work: (others: StepGraphs) => Promise<T>): Promise<T> {
+      const others = new StepGraphs('cpu')
+      for (let i = 0; i < 2; i += 1) {
+        await tidy(async () => {
+          const inputs = new Inputs('cpu')
+          const one = inputs.int64([1])
+          await others.run(inputs, async () => [one.sum()])
+        })
+      }
+      try {
+        return await work(others)
+      } finally {
+        await others.dispose()
+      }
+    }
+
+    test.each([1, 2])(
+      'in step %i, whose gradients are there, are done again with the same numbers',
+      async (step) => {
+        const expected = await trained()
+        await withOthers(async (others) => {
+          const clip = failIn('clipGradNorm', step)
+          expect(await trained()).toEqual(expected)
+          expect(clip).toHaveBeenCalledTimes(7)
+          expect(others.count).toBe(0)
+        })
+      },
+    )
+
+    test('while they are captured are captured again, without the gradients of the first time', async () => {
+      // As on a GPU, but for the recording: what is captured is computed, and a replay does nothing.
+      vi.spyOn(native(), 'graphCaptures').mockReturnValue(true)
+      const end = vi.spyOn(native(), 'graphEnd')
+      const expected = await trained(2)
+      expect(end).toHaveBeenCalledTimes(1)
+      await withOthers(async () => {
+        end.mockClear()
+        failIn('clipGradNorm', 2)
+        expect(await trained(2)).toEqual(expected)
+        expect(end).toHaveBeenCalledTimes(2)
+      })
+    })
+
+    test.each([1, 2])(
+      'in step %i once it has changed what learns fail: nothing is changed twice',
+      async (call) => {
+        await withOthers(async (others) => {
+          const step = failIn('optimizerStep', call)
+          await expect(trained()).rejects.toMatchObject({ code: 'ERR_OUT_OF_MEMORY' })
+          expect(step).toHaveBeenCalledTimes(call)
+          expect(others.count).toBe(1)
+        })
+      },
+    )
+  })
+
   test('go, those that were used longest ago first', async () => {
     const graphs = new StepGraphs('cpu', { most: 3 })
     const before = await settledMemory()
