@@ -11,6 +11,7 @@
 #include "env_data.h"
 #include "graph.h"
 #include "guard.h"
+#include "streams.h"
 
 namespace lopt {
 namespace {
@@ -53,7 +54,9 @@ Napi::Value Synchronize(const Napi::CallbackInfo& info) {
   return ExecutorOf(info).Submit(
       info.Env(), Blame::kTorch, "synchronize",
       [device] {
-        if (device.is_cpu()) return;  // every job before this one has ended
+        // Every job before this one has ended. The whole of a GPU cannot be waited for while
+        // another thread captures a graph there.
+        if (device.is_cpu() || WaitForStreams(device)) return;
         const c10::impl::VirtualGuardImpl guard(device.type());
         guard.synchronizeDevice(device.has_index() ? device.index() : guard.getDevice().index());
       },

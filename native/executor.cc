@@ -15,6 +15,7 @@ namespace lopt {
 Executor::Executor(Napi::Env env)
     : completion_(Completion::New(env, "lopt", 0, 1, this)), num_threads_(at::get_num_threads()) {
   completion_.Unref(env);  // an idle executor keeps no process alive
+  AdoptStreams(streams_);
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -34,6 +35,7 @@ void Executor::Stop() {
   }
   wake_.notify_one();
   thread_.join();
+  ReturnStreams(streams_);
 }
 
 Napi::Value Executor::Enqueue(Napi::Env env, std::unique_ptr<Job> job) {
@@ -70,6 +72,7 @@ void Executor::Loop() {
   // Thread-local. The optimising executor's numerics depend on the history of calls, so that a
   // resumed run could not be exact, and it re-specialises for every new shape.
   torch::jit::setGraphExecutorOptimize(false);
+  AdoptStreams(streams_);
   for (;;) {
     std::unique_ptr<Job> job;
     {

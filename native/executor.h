@@ -20,6 +20,7 @@
 
 #include "blame.h"
 #include "failure.h"
+#include "streams.h"
 
 namespace lopt {
 
@@ -109,6 +110,7 @@ class Executor {
   size_t pending_ = 0;
   int64_t owner_ = 0;
   int num_threads_;
+  const std::shared_ptr<Streams> streams_ = NewStreams();  // of both threads
   std::thread thread_;
 };
 

@@ -64,7 +64,7 @@ export function requireAccelerator(what: string): void {
   )
 }
 
-/** Waits until `device` has done all that was asked of it. */
+/** Waits until `device` has done all that this thread asked of it. */
 export async function synchronize(device: string): Promise<void> {
   await binding().synchronize(parseDevice(device))
 }
@@ -74,7 +74,7 @@ export function deviceMemory(device: string): DeviceMemory {
   return native().deviceMemory(parseDevice(device))
 }
 
-/** Gives memory that the allocator holds and no tensor uses back to the device. */
+/** Gives memory that the allocator holds and no tensor uses back to the device; none while a graph is captured there. */
 export function emptyCache(device: string): void {
   native().emptyCache(parseDevice(device))
 }

@@ -194,6 +194,66 @@ describe('worker threads', () => {
     )
   })
 
+  test('get nothing of a tensor that is sent to them', async () => {
+    expect(
+      await run(`${workerStart}
+        if (isMainThread) {
+          console.log(JSON.stringify(await start(torch.ones([2]))))
+        } else {
+          try { torch.ones([2]).add(workerData) } catch ({ name }) { parentPort.postMessage(name) }
+        }
+      `),
+    ).toEqual(fine('[0,"TypeError"]\n'))
+  })
+
+  // On a GPU where there is one. Each graph is the last one that uses its memory.
+  test('capture graphs at the same time, each its own', async () => {
+    const [threads, steps] = [3, 20]
+    expect(
+      await run(`${workerStart}
+        const device = torch.availableDevices().find((name) => name.startsWith('cuda')) ?? 'cpu'
+        const sums = async (own) => {
+          const found = []
+          const x = torch.full([64], own, { device })
+          for (let step = 0; step < ${steps}; step++) {
+            const work = async () => {
+              let y = x.mul(step)
+              for (let i = 0; i < 10; i++) y = y.add(await y.mul(0).add_(1))
+              return [y.sum()]
+            }
+            await torch.tidy(work)
+            const graph = await torch.captureGraph(device, work)
+            for (let i = 0; i < 3; i++) {
+              await x.fill_(own + i)
+              const [sum] = await graph.replay()
+              found.push((await sum.read())[0] / 64)
+            }
+            await graph.dispose()
+            torch.emptyCache(device)
+            await torch.synchronize(device)
+          }
+          return found
+        }
+        if (isMainThread) {
+          const others = Array.from({ length: ${threads} }, (_, i) => start(i + 1))
+          console.log(JSON.stringify([await sums(0), ...(await Promise.all(others)).map(([, found]) => found)]))
+        } else {
+          parentPort.postMessage(await sums(workerData))
+        }
+      `),
+    ).toEqual(
+      fine(
+        `${JSON.stringify(
+          Array.from({ length: threads + 1 }, (_, own) =>
+            Array.from({ length: steps }, (_, step) =>
+              [0, 1, 2].map((i) => (own + i) * step + 10),
+            ).flat(),
+          ),
+        )}\n`,
+      ),
+    )
+  })
+
   test('are ended with work queued', async () => {
     expect(
       await run(`${workerStart}
