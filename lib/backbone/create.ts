@@ -2,7 +2,6 @@
 
 import { checkObject } from '../errors.js'
 import { checkInteger, kindOf } from '../torch/check.js'
-import { binding } from '../torch/context.js'
 import {
   full,
   Generator,
@@ -12,7 +11,6 @@ import {
   type Tensor,
   tidy,
 } from '../torch/index.js'
-import { handleOf, wrap } from '../torch/tensor.js'
 import type { InitialValue } from './architecture.js'
 import { architectureOf } from './architectures.js'
 import { compileBackbone } from './compile.js'
@@ -26,6 +24,7 @@ import {
   type Tokenizer,
 } from './contract.js'
 import { checkGpt2Config, type Gpt2Config } from './gpt2/config.js'
+import { moved } from './on-device.js'
 import { fingerprintInMemory } from './scripted.js'
 import { endTokenIds } from './special-tokens.js'
 import { checkT5Config, type T5Config } from './t5/config.js'
@@ -86,7 +85,6 @@ export async function createBackbone(
   })
   const generator = new Generator({ seed })
   return await tidy(async () => {
-    const { jobs } = binding()
     const parameters = new Map<string, Tensor>()
     const architecture = architectureOf(complete)
     let print = ''
@@ -94,13 +92,11 @@ export async function createBackbone(
       // The draw is always float32 on the CPU, so that it is the same for every dtype and device.
       const drawn = noGrad(() => startValue(shape, initial, generator))
       const own = architecture.parameterDType(name, kind)
-      const converted = wrap(await jobs.to(handleOf(drawn), own, null, false))
-      drawn.dispose()
       // Before it moves: from `meta` no row could be read back.
       if (name === architecture.tokenEmbedding)
-        print = await fingerprintInMemory(complete, converted)
-      parameters.set(name, wrap(await jobs.to(handleOf(converted), null, place, false)))
-      converted.dispose()
+        print = await fingerprintInMemory(complete, drawn, own)
+      parameters.set(name, await moved(drawn, { device: place, dtype: own }))
+      drawn.dispose()
     }
     return await compileBackbone({
       config: complete,

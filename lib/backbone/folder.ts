@@ -3,9 +3,7 @@
 
 import { join } from 'node:path'
 import { LoptError } from '../errors.js'
-import { binding } from '../torch/context.js'
 import { releaseMemory, type Tensor, tidy } from '../torch/index.js'
-import { handleOf, wrap } from '../torch/tensor.js'
 import type { Architecture } from './architecture.js'
 import { architectureOf } from './architectures.js'
 import { type Checkpoint, openCheckpoint } from './checkpoint.js'
@@ -15,6 +13,7 @@ import type { Backbone, BackboneConfig, BackboneDType, Quantization } from './co
 import { fingerprint } from './fingerprint.js'
 import { inInt8, isKeptInInt8 } from './int8.js'
 import { readJson } from './json-file.js'
+import { onDevice } from './on-device.js'
 import { endTokenIds } from './special-tokens.js'
 import { matchNames } from './stored-names.js'
 import { loadTokenizer } from './tokenizer.js'
@@ -125,29 +124,20 @@ function storedFingerprint(
   })
 }
 
-/** One tensor at a time: what has to be converted is never there twice as a whole. */
+/** Those whose dtype and device fit stay on the file's pages. */
 async function readParameters(
   checkpoint: Checkpoint,
   stored: ReadonlyMap<string, string>,
   device: string,
   kept: { architecture: Architecture; dtype: BackboneDType },
 ): Promise<Map<string, Tensor>> {
-  const { architecture } = kept
-  const parameters = new Map<string, Tensor>()
-  for (const [name, found] of stored) {
-    const mapped = checkpoint.tensor(found)
-    const dtype = architecture.parameterDType(name, kept.dtype)
-    if (mapped.dtype === dtype && mapped.device === device) {
-      parameters.set(name, mapped)
-      continue
+  function* weights() {
+    for (const [name, found] of stored) {
+      const dtype = kept.architecture.parameterDType(name, kept.dtype)
+      yield { name, tensor: checkpoint.tensor(found), dtype }
     }
-    parameters.set(
-      name,
-      wrap(await binding().jobs.to(handleOf(mapped), dtype, device, false)),
-    )
-    mapped.dispose()
   }
-  return parameters
+  return await onDevice(weights(), device)
 }
 
 /**

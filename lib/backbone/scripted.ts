@@ -41,16 +41,22 @@ export interface BackboneParts<C extends BackboneConfig = BackboneConfig> {
   source: string
 }
 
-/** Of weights that no file holds: reads the rows as they are now, off the event loop. */
+/**
+ * Of weights that no file holds: reads the rows as they are now, off the event loop.
+ *
+ * @param dtype what the embedding is kept in
+ */
 export async function fingerprintInMemory(
   config: BackboneConfig,
   embedding: Tensor,
+  dtype: DType = embedding.dtype,
 ): Promise<string> {
   const [rows = 0] = embedding.shape
   const wanted = fingerprintRows(rows)
   const bytes = await tidy(async () => {
     const index = tensor(wanted, { dtype: 'int64', device: embedding.device })
-    return await binding().readBytes(handleOf(embedding.detach().indexSelect(0, index)))
+    const read = embedding.detach().indexSelect(0, index).to(dtype)
+    return await binding().readBytes(handleOf(read))
   })
   const rowBytes = bytes.length / wanted.length
   const at = new Map(wanted.map((row, i) => [row, i * rowBytes]))
@@ -58,7 +64,7 @@ export async function fingerprintInMemory(
     const begin = at.get(index) as number
     return bytes.subarray(begin, begin + rowBytes)
   }
-  return fingerprint(config, { dtype: embedding.dtype, rows, row })
+  return fingerprint(config, { dtype, rows, row })
 }
 
 /** Takes over the module and the parameters: they live until the backbone is disposed of. */
