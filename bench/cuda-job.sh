@@ -4,6 +4,7 @@
 # LOPT_BENCH_QUICK=1 shows on any machine that it works, and no figure.
 set -u
 OUT=${OUT:-$(mktemp -d)}
+mkdir -p "$OUT" || exit 1
 failed=0
 
 # NAME SECONDS COMMAND...: its log into $OUT, and the end of it here
@@ -20,8 +21,9 @@ run() {
 run doctor 60 node dist/cli.js doctor
 # One after the other: each is then known by what it takes of the device alone.
 run cuda-tests 400 node node_modules/vitest/vitest.mjs run test/cuda.test.ts --reporter=dot
-run graph-tests 400 node node_modules/vitest/vitest.mjs run test/torch/graph.test.ts test/train/graphs.test.ts \
-  test/inference/graphs.test.ts test/device-blind/captured.test.ts --reporter=dot
+run graph-tests 400 node node_modules/vitest/vitest.mjs run test/torch/graph.test.ts test/torch/process.test.ts \
+  test/train/graphs.test.ts test/inference/graphs.test.ts test/inference/step-graphs.test.ts \
+  test/device-blind/captured.test.ts --reporter=dot
 run cuda-decode 900 node bench/run.mjs cuda-decode
 run cuda-step 900 node bench/run.mjs cuda-step
 echo "logs: $OUT"
