@@ -11,7 +11,7 @@ import {
   type PromptLayout,
   type PromptSet,
 } from './prompt-set.js'
-import { StepGraphs } from './step-graphs.js'
+import { StepGraphs, withRoom } from './step-graphs.js'
 
 /**
  * The score of every candidate of each row, without a graph.
@@ -34,7 +34,8 @@ export async function passScores(
         )
       }
       if (graphs === null) {
-        return await ownOf(await candidateScores(backbone, set.layouts, rows)(set))
+        const scores = candidateScores(backbone, set.layouts, rows)
+        return await ownOf(await withRoom(backbone.device, () => scores(set)))
       }
       const inputs = new Inputs(backbone.device, { bucketed: true, anyPrompts: true })
       const pass = await placed(set, rows, inputs)
