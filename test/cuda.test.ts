@@ -209,7 +209,9 @@ describe.skipIf(skipped)(`a captured step${skipped}`, () => {
       }
       return events
     }
-    expect(await said(true)).toEqual(await said(false))
+    const expected = await said(false)
+    // The second call replays what the first one captured.
+    for (let call = 0; call < 3; call += 1) expect(await said(true)).toEqual(expected)
     // The same without a capture, in the same buckets: the bits of what is told are the same.
     const told = async () => {
       const values: (number | undefined)[] = []

@@ -6,6 +6,7 @@ import type { Backbone, CausalBackbone } from '../backbone/index.js'
 import {
   type Continuation,
   ContinuousBatch,
+  Decoding,
   type DecodingSize,
   type Grown,
   PartialScores,
@@ -51,7 +52,8 @@ export class Scheduler {
     this.#tell = tell
     this.#prompts = new PromptCache(backbone, { constant: true })
     const size = { slots: limits.maxRunning, ...slot }
-    this.#batch = new ContinuousBatch(backbone, size, this.#prompts)
+    const decoding = new Decoding(backbone, size, this.#prompts)
+    this.#batch = new ContinuousBatch(backbone, size, decoding)
     const isCaptured = slot.graphs ?? capturesGraphs(backbone.device)
     this.#graphs = isCaptured ? new StepGraphs(backbone.device) : null
   }

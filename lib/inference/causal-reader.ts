@@ -6,6 +6,10 @@ import { type Tensor, tensor } from '../torch/index.js'
 import { layersOf } from './assemble.js'
 import { makeCausalBatch, placesOf } from './batch.js'
 import { CausalPrefill } from './causal-prefill.js'
+import { Inputs } from './inputs.js'
+import { checkRoom, filledTo, KeyValueCache, readOf } from './key-value-cache.js'
+import { batchOptions } from './label-hidden.js'
+import type { PromptLayout } from './prompt-set.js'
 import type {
   DecodingSize,
   DecodingText,
@@ -14,11 +18,7 @@ import type {
   PrepareSet,
   Reader,
   SlotLengths,
-} from './decoding.js'
-import { Inputs } from './inputs.js'
-import { checkRoom, filledTo, KeyValueCache, readOf } from './key-value-cache.js'
-import { batchOptions } from './label-hidden.js'
-import type { PromptLayout } from './prompt-set.js'
+} from './reader.js'
 import { runBatch } from './run-batch.js'
 
 export class CausalReader implements Reader {
@@ -146,6 +146,18 @@ export class CausalReader implements Reader {
 
   get bytes(): number {
     return this.#cache.bytes
+  }
+
+  get mostBytes(): number {
+    return this.#cache.mostBytes
+  }
+
+  async reserveAll(): Promise<void> {
+    await this.#cache.reserveAll()
+  }
+
+  async clear(): Promise<void> {
+    await this.#cache.clear()
   }
 
   dispose(): void {

@@ -18,13 +18,8 @@ import {
   type TokenEvent,
   takeAll,
 } from './continuation.js'
-import {
-  Decoding,
-  type DecodingSize,
-  type DecodingText,
-  type PartialPrefill,
-} from './decoding.js'
-import type { PromptCache } from './prompt-cache.js'
+import { Decoding } from './decoding.js'
+import type { DecodingSize, DecodingText, PartialPrefill } from './reader.js'
 
 /** What a token more of a text says. */
 export interface Grown<C extends Continuation = Continuation> {
@@ -68,10 +63,14 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
   /** By slot: what was chosen, and not read yet. */
   #newest: number[] = []
 
-  /** @param kept prompts that are prepared once for all texts; without, once a call. The caller's */
-  constructor(backbone: Backbone, size: DecodingSize, kept?: PromptCache) {
+  /** @param decoding without rows, and with room for so many: those of the batch are its only ones */
+  constructor(
+    backbone: Backbone,
+    size: DecodingSize,
+    decoding = new Decoding(backbone, size),
+  ) {
     this.#backbone = backbone
-    this.#decoding = new Decoding(backbone, size, kept)
+    this.#decoding = decoding
     this.#size = size
   }
 
@@ -199,6 +198,7 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
     if (slot !== -1) await this.#remove(slot)
   }
 
+  /** Frees the decoding too. */
   async dispose(): Promise<void> {
     for (const continuation of [...this.#partial.keys()]) this.#end(continuation)
     await this.#decoding.dispose()

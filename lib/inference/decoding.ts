@@ -2,7 +2,8 @@
 // many keys and values each row has, no rule of choosing.
 
 import type { Backbone } from '../backbone/index.js'
-import type { Prompt } from '../prompt/index.js'
+import { LoptError } from '../errors.js'
+import { tf32Allowed } from '../torch/device.js'
 import { capturesGraphs, cat, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
 import { CausalReader } from './causal-reader.js'
 import { EncoderDecoderReader } from './encoder-decoder-reader.js'
@@ -10,110 +11,38 @@ import { Inputs } from './inputs.js'
 import { logitsOf } from './label-logits.js'
 import { passTokens } from './pass-size.js'
 import type { PromptCache } from './prompt-cache.js'
-import { createPromptSet, type PromptSet } from './prompt-set.js'
+import { createPromptSet } from './prompt-set.js'
+import type {
+  DecodingSize,
+  DecodingText,
+  PartialPrefill,
+  PrepareSet,
+  Reader,
+  SlotLengths,
+} from './reader.js'
 import type { LogitsChange, LogitsKind } from './sample.js'
 import { StepGraphs, withRoom } from './step-graphs.js'
-
-/** A text that is continued. */
-export interface DecodingText {
-  /** Ids of the text, without what ends it. */
-  readonly ids: readonly number[]
-  readonly prompt: Prompt | null
-  /** Tokens that were made already. */
-  readonly made: readonly number[]
-}
-
-/** What a row has in its slots. */
-export interface SlotLengths {
-  /** Keys and values before its next token's. */
-  readonly own: number
-  /** Of its text, in an encoder-decoder model; else 0. */
-  readonly cross: number
-}
-
-/** Prepares what prompts give. */
-export type PrepareSet = (
-  prompts: readonly (Prompt | null)[],
-) => PromptSet | Promise<PromptSet>
-
-/** Texts that were read into slots. */
-export interface Prefilled {
-  /** Hidden states [n, H] where the next token is predicted. */
-  readonly hidden: Tensor
-  readonly lengths: readonly SlotLengths[]
-}
-
-/** A text that is read a piece at a time, and has no slot until it was read. */
-export interface PartialPrefill {
-  /**
-   * Reads so many positions more, at most.
-   *
-   * @returns whether it has read all
-   */
-  read(positions: number): Promise<boolean>
-  /** Writes what was read into slots. */
-  join(slots: readonly number[]): Promise<Prefilled>
-  dispose(): void
-}
-
-/** How a kind of model reads. Slots are counted from 0, without gaps. */
-export interface Reader {
-  /** Reads texts, each into slots of its own, one at least. */
-  prefill(
-    texts: readonly DecodingText[],
-    slots: readonly (readonly number[])[],
-  ): Promise<Prefilled>
-  begin(text: DecodingText): Promise<PartialPrefill>
-  /**
-   * A token more of the first rows, as tensors that wait.
-   *
-   * @param R rows that are run: those behind the tokens' own are padding
-   * @returns what gives [R, H], and may be asked again with other inputs while `moves` stays
-   */
-  placeStep(
-    tokens: readonly number[],
-    lengths: readonly SlotLengths[],
-    R: number,
-    inputs: Inputs,
-  ): Promise<() => Promise<Tensor>>
-  /** How often keys and values went to other places in memory. */
-  readonly moves: number
-  /** A row leaves: the last one takes its slot. */
-  remove(slot: number, lengths: readonly SlotLengths[]): Promise<void>
-  /** Row i goes on from row `parents[i]`; they are continuations of one text. */
-  branch(parents: readonly number[], lengths: readonly SlotLengths[]): Promise<void>
-  /** Bytes that keys and values hold. */
-  readonly bytes: number
-  dispose(): void
-}
-
-export interface DecodingSize {
-  /** Rows at most. */
-  readonly slots: number
-  /** Keys and values that a row has at most: prompt, text and all tokens but the last. */
-  readonly capacity: number
-  /** Of its text at most, with the prompt, in an encoder-decoder model. */
-  readonly textCapacity: number
-  /** Tokens of texts, with their prompts, that are read at once; default: as many as pay. One text is read whole. */
-  readonly tokensAtOnce?: number
-  /**
-   * Launches a step as one where the device captures graphs (CUDA), its rows and the keys that it reads padded to counts
-   * that come again: by default there. true does the same on every device, for tests; false never does.
-   */
-  readonly graphs?: boolean | undefined
-}
 
 /** What is made of a step's logits [R, N] where they are; it is captured with the step. */
 export type PlaceChange = (R: number, inputs: Inputs) => Promise<LogitsChange>
 
+/** Whether steps of a Decoding are captured. */
+export function capturesSteps(
+  { device, decodesInPlace }: Backbone,
+  graphs?: boolean,
+): boolean {
+  return decodesInPlace && (graphs ?? capturesGraphs(device))
+}
+
 export class Decoding {
+  readonly size: DecodingSize
   readonly #backbone: Backbone
   readonly #reader: Reader
-  readonly #size: DecodingSize
   readonly #graphs: StepGraphs | null
   /** `moves` of the reader with which the graphs were captured. */
   #moves = 0
   #lengths: readonly SlotLengths[] = []
+  #isSound = true
 
   /**
    * Keys and values take memory as rows need it.
@@ -124,14 +53,13 @@ export class Decoding {
     const prompts: PrepareSet = (given) =>
       kept ? kept.set(given) : createPromptSet(backbone, given)
     this.#backbone = backbone
-    this.#size = size
+    this.size = size
     this.#reader =
       backbone.kind === 'causal'
         ? new CausalReader(backbone, size, prompts)
         : new EncoderDecoderReader(backbone, size, prompts)
-    const { device, decodesInPlace } = backbone
-    const isCaptured = decodesInPlace && (size.graphs ?? capturesGraphs(device))
-    this.#graphs = isCaptured ? new StepGraphs(device) : null
+    const isCaptured = capturesSteps(backbone, size.graphs)
+    this.#graphs = isCaptured ? new StepGraphs(backbone.device) : null
   }
 
   /** Whether steps are captured: what follows their logits is better captured with them then. */
@@ -145,9 +73,24 @@ export class Decoding {
     return { vocabSize, dtype: dtype === 'float64' ? 'float64' : 'float32' }
   }
 
+  /** Steps that are captured. */
+  get graphs(): number {
+    return this.#graphs?.count ?? 0
+  }
+
+  /** false: something failed, and may have been done in part. */
+  get isSound(): boolean {
+    return this.#isSound
+  }
+
   /** Bytes that keys and values hold. */
   get bytes(): number {
     return this.#reader.bytes
+  }
+
+  /** Bytes that they take where every row is as long as it may get. */
+  get mostBytes(): number {
+    return this.#reader.mostBytes
   }
 
   /** Rows that have a slot: row i's is slot i. */
@@ -163,39 +106,37 @@ export class Decoding {
    * @throws RangeError where there are fewer slots free, or a text does not fit one
    */
   async prefill(texts: readonly DecodingText[]): Promise<Tensor> {
-    const free = this.#size.slots - this.rows
+    const free = this.size.slots - this.rows
     if (texts.length > free) {
       throw new RangeError(
         `Expected ${free} texts at most, for which there are slots, but received ${texts.length}`,
       )
     }
-    return await noGrad(() =>
-      tidy(async () => {
-        const hidden: Tensor[] = []
-        const lengths = new Array<SlotLengths>(texts.length)
-        const distinct = distinctOf(texts)
-        for (const some of this.#passes(distinct)) {
-          const slots = some.map(({ rows }) => rows.map((row) => this.rows + row))
-          const own = some.map(({ text }) => text)
-          const read = await withRoom(this.#backbone.device, () =>
-            tidy(() => this.#reader.prefill(own, slots)),
-          )
-          hidden.push(read.hidden)
-          for (const [i, { rows }] of some.entries()) {
-            for (const row of rows) lengths[row] = read.lengths[i] as SlotLengths
-          }
-        }
-        const all = hidden.length === 1 ? (hidden[0] as Tensor) : cat(hidden, 0)
-        const logits = await logitsOf(this.#backbone, all)
-        this.#lengths = [...this.#lengths, ...lengths]
-        if (distinct.length === texts.length) return logits
-        const places = texts.map((_, row) =>
-          distinct.findIndex(({ rows }) => rows.includes(row)),
+    return await this.#change(async () => {
+      const hidden: Tensor[] = []
+      const lengths = new Array<SlotLengths>(texts.length)
+      const distinct = distinctOf(texts)
+      for (const some of this.#passes(distinct)) {
+        const slots = some.map(({ rows }) => rows.map((row) => this.rows + row))
+        const own = some.map(({ text }) => text)
+        const read = await withRoom(this.#backbone.device, () =>
+          tidy(() => this.#reader.prefill(own, slots)),
         )
-        const { device } = this.#backbone
-        return logits.indexSelect(0, tensor(places, { dtype: 'int64', device }))
-      }),
-    )
+        hidden.push(read.hidden)
+        for (const [i, { rows }] of some.entries()) {
+          for (const row of rows) lengths[row] = read.lengths[i] as SlotLengths
+        }
+      }
+      const all = hidden.length === 1 ? (hidden[0] as Tensor) : cat(hidden, 0)
+      const logits = await logitsOf(this.#backbone, all)
+      this.#lengths = [...this.#lengths, ...lengths]
+      if (distinct.length === texts.length) return logits
+      const places = texts.map((_, row) =>
+        distinct.findIndex(({ rows }) => rows.includes(row)),
+      )
+      const { device } = this.#backbone
+      return logits.indexSelect(0, tensor(places, { dtype: 'int64', device }))
+    })
   }
 
   /** Begins a text that is read a piece at a time. Nothing of it is in a slot until it joins. */
@@ -209,20 +150,18 @@ export class Decoding {
    * @returns logits [rows, N] of the token after it, the same for each
    */
   async join(read: PartialPrefill, rows: number): Promise<Tensor> {
-    return await noGrad(() =>
-      tidy(async () => {
-        const slots = Array.from({ length: rows }, (_, i) => this.rows + i)
-        const { hidden, lengths } = await read.join(slots)
-        const logits = await logitsOf(this.#backbone, hidden)
-        const [own] = lengths as readonly [SlotLengths]
-        this.#lengths = [...this.#lengths, ...slots.map(() => own)]
-        return logits.expand([rows, logits.shape[1] as number])
-      }),
-    )
+    return await this.#change(async () => {
+      const slots = Array.from({ length: rows }, (_, i) => this.rows + i)
+      const { hidden, lengths } = await read.join(slots)
+      const logits = await logitsOf(this.#backbone, hidden)
+      const [own] = lengths as readonly [SlotLengths]
+      this.#lengths = [...this.#lengths, ...slots.map(() => own)]
+      return logits.expand([rows, logits.shape[1] as number])
+    })
   }
 
   #passes(texts: readonly Distinct[]): Distinct[][] {
-    const most = this.#size.tokensAtOnce ?? passTokens(this.#backbone)
+    const most = this.size.tokensAtOnce ?? passTokens(this.#backbone)
     const passes: Distinct[][] = []
     let longest = 0
     for (const one of texts) {
@@ -248,13 +187,13 @@ export class Decoding {
    * @returns logits [rows, N] of the token after each, or what `change` makes of them; it lasts until the next step
    */
   async step(tokens: readonly number[], change?: PlaceChange): Promise<Tensor> {
-    const full = this.#lengths.findIndex(({ own }) => own >= this.#size.capacity)
+    const full = this.#lengths.findIndex(({ own }) => own >= this.size.capacity)
     if (full !== -1) {
       throw new RangeError(
-        `Expected row ${full} to have fewer than ${this.#size.capacity} keys and values, which its slot has room for`,
+        `Expected row ${full} to have fewer than ${this.size.capacity} keys and values, which its slot has room for`,
       )
     }
-    const found = await noGrad(() => tidy(() => this.#run(tokens, change)))
+    const found = await this.#change(() => this.#run(tokens, change))
     this.#lengths = this.#lengths.map(({ own, cross }) => ({ own: own + 1, cross }))
     return found
   }
@@ -264,9 +203,9 @@ export class Decoding {
     const graphs = this.#graphs
     const inputs = new Inputs(backbone.device, { bucketed: graphs !== null })
     const rows = tokens.length
-    const R = inputs.countOf(rows, this.#size.slots)
+    const R = inputs.countOf(rows, this.size.slots)
     const changed = await change?.(R, inputs)
-    inputs.note(`${R} rows`)
+    inputs.note(`${R} rows${tf32Allowed() ? ', rounded factors' : ''}`)
     // Kernels are the same whatever is read.
     const kind = inputs.signature
     const hidden = await this.#reader.placeStep(tokens, this.#lengths, R, inputs)
@@ -284,7 +223,7 @@ export class Decoding {
   /** Frees a row's slot, which the last row takes. */
   async remove(row: number): Promise<void> {
     const last = this.rows - 1
-    await this.#reader.remove(row, this.#lengths)
+    await this.#change(() => this.#reader.remove(row, this.#lengths))
     const moved = [...this.#lengths]
     moved[row] = moved[last] as SlotLengths
     this.#lengths = moved.slice(0, last)
@@ -292,8 +231,33 @@ export class Decoding {
 
   /** Row i goes on from row `parents[i]`, all of them continuations of one text. */
   async branch(parents: readonly number[]): Promise<void> {
-    await this.#reader.branch(parents, this.#lengths)
+    await this.#change(() => this.#reader.branch(parents, this.#lengths))
     this.#lengths = parents.map((parent) => this.#lengths[parent] as SlotLengths)
+  }
+
+  /** Takes the memory of all rows at once, so that captured steps stay; where there is none, it is taken as rows need it. */
+  async reserveAll(): Promise<void> {
+    try {
+      await this.#reader.reserveAll()
+    } catch (error) {
+      this.#reader.dispose()
+      if (!(error instanceof LoptError) || error.code !== 'ERR_OUT_OF_MEMORY') throw error
+    }
+  }
+
+  /** Forgets all rows. What was captured stays, and the memory that it reads. */
+  async clear(): Promise<void> {
+    await this.#change(() => this.#reader.clear())
+    this.#lengths = []
+  }
+
+  async #change<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await noGrad(() => tidy(work))
+    } catch (error) {
+      this.#isSound = false
+      throw error
+    }
   }
 
   async dispose(): Promise<void> {

@@ -5,6 +5,11 @@ import type { EncoderDecoderBackbone } from '../backbone/index.js'
 import { cat, type Tensor, tensor } from '../torch/index.js'
 import { assemble, pastOf } from './assemble.js'
 import { makeEncoderDecoderBatch, placesOf } from './batch.js'
+import { startAndEnd } from './encode.js'
+import { Inputs } from './inputs.js'
+import { checkRoom, filledTo, KeyValueCache, readOf } from './key-value-cache.js'
+import { batchOptions } from './label-hidden.js'
+import type { PreparedPrompt } from './prompt-set.js'
 import type {
   DecodingSize,
   DecodingText,
@@ -13,12 +18,7 @@ import type {
   PrepareSet,
   Reader,
   SlotLengths,
-} from './decoding.js'
-import { startAndEnd } from './encode.js'
-import { Inputs } from './inputs.js'
-import { checkRoom, filledTo, KeyValueCache, readOf } from './key-value-cache.js'
-import { batchOptions } from './label-hidden.js'
-import type { PreparedPrompt } from './prompt-set.js'
+} from './reader.js'
 
 /** What the decoder reads of texts, row by row. */
 interface Encoded {
@@ -215,6 +215,20 @@ export class EncoderDecoderReader implements Reader {
 
   get bytes(): number {
     return this.#cache.bytes + this.#cross.bytes
+  }
+
+  get mostBytes(): number {
+    return this.#cache.mostBytes + this.#cross.mostBytes
+  }
+
+  async reserveAll(): Promise<void> {
+    await this.#cache.reserveAll()
+    await this.#cross.reserveAll()
+  }
+
+  async clear(): Promise<void> {
+    await this.#cache.clear()
+    await this.#cross.clear()
   }
 
   dispose(): void {

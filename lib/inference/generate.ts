@@ -17,10 +17,11 @@ import {
   takeAll,
 } from './continuation.js'
 import { ContinuousBatch, roomFor } from './continuous-batch.js'
-import { Decoding, type DecodingSize } from './decoding.js'
+import { Decoding } from './decoding.js'
 import { firstToken } from './encode.js'
 import { filledIds, type Given, isFields } from './filled.js'
-import { promptCacheOf } from './prompt-cache.js'
+import type { DecodingSize } from './reader.js'
+import { spareDecodingsOf } from './spare-decodings.js'
 
 /** How a text is continued. */
 export interface GenerationOptions {
@@ -68,7 +69,8 @@ export interface GenerateOptions extends GenerationOptions {
   /**
    * Launches a step as one where the device captures graphs (CUDA), its rows and the keys that it reads padded to counts that
    * come again: by default there. true on another device: steps are run from inputs that stay, in the same buckets, which is
-   * of use in tests alone. false: op by op.
+   * of use in tests alone. false: op by op. What was captured, and the memory that it reads, stays for the next call until
+   * `releaseMemory()` or the end of the backbone.
    */
   graphs?: boolean
   signal?: AbortSignal
@@ -334,7 +336,9 @@ async function* decoded(
     rows,
     graphs,
   )
-  const batch = new ContinuousBatch(backbone, size, promptCacheOf(backbone))
+  const spares = spareDecodingsOf(backbone)
+  const decoding = await spares.take(size)
+  const batch = new ContinuousBatch(backbone, size, decoding)
   const places = new Map(continuations.map((one, row) => [one, row]))
   const waiting = [...continuations]
   try {
@@ -349,7 +353,7 @@ async function* decoded(
       }
     }
   } finally {
-    await batch.dispose()
+    await spares.give(decoding)
   }
 }
 
@@ -399,7 +403,8 @@ async function* beamTokens(
   }
   const { given: ids, prompt } = continuation.options
   const size = sizeFor(backbone, [continuation.options], numBeams, graphs)
-  const decoding = new Decoding(backbone, size, promptCacheOf(backbone))
+  const spares = spareDecodingsOf(backbone)
+  const decoding = await spares.take(size)
   try {
     const next: NextLogits = async (running) => {
       if (decoding.rows === 0) return await decoding.prefill([{ ids, prompt, made: [] }])
@@ -408,7 +413,7 @@ async function* beamTokens(
     }
     for (const token of await beamSearch(next, options)) yield { token }
   } finally {
-    await decoding.dispose()
+    await spares.give(decoding)
   }
 }
 

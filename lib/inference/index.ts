@@ -16,7 +16,7 @@ export {
   type TokenEvent,
 } from './continuation.js'
 export { ContinuousBatch, type Grown, roomFor } from './continuous-batch.js'
-export type { DecodingSize } from './decoding.js'
+export { Decoding } from './decoding.js'
 export {
   checkCount,
   type EncodedText,
@@ -65,6 +65,7 @@ export {
   promptLayouts,
 } from './prompt-set.js'
 export { type ReadToken, readTokens } from './read.js'
+export type { DecodingSize } from './reader.js'
 export {
   argmax,
   candidateRow,

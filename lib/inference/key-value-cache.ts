@@ -64,6 +64,16 @@ export class KeyValueCache {
     )
   }
 
+  /** Bytes that are held where all slots are there, and each is as long as it may get. */
+  get mostBytes(): number {
+    return cacheBytes(this.#shape, this.#place.dtype)
+  }
+
+  /** Makes room for all that there may ever be. */
+  async reserveAll(): Promise<void> {
+    await this.reserve(this.#shape.slots, this.#shape.capacity)
+  }
+
   /** Makes room for `length` keys and values in each of the first `rows` slots. */
   async reserve(rows: number, length: number): Promise<void> {
     const held = this.#reserved
@@ -136,6 +146,11 @@ export class KeyValueCache {
     )
   }
 
+  /** Forgets what all slots have, those too that no row has any more. */
+  async clear(): Promise<void> {
+    await this.#change(() => this.tensors.map((kept) => kept.fill_(0)))
+  }
+
   /** Slot i's first `length` become those of slot `parents[i]`, whatever order that is. */
   async reorder(parents: readonly number[], length: number): Promise<void> {
     if (parents.every((parent, i) => parent === i)) return
@@ -183,6 +198,11 @@ const MOST_PADDING = 0.25
 /** How many keys are read where `length` are needed. */
 export function bucketOf(length: number, capacity: number): number {
   return Math.min(capacity, Math.ceil(length / BUCKET) * BUCKET)
+}
+
+/** Capacity for `length` keys of which captured steps read the same counts whatever it is, and which seldom has to be another. */
+export function capturedCapacity(length: number): number {
+  return Math.max(CAPTURED_BUCKET, 2 ** Math.ceil(Math.log2(length)))
 }
 
 /** How many keys a step reads of a cache, and that in its signature. */

@@ -170,12 +170,11 @@ export class StepGraphs {
   }
 
   async #shrinkTo(count: number): Promise<void> {
-    for (const [signature, captured] of this.#captured) {
-      if (this.#captured.size <= count) break
-      this.#captured.delete(signature)
-      await this.#free(captured)
-    }
+    const gone = [...this.#captured].slice(0, Math.max(0, this.#captured.size - count))
+    for (const [signature] of gone) this.#captured.delete(signature)
     if (this.#captured.size === 0) keepers.delete(this)
+    // All of them are asked for at once: nobody may wait.
+    await Promise.all(gone.map(([, captured]) => this.#free(captured)))
   }
 
   async #free({ graph, inputs }: Captured): Promise<void> {

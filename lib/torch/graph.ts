@@ -20,7 +20,8 @@ type Work<R extends Results> = () => R | Promise<R>
 
 /** What `captureGraph` gives. */
 export class CapturedGraph<R extends Results = Results> {
-  readonly #run: Work<R>
+  /** null where its work was captured: what it holds on to may go. */
+  readonly #run: Work<R> | null
   /** null where nothing is captured. */
   readonly #handle: GraphHandle | null
   #results: R | undefined
@@ -28,7 +29,7 @@ export class CapturedGraph<R extends Results = Results> {
 
   /** @internal */
   constructor(run: Work<R>, captured: { handle: GraphHandle; results: R } | null) {
-    this.#run = run
+    this.#run = captured === null ? run : null
     this.#handle = captured?.handle ?? null
     this.#results = captured?.results
   }
@@ -49,7 +50,8 @@ export class CapturedGraph<R extends Results = Results> {
       return this.#results as R
     }
     await tidy(async () => {
-      const made = (await this.#run()).map((one) => one.detach())
+      const run = this.#run as Work<R>
+      const made = (await run()).map((one) => one.detach())
       const results = this.#results
       if (results === undefined) {
         this.#results = made.map((one) => keep(one.clone())) as Results as R

@@ -47,11 +47,24 @@ export function memory(): { tensors: number; bytes: number } {
   return native().memory()
 }
 
+const kept = new Set<() => void>()
+
 /**
- * Gives memory back to the system that is kept for later tensors of a CPU: that of large tensors which were
- * disposed of, never more than were in use at once. The end of a training run and of a backbone does so too.
+ * Calls `free` whenever memory is to be given back that is kept for later.
+ *
+ * @internal
+ */
+export function onReleaseMemory(free: () => void): void {
+  kept.add(free)
+}
+
+/**
+ * Gives memory back that is kept for later: to the system that of a CPU's large tensors which were disposed of, never more than
+ * were in use at once; and what `generate` keeps from one call to the next where steps are captured, which on a GPU
+ * `emptyCache` then gives back. The end of a training run and of a backbone does so too.
  */
 export function releaseMemory(): void {
+  for (const free of kept) free()
   native().releaseMemory()
 }
 

@@ -16,6 +16,7 @@ import {
 } from '../../lib/inference/index.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
 import { CapturedGraph } from '../../lib/torch/graph.js'
+import { releaseMemory } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 import { settledMemory } from '../live.js'
 import { randomNumbers } from '../train/random-cases.js'
@@ -181,9 +182,11 @@ describe.each([
 
   test('keeps neither tensors nor memory', async () => {
     const rows = rowsFor(prompts, 6)
+    releaseMemory()
     const before = await settledMemory()
     await told({ backbone, rows, batchSize: 5, graphs: true })
     for await (const _ of generate({ backbone, rows, batchSize: 5, graphs: true })) break
+    releaseMemory()
     expect((await settledMemory()).tensors).toBeLessThanOrEqual(before.tensors)
   })
 })
