@@ -30,6 +30,8 @@ export interface BatchOptions {
   readonly inputs: InputTensors
   /** The texts stand before the rows, as keys and values: the batch has suffix prompts and labels only. */
   readonly behindTexts?: boolean
+  /** Label tokens may be asked for more than once, so that few counts of them come: the last one again and again. */
+  readonly isPadded?: boolean | undefined
 }
 
 /** Rows of one prompt, or of any with `owners`, which lie next to each other in a batch. */
@@ -74,9 +76,9 @@ export interface CausalBatch extends Inputs {
   readonly owners: Tensor | null
   /** int64 [B, K]: where each label token is predicted; a shorter label repeats its last. */
   readonly queries: Tensor
-  /** int64 [M]: which of the B * K queries are no repetition, in the order of the rows as they were given. */
+  /** int64 [M]: which of the B * K queries are no repetition, in the order of the rows as they were given; maybe padded. */
   readonly asked: Tensor
-  /** int64 [M]: the label tokens, row by row. */
+  /** int64 [M]: the label tokens, row by row, as `asked`. */
   readonly targets: Tensor
 }
 
@@ -96,10 +98,10 @@ export interface EncoderDecoderBatch {
   readonly decoder: readonly Tensor[]
   /**
    * int64 [M]: which of the decoder's positions, one batch after the other, are asked for, in the order of the rows
-   * as they were given.
+   * as they were given; maybe padded.
    */
   readonly asked: Tensor
-  /** int64 [M]: the label tokens, row by row. */
+  /** int64 [M]: the label tokens, row by row, as `asked`. */
   readonly targets: Tensor
 }
 
@@ -137,6 +139,22 @@ function range(length: number, value: (i: number) => number): number[] {
 
 function padded(values: readonly number[], length: number, padding: number): number[] {
   return Array.from({ length }, (_, i) => values[i] ?? padding)
+}
+
+/** How many tokens are predicted, padding among them, where each of some labels is a row. */
+export function predictedOf(labels: Row['labels'], inputs: InputTensors): number {
+  const count = labels.reduce((sum, { length }) => sum + length, 0)
+  return inputs.predictedOf(count, labels.length * inputs.answerOf(longest(labels)))
+}
+
+/** A figure of each token of the labels; the last one again and again behind them where they are padded. */
+export function paddedAsked(
+  values: readonly number[],
+  labels: Row['labels'],
+  { inputs, isPadded = false }: Pick<BatchOptions, 'inputs' | 'isPadded'>,
+): number[] {
+  const count = isPadded ? predictedOf(labels, inputs) : values.length
+  return padded(values, count, values.at(-1) as number)
 }
 
 function longest(rows: readonly (readonly number[])[]): number {
@@ -279,7 +297,7 @@ export function makeCausalBatch(
   )
   const longestBefore = Math.max(...befores)
   const before = behindTexts ? tensors.lengthOf(longestBefore) : longestBefore
-  const K = longest(pairs.map(({ row }) => row.label))
+  const K = tensors.answerOf(longest(pairs.map(({ row }) => row.label)))
   const queries = tokens.map((row, i) => {
     const first = insideOf(row) + row.text - 1
     const last = (pairs[i]?.row.label.length as number) - 1
@@ -304,8 +322,8 @@ export function makeCausalBatch(
     ),
     owners: ownersOf(inputs.groups, tensors, alike),
     queries: tensors.int64(queries),
-    asked: tensors.int64(asked),
-    targets: tensors.int64(given.flat()),
+    asked: tensors.int64(paddedAsked(asked, given, options)),
+    targets: tensors.int64(paddedAsked(given.flat(), given, options)),
   }
 }
 
@@ -377,12 +395,13 @@ export function makeEncoderDecoderBatch(
     const own = placed.map(
       ({ row: { labels } }) => labels[n] ?? (labels.at(-1) as number[]),
     )
-    const group = { own, K: longest(own), begin: positions }
+    const group = { own, K: tensors.answerOf(longest(own)), begin: positions }
     positions += rows.length * group.K
     return group
   })
   const order = placed.map(({ given }) => given)
   const at = placesOf(order)
+  const all = rows.flatMap(({ labels }) => labels)
   const asked = rows.flatMap(({ labels }, i) =>
     labels.flatMap((label, n) => {
       const { K, begin } = groups[n] as (typeof groups)[number]
@@ -395,7 +414,7 @@ export function makeEncoderDecoderBatch(
     decoder: groups.map(({ own, K }) =>
       tensors.int64(own.map((label) => padded([start, ...label.slice(0, -1)], K, start))),
     ),
-    asked: tensors.int64(asked),
-    targets: tensors.int64(rows.flatMap(({ labels }) => labels.flat())),
+    asked: tensors.int64(paddedAsked(asked, all, options)),
+    targets: tensors.int64(paddedAsked(all.flat(), all, options)),
   }
 }

@@ -4,7 +4,13 @@
 import type { CausalBackbone, RunOptions } from '../backbone/index.js'
 import { cat, type Tensor } from '../torch/index.js'
 import { assemble, pastOf } from './assemble.js'
-import { type CausalBatch, makeCausalBatch, type Row } from './batch.js'
+import {
+  type BatchOptions,
+  type CausalBatch,
+  makeCausalBatch,
+  paddedAsked,
+  type Row,
+} from './batch.js'
 import type { Inputs } from './inputs.js'
 import { batchOptions, type PlacedRows, picked } from './label-hidden.js'
 import {
@@ -34,14 +40,17 @@ export function placeCausalRows(
   layouts: readonly PromptLayout[],
   rows: readonly Row[],
   inputs: Inputs,
+  isPadded?: boolean,
 ): PlacedRows {
-  const passes = ROUTES.flatMap((route) => passOf(route, rows, layouts, inputs))
-  const order = passes.length === 1 ? null : inputs.int64(orderOf(passes, rows))
+  const options = batchOptions(layouts, inputs, isPadded)
+  const passes = ROUTES.flatMap((route) => passOf(route, rows, layouts, options))
+  const labels = rows.flatMap((row) => row.labels)
+  const inputOf = (values: number[]) => inputs.int64(paddedAsked(values, labels, options))
+  const order = passes.length === 1 ? null : inputOf(orderOf(passes, rows))
   const inOrder = (parts: readonly Tensor[]) =>
     order === null ? (parts[0] as Tensor) : cat([...parts], 0).indexSelect(0, order)
-  const tokens = () => rows.flatMap(({ labels }) => labels.flat())
   return {
-    targets: order === null ? (passes[0] as Pass).batch.targets : inputs.int64(tokens()),
+    targets: order === null ? (passes[0] as Pass).batch.targets : inputOf(labels.flat()),
     hidden: async (set) => {
       const prepared = await set.prepared
       const parts: Tensor[] = []
@@ -59,7 +68,7 @@ function passOf(
   route: Route,
   rows: readonly Row[],
   layouts: readonly PromptLayout[],
-  inputs: Inputs,
+  options: BatchOptions,
 ): Pass[] {
   const chosen = [...rows.keys()].filter(
     (i) => layouts[(rows[i] as Row).prompt]?.route === route,
@@ -67,10 +76,10 @@ function passOf(
   if (chosen.length === 0) return []
   const own = chosen.map((i) => rows[i] as Row)
   const behindTexts = route === 'behind'
-  const batch = makeCausalBatch(own, { ...batchOptions(layouts, inputs), behindTexts })
+  const batch = makeCausalBatch(own, { ...options, behindTexts })
   const { texts, before } = batch
   const past = (store: TextStore) => store.past(texts, before)
-  return [{ route, chosen, batch, past: behindTexts ? inputs.later(past) : past }]
+  return [{ route, chosen, batch, past: behindTexts ? options.inputs.later(past) : past }]
 }
 
 /** Where the label tokens of the rows, as they were given, are among those of all passes. */
@@ -78,10 +87,14 @@ function orderOf(passes: readonly Pass[], rows: readonly Row[]): number[] {
   const tokensOf = (i: number) =>
     rows[i]?.labels.reduce((sum, { length }) => sum + length, 0) as number
   const begins: number[] = [] // of each row's tokens among those of all passes
-  let begin = 0
-  for (const i of passes.flatMap(({ chosen }) => chosen)) {
-    begins[i] = begin
-    begin += tokensOf(i)
+  let end = 0
+  for (const { chosen, batch } of passes) {
+    let begin = end
+    for (const i of chosen) {
+      begins[i] = begin
+      begin += tokensOf(i)
+    }
+    end += batch.asked.numel
   }
   return begins.flatMap((first, i) =>
     Array.from({ length: tokensOf(i) }, (_, j) => first + j),

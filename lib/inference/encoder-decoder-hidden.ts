@@ -20,8 +20,9 @@ export function placeEncoderDecoderRows(
   layouts: readonly PromptLayout[],
   rows: readonly Row[],
   inputs: Inputs,
+  isPadded?: boolean,
 ): PlacedRows {
-  const options = batchOptions(layouts, inputs)
+  const options = batchOptions(layouts, inputs, isPadded)
   const batch = makeEncoderDecoderBatch(rows, options, startAndEnd(backbone))
   return {
     targets: batch.targets,

@@ -4,6 +4,7 @@ export {
   type BatchPlace,
   makeCausalBatch,
   makeEncoderDecoderBatch,
+  predictedOf,
   type Row,
 } from './batch.js'
 export { type CandidateRow, candidateLogits, candidateScores } from './candidates.js'

@@ -6,8 +6,15 @@ import type { TextStore } from './text-store.js'
 
 type Whole = readonly number[] | readonly (readonly number[])[]
 
-/** The share of a bucket's tokens that may be padding. */
+/** The share of a bucket's tokens that may be padding, where it is not one of a few tokens. */
 const MOST_PADDING = 0.12
+const LEAST_STEP = 4
+
+/** Tokens of a label, which is the same for many rows: not more are run of it than it has. */
+const LABEL_TOKENS = 4
+/** Tokens of a text that answers, and of all such texts, that take little beside a step's launches. */
+const SHORT_ANSWER = 32
+const FEW_PREDICTED = 64
 
 /** Tensors of one shape that come of kept texts, when it is the rows' turn. */
 type OfTexts = (texts: TextStore) => Promise<readonly Tensor[]>
@@ -48,7 +55,7 @@ export class Inputs {
   /** How many tokens rows are padded to of which the longest has so many. */
   lengthOf(tokens: number): number {
     if (!this.isBucketed) return tokens
-    const step = 2 ** Math.max(0, Math.floor(Math.log2(tokens * MOST_PADDING)))
+    const step = 2 ** Math.floor(Math.log2(Math.max(LEAST_STEP, tokens * MOST_PADDING)))
     return Math.ceil(tokens / step) * step
   }
 
@@ -61,6 +68,18 @@ export class Inputs {
   /** How many rows are computed of which there are so many. */
   rowsOf(count: number): number {
     return count > FEW_ROWS ? this.lengthOf(count) : this.countOf(count)
+  }
+
+  /** How many tokens are run of what answers each row, of which the longest has so many. */
+  answerOf(tokens: number): number {
+    if (!this.isBucketed || tokens <= LABEL_TOKENS) return tokens
+    return tokens > SHORT_ANSWER ? this.lengthOf(tokens) : this.countOf(tokens)
+  }
+
+  /** How many tokens are predicted of which so many are asked for, `most` at most. */
+  predictedOf(count: number, most: number): number {
+    const isMany = count > FEW_PREDICTED
+    return Math.min(most, isMany ? this.lengthOf(count) : this.countOf(count))
   }
 
   int64(values: Whole): Tensor<'int64'> {

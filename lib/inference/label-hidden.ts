@@ -11,7 +11,7 @@ export type Waiting<T> = (set: PromptSet) => Promise<T>
 
 /** Rows as tensors. */
 export interface PlacedRows {
-  /** int64 [M]: the label tokens, row by row. */
+  /** int64 [M]: the label tokens, row by row; maybe padded. */
   readonly targets: Tensor
   /** [M, H]: last-layer outputs where they are predicted. */
   readonly hidden: Waiting<Tensor>
@@ -20,8 +20,9 @@ export interface PlacedRows {
 export function batchOptions(
   layouts: readonly PromptLayout[],
   inputs: Inputs,
+  isPadded?: boolean,
 ): BatchOptions {
-  return { places: layouts.map(({ place }) => place), inputs }
+  return { places: layouts.map(({ place }) => place), inputs, isPadded }
 }
 
 /** Rows of several [.., H], one after the other: [M, H]. */

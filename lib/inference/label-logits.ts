@@ -30,10 +30,11 @@ function placeRows(
   layouts: readonly PromptLayout[],
   rows: readonly Row[],
   inputs: Inputs,
+  isPadded?: boolean,
 ): PlacedRows {
   return backbone.kind === 'causal'
-    ? placeCausalRows(backbone, layouts, rows, inputs)
-    : placeEncoderDecoderRows(backbone, layouts, rows, inputs)
+    ? placeCausalRows(backbone, layouts, rows, inputs, isPadded)
+    : placeEncoderDecoderRows(backbone, layouts, rows, inputs, isPadded)
 }
 
 /** Logits [M, V], of the named rows of the output matrix, where the rows' label tokens are predicted. */
@@ -60,14 +61,17 @@ export async function logitsOf(
   return wrap(await binding().jobs.to(handleOf(logits), 'float32', null, false))
 }
 
-/** Log-probability of each label token of the rows given everything before it, [M], row by row. */
+/**
+ * Log-probability of each label token of the rows given everything before it, [M], row by row; where inputs are bucketed, of
+ * the last one again and again behind them.
+ */
 export function labelLogProbabilities(
   backbone: Backbone,
   layouts: readonly PromptLayout[],
   rows: readonly Row[],
   inputs = new Inputs(backbone.device),
 ): Waiting<Tensor> {
-  const { hidden, targets } = placeRows(backbone, layouts, rows, inputs)
+  const { hidden, targets } = placeRows(backbone, layouts, rows, inputs, true)
   return async (set) => await ofTargets(backbone, set, await hidden(set), targets)
 }
 

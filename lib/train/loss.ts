@@ -8,6 +8,7 @@ import {
   Inputs,
   labelLogProbabilities,
   type PromptLayout,
+  predictedOf,
   type Waiting,
 } from '../inference/index.js'
 import type { TrainSettings } from '../run/index.js'
@@ -68,13 +69,14 @@ export function trainingLosses(
       return { text, labels: [target], prompt }
     })
     const each = labelLogProbabilities(backbone, layouts, continued, inputs) // [M], row by row
-    const perBatch = batches.map((batch) => weightOf(batch, 'tokens'))
+    const tokens = batches.map((batch) => weightOf(batch, 'tokens'))
     const over = batches.map((batch) => weightOf(batch, meanOver))
-    inputs.note(`tokens ${perBatch.join()} over ${over.join()}`)
-    return async (set) =>
-      partsOf(await each(set), perBatch).map((own, k) =>
-        own.sum().div(-(over[k] as number)),
-      )
+    const count = predictedOf(
+      rows.map(({ target }) => target),
+      inputs,
+    )
+    const means = placeMeans({ tokens, over, count }, backbone, inputs)
+    return async (set) => means(await each(set))
   }
   const target = inputs.int64(rows.map(({ label }) => label))
   const logits = placeLogits(backbone, layouts, rows, labels, inputs) // [B, C]
@@ -84,6 +86,43 @@ export function trainingLosses(
       crossEntropy(own, targets[k] as Tensor),
     )
   }
+}
+
+/** How many tokens each batch has, and what its loss is a mean over. */
+interface Counts {
+  readonly tokens: readonly number[]
+  readonly over: readonly number[]
+  /** Of all of them, padding among them. */
+  readonly count: number
+}
+
+/** Of log-probabilities of all batches' tokens, [M], what gives each batch's mean negative one. */
+function placeMeans(
+  { tokens, over, count }: Counts,
+  { dtype }: Backbone,
+  inputs: Inputs,
+): (values: Tensor) => Tensor[] {
+  if (!inputs.isBucketed) {
+    return (values) =>
+      partsOf(values, tokens).map((own, k) => own.sum().div(-(over[k] as number)))
+  }
+  // Whose a token is, is an input: batches of other counts may take each other's place.
+  const owners = tokens.flatMap((own, k) => Array.from({ length: own }, () => k))
+  const others = inputs.bool(
+    tokens.map((_, k) =>
+      Array.from({ length: count }, (_, i) => Number(owners[i] !== k)),
+    ),
+  )
+  const by = inputs.float(
+    over.map((own) => -own),
+    dtype === 'float64' ? 'float64' : 'float32',
+  )
+  return (values) =>
+    tokens.map((_, k) => {
+      // Replaced and not multiplied by 0: a batch that is not finite leaves the others as they are.
+      const own = values.maskedFill(others.select(0, k), 0)
+      return own.sum().div(by.select(0, k).select(0, 0))
+    })
 }
 
 /** One after the other along the first dimension. */
