@@ -88,7 +88,7 @@ export function candidateScores(
   // The candidates' tokens, padded to [B, C, K].
   const C = Math.max(...places.map(({ length }) => length))
   const all = places.flatMap((row) => Array.from({ length: C }, (_, c) => row[c] ?? []))
-  const K = Math.max(...all.map(({ length }) => length))
+  const K = inputs.answerOf(Math.max(...all.map(({ length }) => length)))
   const cells = all.flatMap((own) => Array.from({ length: K }, (_, j) => own[j]))
   const shape = [places.length, C, K]
   const flat = logProbabilitiesAt(

@@ -3,7 +3,6 @@
 
 import type { Backbone } from '../backbone/index.js'
 import { LoptError } from '../errors.js'
-import { tf32Allowed } from '../torch/device.js'
 import { capturesGraphs, cat, noGrad, type Tensor, tensor, tidy } from '../torch/index.js'
 import { CausalReader } from './causal-reader.js'
 import { EncoderDecoderReader } from './encoder-decoder-reader.js'
@@ -205,7 +204,7 @@ export class Decoding {
     const rows = tokens.length
     const R = inputs.countOf(rows, this.size.slots)
     const changed = await change?.(R, inputs)
-    inputs.note(`${R} rows${tf32Allowed() ? ', rounded factors' : ''}`)
+    inputs.note(`${R} rows`)
     // Kernels are the same whatever is read.
     const kind = inputs.signature
     const hidden = await this.#reader.placeStep(tokens, this.#lengths, R, inputs)

@@ -1,6 +1,7 @@
 // What rows become on a device before anything is computed with them: numbers, and a signature of all that the shapes
 // of a computation depend on. Knows no row.
 
+import { tf32Allowed } from '../torch/device.js'
 import { type FloatDType, stack, type Tensor, tensor } from '../torch/index.js'
 import type { TextStore } from './text-store.js'
 
@@ -50,6 +51,7 @@ export class Inputs {
     this.device = device
     this.isBucketed = bucketed
     this.takesAnyPrompts = anyPrompts
+    if (tf32Allowed()) this.note('factors rounded')
   }
 
   /** How many tokens rows are padded to of which the longest has so many. */

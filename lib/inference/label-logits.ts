@@ -115,7 +115,7 @@ export function logProbabilitiesAt(
   places: readonly Place[],
   inputs = new Inputs(backbone.device),
 ): Waiting<Tensor> {
-  const placed = placeRows(backbone, layouts, rows, inputs)
+  const placed = placeRows(backbone, layouts, rows, inputs, true)
   const index = inputs.int64(indexOf(places, backbone))
   return async (set) => {
     const hidden = await placed.hidden(set)

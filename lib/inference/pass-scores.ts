@@ -5,6 +5,7 @@ import type { Backbone } from '../backbone/index.js'
 import { capturesGraphs, noGrad, type Tensor, tidy } from '../torch/index.js'
 import { type CandidateRow, candidateScores } from './candidates.js'
 import { Inputs } from './inputs.js'
+import { keptOf } from './kept.js'
 import {
   eachOf,
   type PreparedPrompt,
@@ -79,10 +80,13 @@ function filledTo<T>(count: number, values: readonly T[]): T[] {
   return Array.from({ length: count }, (_, i) => (values[i] ?? values.at(-1)) as T)
 }
 
-const known = new WeakMap<Backbone, StepGraphs>()
+const graphsOf = keptOf((backbone) => new StepGraphs(backbone.device), {
+  release: (graphs) => void graphs.clear(),
+  close: (graphs) => void graphs.dispose(),
+})
 
 /**
- * Where the passes of a backbone are captured, until it is disposed of.
+ * Where the passes of a backbone are captured, until it is disposed of or memory is asked for.
  *
  * @param graphs whether they are: by default where the device captures graphs
  */
@@ -93,11 +97,5 @@ export function passGraphsOf(
   if (typeof graphs !== 'boolean') {
     throw new TypeError(`Expected graphs to be true or false but received ${graphs}`)
   }
-  if (!graphs) return null
-  const made = known.get(backbone)
-  if (made !== undefined) return made
-  const fresh = new StepGraphs(backbone.device)
-  known.set(backbone, fresh)
-  backbone.onDispose(() => void fresh.dispose())
-  return fresh
+  return graphs ? graphsOf(backbone) : null
 }

@@ -5,6 +5,7 @@ import type { Backbone } from '../backbone/index.js'
 import type { Prompt } from '../prompt/index.js'
 import { itemSize, keep, noGrad, type Tensor, tidy } from '../torch/index.js'
 import { versionOf } from '../torch/tensor.js'
+import { keptOf } from './kept.js'
 import {
   eachOf,
   type PreparedPrompt,
@@ -158,17 +159,11 @@ export class PromptCache {
   }
 }
 
-const caches = new WeakMap<Backbone, PromptCache>()
-
-/** What `score` and `generate` keep of prompts, until the backbone is disposed of. */
-export function promptCacheOf(backbone: Backbone): PromptCache {
-  const known = caches.get(backbone)
-  if (known !== undefined) return known
-  const made = new PromptCache(backbone)
-  caches.set(backbone, made)
-  backbone.onDispose(() => made.dispose())
-  return made
-}
+/** What `score` and `generate` keep of prompts, until the backbone is disposed of or memory is asked for. */
+export const promptCacheOf = keptOf((backbone) => new PromptCache(backbone), {
+  release: (cache) => cache.dispose(),
+  close: (cache) => cache.dispose(),
+})
 
 async function contentOf(prompt: Prompt | null): Promise<string> {
   const hash = createHash('sha256')

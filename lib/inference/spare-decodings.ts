@@ -1,8 +1,8 @@
 // Decodings whose steps are captured, kept from one call to the next: what a call captured the next one replays. Knows no text.
 
 import type { Backbone } from '../backbone/index.js'
-import { onReleaseMemory } from '../torch/scope.js'
 import { capturesSteps, Decoding } from './decoding.js'
+import { keptOf } from './kept.js'
 import { capturedCapacity } from './key-value-cache.js'
 import { promptCacheOf } from './prompt-cache.js'
 import type { DecodingSize } from './reader.js'
@@ -73,33 +73,11 @@ export class SpareDecodings {
   }
 }
 
-const known = new WeakMap<Backbone, SpareDecodings>()
-/** The same, without keeping a backbone alive that nobody has. */
-const all = new Set<WeakRef<SpareDecodings>>()
-
 /** What `generate` keeps of a backbone, until that is disposed of or memory is asked for. */
-export function spareDecodingsOf(backbone: Backbone): SpareDecodings {
-  const found = known.get(backbone)
-  if (found !== undefined) return found
-  const made = new SpareDecodings(backbone)
-  const ref = new WeakRef(made)
-  known.set(backbone, made)
-  all.add(ref)
-  onReleaseMemory(releaseAll)
-  backbone.onDispose(() => {
-    made.close()
-    all.delete(ref)
-  })
-  return made
-}
-
-function releaseAll(): void {
-  for (const ref of all) {
-    const spares = ref.deref()
-    if (spares === undefined) all.delete(ref)
-    else spares.release()
-  }
-}
+export const spareDecodingsOf = keptOf((backbone) => new SpareDecodings(backbone), {
+  release: (spares) => spares.release(),
+  close: (spares) => spares.close(),
+})
 
 /** Sizes that seldom change from one call to the next. */
 function roundedUp({
