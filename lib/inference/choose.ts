@@ -3,9 +3,9 @@
 
 import { LoptError } from '../errors.js'
 import { binding } from '../torch/context.js'
-import { generatorHandleOf } from '../torch/generator.js'
-import { cat, type Generator, ones, type Tensor } from '../torch/index.js'
+import { cat, ones, type Tensor } from '../torch/index.js'
 import { handleOf, handlesOf, wrap } from '../torch/tensor.js'
+import type { Draws } from './draws.js'
 import { Inputs } from './inputs.js'
 import {
   kindOfRules,
@@ -33,7 +33,7 @@ export interface Choice {
 export interface Wish {
   readonly rules: Rules
   /** What it is drawn by, at a temperature above 0. */
-  readonly generator: Generator
+  readonly draws: Draws
   /** How many of the likeliest tokens are told with log-probabilities; undefined: not even its own. */
   readonly logProbabilities: number | undefined
 }
@@ -161,9 +161,10 @@ type Draw = (allowed: Tensor) => Promise<{ scores: Tensor; largest: Tensor }>
 async function placeDraws(
   wishes: readonly Wish[],
   R: number,
-  { vocabSize, dtype }: LogitsKind,
+  kind: LogitsKind,
   inputs: Inputs,
 ): Promise<Draw | undefined> {
+  const { vocabSize, dtype } = kind
   if (!wishes.some(isDrawn)) return undefined
   inputs.note('drawn')
   const ops = opsFor({ numel: R * vocabSize })
@@ -175,8 +176,7 @@ async function placeDraws(
   const none = isMixed ? ones([1, vocabSize], { dtype }) : null
   const rows = isRowDrawn.map(async (isRow, i) => {
     if (!isRow) return none as Tensor
-    const handle = generatorHandleOf(wishes[i]?.generator)
-    return wrap(await ops.exponential([1, vocabSize], handle, dtype)) as Tensor
+    return await (wishes[i] as Wish).draws.next(kind, R)
   })
   const drawn = handlesOf(await Promise.all(rows), 'draws')
   const draws = inputs.moved(wrap(await ops.cat(drawn, 0)))
@@ -213,6 +213,13 @@ async function selected(logits: Tensor, rows: Tensor): Promise<Tensor> {
 
 export function kindOfLogits({ shape, dtype }: Tensor): LogitsKind {
   return { vocabSize: shape[1] as number, dtype: dtype as LogitsKind['dtype'] }
+}
+
+/** Makes what the rows' next tokens are drawn by, while a device is at work. */
+export function drawAhead(wishes: readonly Wish[], kind: LogitsKind): void {
+  for (const wish of wishes) {
+    if (isDrawn(wish)) wish.draws.makeAhead(kind, wishes.length)
+  }
 }
 
 /** Of logits that give no next token. */

@@ -2,8 +2,8 @@
 
 import type { Tokenizer } from '../backbone/index.js'
 import type { Prompt } from '../prompt/index.js'
-import { Generator } from '../torch/index.js'
 import type { Choice, TokenLogProbability, Wish } from './choose.js'
+import { Draws } from './draws.js'
 import type { SamplingOptions } from './sample.js'
 import { type Decoded, StopStrings, TextPieces } from './text-pieces.js'
 
@@ -57,7 +57,7 @@ export class Continuation {
   readonly made: number[] = []
   readonly #pieces: TextPieces
   readonly #stops: StopStrings
-  readonly #generator: Generator
+  readonly #draws: Draws
   #text = ''
   /** Whether a character or a stop string may have begun: where no token follows, this one brings the rest. */
   #waiting: TokenEvent | undefined
@@ -67,7 +67,7 @@ export class Continuation {
     this.options = options
     this.#pieces = new TextPieces(options.tokenizer)
     this.#stops = new StopStrings(options.stop)
-    this.#generator = new Generator({ seed: options.seed })
+    this.#draws = new Draws(options.seed)
   }
 
   get isDone(): boolean {
@@ -87,7 +87,12 @@ export class Continuation {
       },
       banned: made.length < minNewTokens ? ends : [],
     }
-    return { rules, generator: this.#generator, logProbabilities }
+    return { rules, draws: this.#draws, logProbabilities }
+  }
+
+  /** Frees what was made for tokens that do not come any more. */
+  dispose(): void {
+    this.#draws.dispose()
   }
 
   /** What has to be decoded before a token is taken; undefined where it ends the text. */

@@ -7,6 +7,7 @@ import { tidy } from '../torch/index.js'
 import {
   type Choice,
   chooseAll,
+  drawAhead,
   type PlacedChoices,
   placeChoices,
   readRows,
@@ -193,14 +194,21 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
   }
 
   async #drop(continuation: C): Promise<void> {
+    continuation.dispose()
     this.#end(continuation)
     const slot = this.#running.indexOf(continuation)
     if (slot !== -1) await this.#remove(slot)
   }
 
+  /** Frees what texts have that are left; the decoding, with their rows, stays. */
+  end(): void {
+    for (const continuation of [...this.#partial.keys()]) this.#end(continuation)
+    for (const continuation of this.#running) continuation.dispose()
+  }
+
   /** Frees the decoding too. */
   async dispose(): Promise<void> {
-    for (const continuation of [...this.#partial.keys()]) this.#end(continuation)
+    this.end()
     await this.#decoding.dispose()
   }
 
@@ -216,6 +224,7 @@ export class ContinuousBatch<C extends Continuation = Continuation> {
       placed = await placeChoices(wishes, R, decoding.logitsKind, inputs)
       return placed.joined
     })
+    drawAhead(wishes, decoding.logitsKind)
     return (placed as PlacedChoices).choicesOf(await readRows([figures]))
   }
 

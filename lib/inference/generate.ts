@@ -353,6 +353,7 @@ async function* decoded(
       }
     }
   } finally {
+    batch.end()
     await spares.give(decoding)
   }
 }
