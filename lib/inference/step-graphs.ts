@@ -231,11 +231,11 @@ export async function withRoom<T>(
   }
 }
 
-/** What no tensor uses any more, once the device is done with it. */
+/** What calls keep for later, and what no tensor uses any more, once the device is done with it. */
 async function giveBack(device: string): Promise<void> {
+  releaseMemory()
   await synchronize(device)
-  if (device === 'cpu') releaseMemory()
-  else emptyCache(device)
+  if (device !== 'cpu') emptyCache(device)
 }
 
 function isOutOfMemory(error: unknown): error is LoptError {

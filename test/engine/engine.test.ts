@@ -70,6 +70,22 @@ async function saidAlone(backbone: Backbone, row: GenerateRow): Promise<string> 
   return ''
 }
 
+/** While two texts of other lengths are continued again and again: at any time one is. */
+async function besideOthers<T>(engine: Engine, work: () => Promise<T>): Promise<T> {
+  let isOver = false
+  const others = [60, 37].map(async (most) => {
+    const rows = [{ text: 'a', maxNewTokens: most, minNewTokens: most }]
+    while (!isOver) await said(engine, rows)
+  })
+  await until(() => engine.stats().running > 0)
+  try {
+    return await work()
+  } finally {
+    isOver = true
+    await Promise.all(others)
+  }
+}
+
 const until = async (condition: () => boolean) => {
   while (!condition()) await delay(1)
 }
@@ -518,13 +534,12 @@ describe('on GPT-2', () => {
 
   test('a long text is read in pieces, and others go on between them', async () => {
     const passes: EngineEvent[] = []
-    const short = said(engine, [{ text: 'a', maxNewTokens: 25 }])
-    await until(() => engine.stats().running > 0)
-    const stop = engine.observe((event) => passes.push(event))
     const row = { text: 'the dog was good and long a film '.repeat(3), maxNewTokens: 2 }
-    await said(engine, [{ ...row, prompt: 'low' }])
-    stop()
-    await short
+    await besideOthers(engine, async () => {
+      const stop = engine.observe((event) => passes.push(event))
+      await said(engine, [{ ...row, prompt: 'low' }])
+      stop()
+    })
     const kinds = passes.map((event) => (event.type === 'pass' ? event.work : event.type))
     expect(kinds.filter((kind) => kind === 'read').length).toBeGreaterThan(3)
     expect(kinds.join(' ')).toMatch(/read decode read decode read/)
@@ -536,24 +551,19 @@ describe('on GPT-2', () => {
     const [whole] = await engine.classify(asked)
     const [alone] = await score({ backbone, prompt: engineLow, texts: [text] })
     const events: EngineEvent[] = []
-    let isOver = false
-    const others = [60, 37].map(async (most) => {
-      const rows = [{ text: 'a', maxNewTokens: most, minNewTokens: most }]
-      while (!isOver) await said(engine, rows)
+    const [inPieces] = await besideOthers(engine, async () => {
+      // One of them leaves in the middle.
+      const leaving = new AbortController()
+      const stop = engine.observe((event) => {
+        events.push(event)
+        if (event.type === 'pass' && event.work === 'score') leaving.abort()
+      })
+      const left = engine.classify({ ...asked, signal: leaving.signal })
+      await expect(left).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+      const found = await engine.classify(asked)
+      stop()
+      return found
     })
-    await until(() => engine.stats().running > 0)
-    // One of them leaves in the middle.
-    const leaving = new AbortController()
-    const stop = engine.observe((event) => {
-      events.push(event)
-      if (event.type === 'pass' && event.work === 'score') leaving.abort()
-    })
-    const left = engine.classify({ ...asked, signal: leaving.signal })
-    await expect(left).rejects.toMatchObject({ code: 'ERR_ABORTED' })
-    const [inPieces] = await engine.classify(asked)
-    stop()
-    isOver = true
-    await Promise.all(others)
     for (const [i, label] of (whole?.labels ?? []).entries()) {
       expect(inPieces?.scores[i]).toBeCloseTo(alone?.scores[label] as number, 8)
       expect(whole?.scores[i]).toBeCloseTo(alone?.scores[label] as number, 8)
@@ -563,7 +573,9 @@ describe('on GPT-2', () => {
   })
 
   test('a long text of several choices is read in pieces once', async () => {
-    const row = { text: 'the dog was good and long a film '.repeat(3), prompt: 'low' }
+    // As ids: to encode it would take time, in which the other text could end.
+    const text = backbone.tokenizer.encode('the dog was good and long a film '.repeat(3))
+    const row = { text, prompt: 'low' }
     const rows = [1, 2, 3].map((seed) => ({
       ...row,
       seed,
@@ -572,7 +584,7 @@ describe('on GPT-2', () => {
     }))
     const alone = await Promise.all(rows.map((one) => said(engine, [one])))
     const passes: EngineEvent[] = []
-    const short = said(engine, [{ text: 'a', maxNewTokens: 40, minNewTokens: 40 }])
+    const short = said(engine, [{ text: 'a', maxNewTokens: 59, minNewTokens: 59 }])
     await until(() => engine.stats().running > 0)
     const stop = engine.observe((event) => passes.push(event))
     expect(await said(engine, rows)).toEqual(alone.flat())
@@ -581,7 +593,7 @@ describe('on GPT-2', () => {
     const read = passes.flatMap((event) =>
       event.type === 'pass' && event.work === 'read' ? [event.tokens] : [],
     )
-    const length = 4 + backbone.tokenizer.encode(row.text).length
+    const length = 4 + text.length
     expect(read.length).toBe(Math.ceil(length / 4))
   })
 
