@@ -314,6 +314,8 @@ export interface NativeBinding {
   readonly graphs: boolean
   /** What computes a CPU's float32 matrix products: oneDNN, or what libtorch chooses itself. */
   readonly products: 'onednn' | 'libtorch'
+  /** In what a CPU computes attention of half precision. */
+  readonly halfAttention: 'float32' | 'libtorch'
   /** What the CPU has, in libtorch's words, such as `avx512_bf16`. */
   readonly cpuFeatures: readonly string[]
   readonly ops: NativeOps

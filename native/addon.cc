@@ -12,6 +12,7 @@
 #include "generator.h"
 #include "graph.h"
 #include "guard.h"
+#include "half_attention.h"
 #include "mapped_file.h"
 #include "op.h"
 #include "optimizer.h"
@@ -72,6 +73,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   DefineGraph(env, exports);
   DefineRecorder(env, exports);
   DefineProducts(env, exports);
+  DefineHalfAttention(env, exports);
   DefineAllocator(env, exports);
   OpTables tables{env, Napi::Object::New(env), Napi::Object::New(env)};
   DefineOps(tables);

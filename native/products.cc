@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -113,20 +114,17 @@ bool IsOneDnnWanted() {
   return true;
 }
 
-// libtorch warns that its kernel is replaced: that is what this file is for.
+// libtorch warns that its kernel is replaced, as is meant.
 class Silent : public c10::WarningHandler {
   void process(const c10::Warning&) override {}
 };
 
 bool UseOneDnn() {
   if (!IsOneDnnWanted()) return false;
-  Silent silent;
-  const c10::WarningUtils::WarningHandlerGuard guard(&silent);
-  // Kept for good: it takes its kernels back when it is destroyed.
-  auto* library =
-      new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::CPU, __FILE__, __LINE__);
-  library->impl("mm", &Mm);
-  library->impl("addmm", &Addmm);
+  ReplaceCpuKernels([](torch::Library& library) {
+    library.impl("mm", &Mm);
+    library.impl("addmm", &Addmm);
+  });
   return true;
 }
 
@@ -140,6 +138,14 @@ std::vector<std::string> CpuFeatures() {
 }
 
 }  // namespace
+
+void ReplaceCpuKernels(const std::function<void(torch::Library&)>& replace) {
+  Silent silent;
+  const c10::WarningUtils::WarningHandlerGuard guard(&silent);
+  // Kept for good: it takes its kernels back when it is destroyed.
+  replace(
+      *new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::CPU, __FILE__, __LINE__));
+}
 
 void DefineProducts(Napi::Env env, Napi::Object exports) {
   static const bool uses_onednn = UseOneDnn();
