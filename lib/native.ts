@@ -425,8 +425,9 @@ export interface NativeBinding {
   graphCaptures(device: string): boolean
   /** Whose jobs, and ops on the spot, the calls that follow are. */
   setOwner(owner: number): void
-  /** The executor takes jobs of the owner alone, until `releaseExecutor`. */
-  claimExecutor(): void
+  /** [job] From its end to `releaseExecutor` the executor takes jobs of the owner alone. */
+  claimExecutor(): Promise<void>
+  /** [sync] */
   releaseExecutor(): void
   /** [job] */
   graphBegin(graph: GraphHandle): Promise<void>
@@ -504,6 +505,8 @@ export interface NativeBinding {
   /** [job] */
   setNumThreads(threads: number): Promise<void>
   allowTf32(enabled: boolean): void
+  /** [sync] What `allowTf32` said last, in any thread of the process. */
+  isTf32Allowed(): boolean
   /** [sync] Records every op of the process from here on; one recording at a time. */
   recorderStart(inputs: boolean): void
   /** [sync] Ends it: what was recorded, in the order in which the ops ended. */

@@ -117,6 +117,10 @@ Napi::Value AllowTf32(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value IsTf32Allowed(const Napi::CallbackInfo& info) {
+  return ToJs(info.Env(), at::globalContext().allowTF32CuBLAS());
+}
+
 Napi::Value PendingJobs(const Napi::CallbackInfo& info) {
   return ToJs(info.Env(), static_cast<int64_t>(ExecutorOf(info).pending()));
 }
@@ -135,6 +139,7 @@ void DefineDevice(Napi::Env env, Napi::Object exports) {
   Define<GetNumThreads>(env, exports, "getNumThreads");
   Define<SetNumThreads>(env, exports, "setNumThreads");
   Define<AllowTf32>(env, exports, "allowTf32");
+  Define<IsTf32Allowed>(env, exports, "isTf32Allowed");
   Define<PendingJobs>(env, exports, "pendingJobs");
 }
 

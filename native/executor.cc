@@ -49,12 +49,13 @@ Napi::Value Executor::Enqueue(Napi::Env env, std::unique_ptr<Job> job) {
   return promise;
 }
 
-void Executor::Claim() {
+void Executor::Claim(int64_t owner) {
   std::lock_guard lock(mutex_);
-  claimed_by_ = owner_;
+  claimed_by_ = owner;
 }
 
 void Executor::Release() {
+  noted_claim_ = kNobody;
   {
     std::lock_guard lock(mutex_);
     claimed_by_ = kNobody;

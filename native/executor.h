@@ -60,10 +60,14 @@ class Executor {
 
   // Whose the jobs are that are submitted from here on.
   void set_owner(int64_t owner) { owner_ = owner; }
+  int64_t owner() const { return owner_; }
   // From here to `Release` jobs of this owner alone are run, in their order; the others wait.
-  void Claim();
+  // Called by a job of the owner's: those before it have ended.
+  void Claim(int64_t owner);
+  // Notes on the JavaScript thread that the claim holds.
+  void SetClaimed(int64_t owner) { noted_claim_ = owner; }
   void Release();
-  bool IsClaimedByOther() const { return claimed_by_ != kNobody && claimed_by_ != owner_; }
+  bool IsClaimedByOther() const { return noted_claim_ != kNobody && noted_claim_ != owner_; }
 
   // Jobs that wait or run.
   size_t pending() const { return pending_; }
@@ -104,11 +108,12 @@ class Executor {
   std::condition_variable wake_;
   std::deque<std::unique_ptr<Job>> queue_;
   bool stopping_ = false;
-  int64_t claimed_by_ = kNobody;  // written by the JavaScript thread alone
+  int64_t claimed_by_ = kNobody;
   // Only the JavaScript thread touches these.
   bool stopped_ = false;
   size_t pending_ = 0;
   int64_t owner_ = 0;
+  int64_t noted_claim_ = kNobody;
   int num_threads_;
   const std::shared_ptr<Streams> streams_ = NewStreams();  // of both threads
   std::thread thread_;

@@ -192,11 +192,24 @@ Napi::Value SetOwner(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// [sync] From here to `Release` the executor takes jobs of this owner alone.
+// Once all that was asked for before is done, to `Release`, the executor takes jobs of this owner
+// alone. The streams fork here on JavaScript's thread: nothing is asked of the first one meanwhile.
 Napi::Value Claim(const Napi::CallbackInfo& info) {
-  ForkStreams();
-  ExecutorOf(info.Env()).Claim();
-  return info.Env().Undefined();
+  Executor& executor = ExecutorOf(info.Env());
+  const int64_t owner = executor.owner();
+  return Submit(
+      info, "graph", [&executor, owner] { executor.Claim(owner); },
+      [&executor, owner](Napi::Env env) {
+        try {
+          ForkStreams();
+        } catch (...) {
+          executor.Release();
+          throw;
+        }
+        executor.SetClaimed(owner);
+        StandAside(executor.IsClaimedByOther());
+        return env.Undefined();
+      });
 }
 
 Napi::Value Release(const Napi::CallbackInfo& info) {

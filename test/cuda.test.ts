@@ -26,6 +26,7 @@ import {
   deviceMemory,
   emptyCache,
   Generator,
+  ones,
   parseDevice,
   rand,
   randn,
@@ -226,6 +227,31 @@ describe.skipIf(skipped)(`a captured step${skipped}`, () => {
     expect(captured).toEqual(await told())
     vi.restoreAllMocks()
     disposeAll(prompt, backbone)
+  })
+
+  test('gives what no other overwrites on its way, in whatever order they are replayed', async () => {
+    const x = ones([256, 256], { device: DEVICE })
+    // Whose memory on the way the second one's results may take.
+    const work = (by: number) => async () => [
+      (await x.mul(by).matmul(x)).add(by).sum([1]),
+      x.mul(by).sum([0]),
+    ]
+    const graphs = []
+    for (const by of [1, 2, 3]) {
+      await tidy(work(by))
+      graphs.push(await captureGraph(DEVICE, work(by)))
+    }
+    const [, second] = graphs as [never, (typeof graphs)[number]]
+    const replayed = second.replay()
+    const others = graphs.filter((one) => one !== second).map((one) => one.replay())
+    const results = await replayed
+    await Promise.all(others)
+    const [sums, columns] = await Promise.all(
+      results.map((one) => (one as Tensor).read()),
+    )
+    expect(new Set(sums as Float32Array)).toEqual(new Set([256 * (2 * 256 + 2)]))
+    expect(new Set(columns as Float32Array)).toEqual(new Set([2 * 256]))
+    for (const one of graphs) await one.dispose()
   })
 
   test('can be captured once all others have gone, and after one that failed', async () => {

@@ -1,7 +1,7 @@
 // What rows become on a device before anything is computed with them: numbers, and a signature of all that the shapes
 // of a computation depend on. Knows no row.
 
-import { tf32Allowed } from '../torch/device.js'
+import { isTf32Allowed } from '../torch/device.js'
 import { type FloatDType, stack, type Tensor, tensor } from '../torch/index.js'
 import type { TextStore } from './text-store.js'
 
@@ -51,7 +51,7 @@ export class Inputs {
     this.device = device
     this.isBucketed = bucketed
     this.takesAnyPrompts = anyPrompts
-    if (tf32Allowed()) this.note('factors rounded')
+    if (isTf32Allowed()) this.note('factors rounded')
   }
 
   /** How many tokens rows are padded to of which the longest has so many. */
@@ -125,7 +125,8 @@ export class Inputs {
 
   /** Computes what was left for later: it is an input from then on. */
   async bring(texts: TextStore | null | undefined): Promise<void> {
-    for (const make of this.#later.keys()) {
+    for (const [make, made] of this.#later) {
+      if (made !== undefined) continue // before memory ran out
       this.#later.set(make, this.#add(stack([...(await make(texts as TextStore))])))
     }
   }

@@ -95,18 +95,15 @@ export function allowTf32(enabled: boolean): void {
     throw new TypeError(`Expected a boolean for enabled but received ${kindOf(enabled)}`)
   }
   native().allowTf32(enabled)
-  isTf32Allowed = enabled
 }
-
-let isTf32Allowed = false
 
 /**
  * What `allowTf32` said last.
  *
  * @internal
  */
-export function tf32Allowed(): boolean {
-  return isTf32Allowed
+export function isTf32Allowed(): boolean {
+  return native().isTf32Allowed()
 }
 
 /**

@@ -3,6 +3,7 @@
 
 import { LoptError } from '../errors.js'
 import { type GraphHandle, type NativeBinding, native } from '../native.js'
+import { noGrad } from './autograd.js'
 import { checkFunction, checkReceiver, kindOf } from './check.js'
 import {
   binding,
@@ -11,6 +12,7 @@ import {
   inContext,
   isGradEnabled,
 } from './context.js'
+import { zeros } from './creation.js'
 import { parseDevice } from './device.js'
 import { keep, tidy } from './scope.js'
 import { isTensor, type Tensor } from './tensor.js'
@@ -18,20 +20,29 @@ import { isTensor, type Tensor } from './tensor.js'
 type Results = readonly Tensor[]
 type Work<R extends Results> = () => R | Promise<R>
 
+/** What was captured. */
+interface Captured<R extends Results> {
+  readonly handle: GraphHandle
+  /** Where its kernels leave the results: memory that other graphs use on their way. */
+  readonly inside: R
+  /** Where they are copied to. */
+  readonly outside: R
+}
+
 /** What `captureGraph` gives. */
 export class CapturedGraph<R extends Results = Results> {
   /** null where its work was captured: what it holds on to may go. */
   readonly #run: Work<R> | null
   /** null where nothing is captured. */
-  readonly #handle: GraphHandle | null
+  readonly #captured: Captured<R> | null
   #results: R | undefined
   #isDisposed = false
 
   /** @internal */
-  constructor(run: Work<R>, captured: { handle: GraphHandle; results: R } | null) {
+  constructor(run: Work<R>, captured: Captured<R> | null) {
     this.#run = captured === null ? run : null
-    this.#handle = captured?.handle ?? null
-    this.#results = captured?.results
+    this.#captured = captured
+    this.#results = captured?.outside
   }
 
   /**
@@ -45,9 +56,14 @@ export class CapturedGraph<R extends Results = Results> {
     if (this.#isDisposed) {
       throw new LoptError('ERR_DISPOSED', 'The graph was disposed of before')
     }
-    if (this.#handle !== null) {
-      await binding().graphReplay(this.#handle)
-      return this.#results as R
+    if (this.#captured !== null) {
+      const { handle, inside, outside } = this.#captured
+      // Asked for at once: nothing is computed between the replay and the copies.
+      await Promise.all([
+        binding().graphReplay(handle),
+        ...outside.map((one, i) => noGrad(() => one.copy_(inside[i] as Tensor))),
+      ])
+      return outside
     }
     await tidy(async () => {
       const run = this.#run as Work<R>
@@ -71,7 +87,8 @@ export class CapturedGraph<R extends Results = Results> {
   async release(): Promise<Results> {
     if (this.#isDisposed) return []
     this.#isDisposed = true
-    if (this.#handle !== null) await binding().graphDispose(this.#handle)
+    for (const one of this.#captured?.inside ?? []) one.dispose()
+    if (this.#captured !== null) await binding().graphDispose(this.#captured.handle)
     return this.#results ?? []
   }
 }
@@ -116,8 +133,11 @@ export async function captureGraph<R extends Results>(
   return await inTurn(async (owner) => {
     const handle = native().graphCreate(device)
     try {
-      const results = await inContext({ owner, gradEnabled }, () => capture(handle, run))
-      return new CapturedGraph(run, { handle, results })
+      const inside = await inContext({ owner, gradEnabled }, () => capture(handle, run))
+      const outside = inside.map(({ shape, dtype, device }) =>
+        keep(zeros(shape, { dtype, device })),
+      )
+      return new CapturedGraph(run, { handle, inside, outside: outside as Results as R })
     } catch (error) {
       await native().graphDispose(handle)
       throw error
@@ -130,10 +150,9 @@ async function capture<R extends Results>(
   handle: GraphHandle,
   run: () => Promise<R>,
 ): Promise<R> {
-  const bound = binding()
-  bound.claimExecutor()
+  await binding().claimExecutor()
   try {
-    await bound.graphBegin(handle)
+    await binding().graphBegin(handle)
     return await tidy(async () => {
       const results = await run().catch(async (error) => {
         // A capture that its work broke cannot be ended well: the work says why.
@@ -147,7 +166,7 @@ async function capture<R extends Results>(
       return detached.map(keep) as Results as R
     })
   } finally {
-    bound.releaseExecutor()
+    native().releaseExecutor()
     forgetApplied()
   }
 }

@@ -61,7 +61,7 @@ export function onReleaseMemory(free: () => void): void {
 /**
  * Gives memory back that is kept for later: to the system that of a CPU's large tensors which were disposed of, never more than
  * were in use at once; and what `score` and `generate` keep from one call to the next, which on a GPU
- * `emptyCache` then gives back. The end of a training run and of a backbone does so too.
+ * `emptyCache` gives back after `synchronize`. The end of a training run and of a backbone does so too.
  */
 export function releaseMemory(): void {
   for (const free of kept) free()
