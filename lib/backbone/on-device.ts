@@ -1,8 +1,11 @@
 // Puts weights where a model computes, in the dtype that it computes in. Knows no file and no model.
 
 import { binding } from '../torch/context.js'
-import { synchronize, type Tensor } from '../torch/index.js'
+import { itemSize, synchronize, type Tensor } from '../torch/index.js'
 import { handleOf, wrap } from '../torch/tensor.js'
+
+/** Bytes that are on their way at once: a wait for every so many costs a GPU nothing. */
+const BYTES_AHEAD = 2 ** 29
 
 /** A CPU tensor, and the dtype that it is wanted in. */
 export interface Weight {
@@ -23,14 +26,22 @@ export async function onDevice(
   // The host reads the next tensor while a GPU still takes the last one, which must stay until then.
   const isAhead = device.startsWith('cuda')
   const given: Tensor[] = []
+  const taken = async () => {
+    if (isAhead) await synchronize(device)
+    for (const one of given.splice(0)) one.dispose()
+  }
+  let bytes = 0 // that the host may hold for tensors that are on their way: those of a file that cannot be read in place
   try {
     for (const { name, tensor, dtype } of weights) {
       given.push(tensor)
       placed.set(name, await moved(tensor, { device, dtype }, isAhead))
+      bytes += tensor.numel * itemSize(tensor.dtype)
+      if (isAhead && bytes < BYTES_AHEAD) continue
+      await taken()
+      bytes = 0
     }
   } finally {
-    if (isAhead) await synchronize(device)
-    for (const one of given) one.dispose()
+    await taken()
   }
   return placed
 }

@@ -46,7 +46,7 @@ export interface EngineOptions {
   /** What requests may call the backbone; default: the last part of its source. */
   name?: string
   limits?: EngineLimits
-  /** Launches a token more of all texts as one, as `generate` has it. */
+  /** Launches a token more of all texts as one, and a batch of texts that are classified, as `generate` and `score` have it. */
   graphs?: boolean
 }
 

@@ -55,7 +55,8 @@ export class Scheduler {
     const decoding = new Decoding(backbone, size, this.#prompts)
     this.#batch = new ContinuousBatch(backbone, size, decoding)
     const isCaptured = slot.graphs ?? capturesGraphs(backbone.device)
-    this.#graphs = isCaptured ? new StepGraphs(backbone.device) : null
+    const weight = backbone.tokenEmbedding
+    this.#graphs = isCaptured ? new StepGraphs(backbone.device, { weight }) : null
   }
 
   /** Texts that are being continued. */

@@ -58,7 +58,8 @@ export class Decoding {
         ? new CausalReader(backbone, size, prompts)
         : new EncoderDecoderReader(backbone, size, prompts)
     const isCaptured = capturesSteps(backbone, size.graphs)
-    this.#graphs = isCaptured ? new StepGraphs(backbone.device) : null
+    const { device, tokenEmbedding: weight } = backbone
+    this.#graphs = isCaptured ? new StepGraphs(device, { weight }) : null
   }
 
   /** Whether steps are captured: what follows their logits is better captured with them then. */

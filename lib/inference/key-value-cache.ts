@@ -69,13 +69,17 @@ export class KeyValueCache {
     return cacheBytes(this.#shape, this.#place.dtype)
   }
 
-  /** Makes room for all that there may ever be. */
+  /** Makes room for all that there may ever be, where there is memory. */
   async reserveAll(): Promise<void> {
-    await this.reserve(this.#shape.slots, this.#shape.capacity)
+    await this.#reserve(this.#shape.slots, this.#shape.capacity)
   }
 
   /** Makes room for `length` keys and values in each of the first `rows` slots. */
   async reserve(rows: number, length: number): Promise<void> {
+    await withRoom(this.#place.device, () => this.#reserve(rows, length))
+  }
+
+  async #reserve(rows: number, length: number): Promise<void> {
     const held = this.#reserved
     if (rows <= held.slots && length <= held.capacity) return
     const { slots, capacity } = this.#shape
@@ -85,12 +89,12 @@ export class KeyValueCache {
       slots: grownTo(rows, held.slots, slots),
       capacity: bucketOf(grownTo(read, held.capacity, capacity), capacity),
     }
-    const growAll = () =>
+    await noGrad(() =>
       tidy(async () => {
         // Layer by layer: no more than one is held twice.
         for (let i = 0; i < 2 * this.#shape.layers; i += 1) await this.#grow(i, grown)
-      })
-    await withRoom(this.#place.device, () => noGrad(growAll))
+      }),
+    )
     this.#reserved = grown
   }
 

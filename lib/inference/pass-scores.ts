@@ -38,10 +38,11 @@ export async function passScores(
         const scores = candidateScores(backbone, set.layouts, rows)
         return await ownOf(await withRoom(backbone.device, () => scores(set)))
       }
-      const inputs = new Inputs(backbone.device, { bucketed: true, anyPrompts: true })
-      const pass = await placed(set, rows, inputs)
+      const { device } = backbone
+      const inputs = new Inputs(device, { bucketed: true, anyPrompts: true })
+      const pass = await withRoom(device, () => placed(set, rows, inputs))
       const scores = candidateScores(backbone, pass.set.layouts, pass.rows, inputs)
-      await inputs.bring(set.textStore)
+      await withRoom(device, () => inputs.bring(set.textStore))
       const work = async () => [await scores(pass.set)]
       return await graphs.runInTurn(inputs, work, ([found]) => ownOf(found as Tensor))
     }),
@@ -55,7 +56,8 @@ async function placed(
   inputs: Inputs,
 ): Promise<{ set: PromptSet; rows: readonly CandidateRow[] }> {
   const all = await prepared
-  const shapeOf = (k: number) => JSON.stringify(layouts[k])
+  // What it gives, too: of a T5, the layout of none is that of one that gives keys and values alone.
+  const shapeOf = (k: number) => JSON.stringify([layouts[k], shapesOf(all[k])])
   // One order, whichever of them a row names first.
   const used = [...new Set(rows.map(({ prompt }) => prompt))].sort((a, b) =>
     shapeOf(a).localeCompare(shapeOf(b)),
@@ -76,14 +78,23 @@ async function placed(
   }
 }
 
+function shapesOf(prepared: PreparedPrompt | undefined): (readonly number[] | null)[] {
+  const { inputs, prefix, embeddingDelta, past } = prepared as PreparedPrompt
+  return [inputs, prefix, embeddingDelta, past].map((one) => one?.shape ?? null)
+}
+
 function filledTo<T>(count: number, values: readonly T[]): T[] {
   return Array.from({ length: count }, (_, i) => (values[i] ?? values.at(-1)) as T)
 }
 
-const graphsOf = keptOf((backbone) => new StepGraphs(backbone.device), {
-  release: (graphs) => void graphs.clear(),
-  close: (graphs) => void graphs.dispose(),
-})
+const graphsOf = keptOf(
+  ({ device, tokenEmbedding: weight }) => new StepGraphs(device, { weight }),
+  {
+    // Of a device that is broken: whoever uses it is told.
+    release: (graphs) => void graphs.clear().catch(() => {}),
+    close: (graphs) => void graphs.dispose().catch(() => {}),
+  },
+)
 
 /**
  * Where the passes of a backbone are captured, until it is disposed of or memory is asked for.

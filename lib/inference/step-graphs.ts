@@ -7,6 +7,7 @@ import {
   type CapturedGraph,
   captureGraph,
   emptyCache,
+  itemSize,
   keep,
   releaseMemory,
   synchronize,
@@ -17,6 +18,8 @@ import type { Inputs } from './inputs.js'
 
 /** Graphs that are kept: those that were used last. Each holds the memory that its results take. */
 const MOST_GRAPHS = 64
+/** Bytes of inputs that graphs keep: what kept texts and prompts give is among them. */
+const MOST_BYTES = 2 ** 30
 
 interface Captured {
   readonly graph: CapturedGraph
@@ -38,15 +41,26 @@ export interface StepOptions {
   readonly restart?: (wasComputed: boolean) => Promise<boolean>
 }
 
+interface StepGraphsOptions {
+  most?: number | undefined
+  mostBytes?: number | undefined
+  /** One of those that all steps read: once it is gone nothing is replayed. */
+  weight?: Tensor | undefined
+}
+
 /** Kinds of steps that are remembered as not captured yet, where several signatures are of one kind. */
 const MOST_KINDS = 2 ** 14
 
 /** Those that have graphs. */
-const keepers = new Set<StepGraphs>()
+const keepers = new Set<WeakRef<StepGraphs>>()
 
 export class StepGraphs {
   readonly #device: string
   readonly #most: number
+  readonly #mostBytes: number
+  readonly #weight: Tensor | undefined
+  /** How others know it, without keeping it alive. */
+  readonly #self = new WeakRef(this)
   /** By signature, the one that was used last at the end. */
   readonly #captured = new Map<string, Captured>()
   /** What was done once and is captured the next time. */
@@ -59,9 +73,14 @@ export class StepGraphs {
   /** The same, where its graph went since. */
   #orphaned: readonly Tensor[] = []
 
-  constructor(device: string, { most = MOST_GRAPHS }: { most?: number } = {}) {
+  constructor(
+    device: string,
+    { most = MOST_GRAPHS, mostBytes = MOST_BYTES, weight }: StepGraphsOptions = {},
+  ) {
     this.#device = device
     this.#most = most
+    this.#mostBytes = mostBytes
+    this.#weight = weight
   }
 
   /** Graphs that are there. */
@@ -127,6 +146,7 @@ export class StepGraphs {
     try {
       this.#given = await graph.replay()
       this.#use(inputs.signature, { graph, inputs: inputs.tensors.map(keep) })
+      await this.#shrinkToBytes()
       return this.#given
     } catch (error) {
       await graph.dispose()
@@ -135,6 +155,10 @@ export class StepGraphs {
   }
 
   async #replay(captured: Captured, inputs: Inputs): Promise<readonly Tensor[]> {
+    // A replay would read whatever is there now.
+    if (this.#weight?.isDisposed) {
+      throw new LoptError('ERR_DISPOSED', 'The backbone was disposed of before')
+    }
     this.#use(inputs.signature, captured)
     const replay = async () => {
       await Promise.all(
@@ -166,13 +190,24 @@ export class StepGraphs {
   #use(signature: string, captured: Captured): void {
     this.#captured.delete(signature)
     this.#captured.set(signature, captured)
-    keepers.add(this)
+    keepers.add(this.#self)
+  }
+
+  async #shrinkToBytes(): Promise<void> {
+    let bytes = 0
+    let count = 0 // that fit, those that were used last first
+    for (const { inputs } of [...this.#captured.values()].reverse()) {
+      bytes += inputs.reduce((sum, one) => sum + one.numel * itemSize(one.dtype), 0)
+      if (count > 0 && bytes > this.#mostBytes) break
+      count += 1
+    }
+    await this.#shrinkTo(count)
   }
 
   async #shrinkTo(count: number): Promise<void> {
     const gone = [...this.#captured].slice(0, Math.max(0, this.#captured.size - count))
     for (const [signature] of gone) this.#captured.delete(signature)
-    if (this.#captured.size === 0) keepers.delete(this)
+    if (this.#captured.size === 0) keepers.delete(this.#self)
     // All of them are asked for at once: nobody may wait.
     await Promise.all(gone.map(([, captured]) => this.#free(captured)))
   }
@@ -222,10 +257,10 @@ export async function withRoom<T>(
   try {
     return await work()
   } catch (error) {
-    const kept = isOutOfMemory(error) ? [...keepers] : []
-    const there = kept.filter((one) => one.keepsOn(device))
+    const kept = isOutOfMemory(error) ? [...keepers].map((one) => one.deref()) : []
+    const there = kept.filter((one) => one?.keepsOn(device))
     if (there.length === 0 || (await restart?.()) === false) throw error
-    for (const one of there) await one.clear()
+    for (const one of there) await one?.clear()
     await betweenCaptures(() => giveBack(device))
     return await work()
   }

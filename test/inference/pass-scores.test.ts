@@ -123,6 +123,20 @@ describe.each([
     changed.dispose()
   })
 
+  test('tells a prompt that gives something from none, in whatever order they come', async () => {
+    const [keys] = prompts.slice(-4) as [Prompt]
+    expect(keys.config.method).toBe('prefix')
+    const lengths = ['the dog was good', 'the', 'a film', 'the dog was long and good']
+    // Two rows a batch: the first prompt of one is the second of another.
+    const own = [keys, null, null, keys, keys, null, null, keys]
+    const texts = [...lengths, ...lengths]
+    const options = { backbone, prompts: own, task: one, texts, batchSize: 2 }
+    const expected = await score({ ...options, graphs: false })
+    for (let i = 0; i < 3; i += 1) {
+      expectNear(await score({ ...options, graphs: true }), expected, 1e-9)
+    }
+  })
+
   test('of more positions than have their logits at once', async () => {
     const labels = Array.from(
       { length: 6 },

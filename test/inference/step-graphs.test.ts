@@ -7,7 +7,7 @@ import { LoptError } from '../../lib/errors.js'
 import { Decoding } from '../../lib/inference/decoding.js'
 import { Inputs, StepGraphs, withRoom } from '../../lib/inference/index.js'
 import { native } from '../../lib/native.js'
-import { type Tensor, tidy } from '../../lib/torch/index.js'
+import { type Tensor, tidy, zeros } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 import { settledMemory } from '../live.js'
 
@@ -261,3 +261,23 @@ test.each(['texts are read', 'keys and values need room'])(
     backbone.dispose()
   },
 )
+
+test('are kept within bytes of their inputs, those that were used last', async () => {
+  const graphs = new StepGraphs('cpu', { mostBytes: 8 * 7 })
+  open.push(graphs)
+  for (const length of [3, 4, 5, 100, 2]) {
+    const values = Array.from({ length }, () => 1)
+    for (let i = 0; i < 3; i += 1) expect(await sumOf(graphs, values)).toBe(length)
+    // The last one stays, however large it is.
+    expect(graphs.count).toBe({ 3: 1, 4: 2, 5: 1, 100: 1, 2: 1 }[length])
+  }
+})
+
+test('are not replayed once their weights are gone', async () => {
+  const weight = tidy(() => zeros([1]).clone())
+  const graphs = new StepGraphs('cpu', { weight })
+  open.push(graphs)
+  for (let i = 0; i < 3; i += 1) expect(await sumOf(graphs, [1, 2])).toBe(3)
+  weight.dispose()
+  await expect(sumOf(graphs, [1, 2])).rejects.toMatchObject({ code: 'ERR_DISPOSED' })
+})
