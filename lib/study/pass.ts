@@ -1,7 +1,7 @@
 // One pass: cells that begin, or go on, from one step, and their results. Knows no grid, and no folder of other runs.
 
 import { LoptError } from '../errors.js'
-import { encodeForPrompts } from '../inference/index.js'
+import { encodeForPrompts, passGraphsOf } from '../inference/index.js'
 import type { Prompt } from '../prompt/index.js'
 import type { TrainEvent } from '../run/index.js'
 import { evaluationOf, type Judged, judgeExamples } from '../train/evaluate.js'
@@ -123,13 +123,14 @@ async function evaluateAll(
   if (test.length === 0 || cells.length === 0) return new Map()
   const started = performance.now()
   const { maxLength, batchSize, fastPaths, ...more } = cells[0]?.settings ?? {}
+  const graphs = passGraphsOf(backbone, more.graphs)
   const { maxTargetLength, longTargets } = more
   const prompts = cells.map(({ prompt }) => prompt)
   const rows = [test] as const
   const limits = { maxLength, maxTargetLength, longTargets, trained: true }
   const { labels, of } = await encodeForPrompts(backbone, prompts, task, rows, limits)
   const lists = of.map(({ encoded: [list] }) => list)
-  const options = { backbone, labels, batchSize, fastPaths, signal }
+  const options = { backbone, labels, batchSize, fastPaths, graphs, signal }
   const judged = await judgeExamples(task, prompts, lists, { ...options, rows: 'all' })
   const seconds = (performance.now() - started) / 1000 / cells.length
   const found = new Map<PassCell, SplitFigures | LoptError>()

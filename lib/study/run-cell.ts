@@ -324,7 +324,8 @@ async function splitFigures(
 ): Promise<SplitFigures> {
   if (task[split].length === 0) return { seconds: 0 }
   const started = performance.now()
-  const { maxLength, batchSize, fastPaths, maxTargetLength, longTargets } = settings
+  const { maxLength, batchSize, fastPaths, graphs, ...more } = settings
+  const { maxTargetLength, longTargets } = more
   const options = {
     backbone,
     prompt,
@@ -333,6 +334,7 @@ async function splitFigures(
     maxLength,
     batchSize,
     fastPaths,
+    graphs,
     maxTargetLength,
     longTargets,
     signal,

@@ -13,6 +13,7 @@ import {
   rowTokens,
   type StepGraphs,
   type Waiting,
+  withRoom,
 } from '../inference/index.js'
 import type { TrainSettings } from '../run/index.js'
 import type { LabelTokens } from '../task/index.js'
@@ -102,7 +103,7 @@ export function beginStep(trainees: readonly StepTrainee[], parts: StepParts): B
       return async () => results
     }
     asked.resolve()
-    await inputs.bring(parts.run.textStore)
+    await withRoom(backbone.device, () => inputs.bring(parts.run.textStore))
     for (const { learner } of trainees) inputs.note(nameOf(learner))
     let isUpdated = false
     const work = async () => {

@@ -32,6 +32,8 @@ export class Trainee {
   readonly #scale: (factor: number) => Promise<void>
   readonly #lastGood: Snapshot
   readonly #best: Snapshot
+  /** What it was at the last step that is told of, where one was taken since. */
+  #told: Snapshot | undefined
   /** bool []: whether all steps were good so far. One that is captured is launched before the one before it is known. */
   readonly #wasGood: Tensor<'bool'>
   readonly #started = performance.now()
@@ -209,9 +211,10 @@ export class Trainee {
     ])
   }
 
-  /** Takes back the last update. */
-  async goBack(): Promise<void> {
-    if (!this.#isSettled) await this.#lastGood.restore()
+  /** Notes what it is, before a step that nobody may be told of. */
+  async remember(): Promise<void> {
+    this.#told ??= new Snapshot(this.learner.parameters)
+    await this.#told.take()
   }
 
   /** Notes that a step is done. */
@@ -304,9 +307,14 @@ export class Trainee {
     )
   }
 
-  /** The consumer may have left the loop: what was best stays. */
-  async close(): Promise<void> {
+  /**
+   * The consumer may have left the loop: what was best stays.
+   *
+   * @param isUntold whether it took a step since `remember`, which is taken back
+   */
+  async close(isUntold: boolean): Promise<void> {
     try {
+      if (!this.#isSettled && isUntold) await this.#told?.restore()
       if (!this.#isSettled) await this.restore()
       await this.#optimizer.zeroGrad()
       await this.learner.end()
@@ -314,6 +322,7 @@ export class Trainee {
       this.#optimizer.dispose()
       this.#lastGood.dispose()
       this.#best.dispose()
+      this.#told?.dispose()
       this.#wasGood.dispose()
       await this.#record?.close()
     }

@@ -52,10 +52,11 @@ interface Member extends Plan {
   readonly trainee: Trainee
 }
 
-/** A step that was asked for. */
+/** A step that was asked for, of those that were left. */
 interface Launched {
   readonly members: readonly Member[]
-  readonly results: () => Promise<StepResult[]>
+  /** Once it is launched, what waits for its results. */
+  readonly launched: Promise<() => Promise<StepResult[]>>
 }
 
 interface TrainingParts {
@@ -70,7 +71,7 @@ interface TrainingParts {
   readonly textStore: TextStore | undefined
   readonly reuse: ReadonlyMap<PromptRows, Reuse> | undefined
   readonly profiler: Profiler
-  readonly graphs: ReturnType<typeof graphsFor>
+  readonly graphs: RunGraphs
 }
 
 export class Training {
@@ -81,7 +82,7 @@ export class Training {
   /** The next step of which nothing is asked yet, whose rows are tensors already. */
   #ahead: BegunStep | undefined
   /** The next step where a GPU is at work on it before the one at hand is told of. */
-  #launched: Promise<Launched> | undefined
+  #launched: Launched | undefined
   /** Those that ended in the step at hand. */
   #failed: { trainee: Trainee; error: LoptError }[] = []
 
@@ -138,7 +139,7 @@ export class Training {
     const { labels } = encoded
     return new Training({
       ...{ task, dev, signal, backbone, labels, plans, settings, profiler },
-      graphs: graphsFor(backbone.device, plans),
+      graphs: graphsFor(backbone, plans),
       textStore: kept?.store,
       reuse: kept?.expected,
     })
@@ -210,12 +211,14 @@ export class Training {
     const { profiler, backbone } = this.#parts
     const step = this.#done + 1
     const results = await profiler.step(step, async () => {
-      const launched = this.#launched ?? this.#launch(step)
-      const { members, results } = await launched
+      const { members, launched } = this.#launched ?? this.#launch(step)
+      const results = await launched
       this.#launched = undefined
       if (this.#runsAhead(step)) {
+        // Where nobody is told of the next step, what this one leaves is gone back to.
+        await Promise.all(this.#open.map(({ trainee }) => trainee.remember()))
         this.#launched = this.#launch(step + 1)
-        await this.#launched.catch(() => {}) // told when it is its turn
+        await this.#launched.launched.catch(() => {}) // told when it is its turn
       }
       const found = await results()
       return members.flatMap(({ trainee }, i) => {
@@ -246,8 +249,15 @@ export class Training {
   }
 
   /** Asks for a step of all that are left. */
-  async #launch(step: number): Promise<Launched> {
+  #launch(step: number): Launched {
     const members = this.#open
+    return { members, launched: this.#run(step, members) }
+  }
+
+  async #run(
+    step: number,
+    members: readonly Member[],
+  ): Promise<Awaited<Launched['launched']>> {
     const begun = this.#ahead ?? this.#beginStep(step)
     this.#ahead = undefined
     // The next batches become tensors while the gradients of these are computed.
@@ -255,7 +265,7 @@ export class Training {
       if (step < this.#parts.settings.steps) this.#ahead = this.#beginStep(step + 1)
     })
     await Promise.all(members.map(({ trainee }) => trainee.setRate(step)))
-    return { members, results: await begun.run() }
+    return await begun.run()
   }
 
   /** Whether the step after this one is launched before this one's values are there: nothing looks at what it leaves. */
@@ -299,9 +309,7 @@ export class Training {
     const prompts = open.map(({ trainee }) => trainee.learner.prompt)
     const lists = open.map(({ rows }) => rows.dev)
     const { batchSize, fastPaths, samples } = settings
-    // A run whose steps cannot be captured may generate by steps that are.
-    const graphs =
-      this.#parts.graphs.steps ?? (settings.graphs === false ? null : undefined)
+    const graphs = this.#parts.graphs.scores
     const options = { backbone, labels, batchSize, fastPaths, textStore, graphs, signal }
     const rows = task.metric === 'perplexity' ? samples : 'all'
     const judged = await judgeExamples(task, prompts, lists, { ...options, rows }).catch(
@@ -422,13 +430,13 @@ export class Training {
    */
   async close(reason?: unknown): Promise<void> {
     await this.#ahead?.cancel()
-    const launched = await this.#launched?.catch(() => undefined)
-    // Nobody was told of that step.
-    for (const { trainee } of launched?.members ?? []) await trainee.goBack()
+    await this.#launched?.launched.catch(() => {})
+    const untold = this.#launched?.members.map(({ trainee }) => trainee) ?? []
     const closed = await Promise.allSettled(
-      this.#members.map(({ trainee }) => trainee.close()),
+      this.#members.map(({ trainee }) => trainee.close(untold.includes(trainee))),
     )
-    await this.#parts.graphs.steps?.dispose()
+    const { steps, scores } = this.#parts.graphs
+    await Promise.all([steps?.dispose(), scores?.dispose()])
     this.#parts.textStore?.dispose()
     releaseMemory()
     const failed = closed.find(({ status }) => status === 'rejected')
@@ -436,16 +444,27 @@ export class Training {
   }
 }
 
-/** Where steps are captured, and what is told of that. */
+/** Where what a run does is captured. */
+interface RunGraphs {
+  readonly steps: StepGraphs | null
+  /** Of evaluations, whose shapes take no place of the steps'. */
+  readonly scores: StepGraphs | null
+  /** What is told of steps. */
+  readonly told?: { readonly captured: boolean; readonly reason?: string }
+}
+
 function graphsFor(
-  device: string,
+  { device, tokenEmbedding: weight }: Backbone,
   plans: readonly Pick<Plan, 'options' | 'learner'>[],
-): { steps: StepGraphs | null; told?: { captured: boolean; reason?: string } } {
+): RunGraphs {
   const isWanted = plans[0]?.options.settings.graphs ?? capturesGraphs(device)
-  if (!isWanted) return { steps: null }
+  if (!isWanted) return { steps: null, scores: null }
   const reason = plans.map(whyNotCaptured).find((one) => one !== undefined)
-  if (reason !== undefined) return { steps: null, told: { captured: false, reason } }
-  return { steps: new StepGraphs(device), told: { captured: true } }
+  const scores = new StepGraphs(device, { weight })
+  if (reason !== undefined) {
+    return { steps: null, scores, told: { captured: false, reason } }
+  }
+  return { steps: new StepGraphs(device, { weight }), scores, told: { captured: true } }
 }
 
 function whyNotCaptured({

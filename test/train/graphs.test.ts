@@ -295,6 +295,38 @@ describe('a captured step', () => {
     expect(bytesOf(left)).toEqual(bytesOf(whole))
   })
 
+  test('ends well where the prompt is gone by then', async () => {
+    const before = await settledMemory()
+    const out = join(mkdtempSync(join(tmpdir(), 'lopt-graphs-')), 'run')
+    for (let i = 0; i < 2; i += 1) {
+      const prompt = small(gpt2)
+      const options = {
+        backbone: gpt2,
+        task,
+        prompt,
+        out,
+        batchSize: 4,
+        evalEvery: 0,
+        checkpointEvery: 5,
+      }
+      const left = (async () => {
+        for await (const event of train({
+          ...options,
+          steps: 9,
+          graphs: true,
+          resume: i > 0,
+        })) {
+          if (event.type !== 'step') continue
+          prompt.dispose()
+          break
+        }
+      })()
+      // The folder is free again: the second run finds it so.
+      await expect(left).rejects.toMatchObject({ code: 'ERR_DISPOSED' })
+    }
+    expect((await settledMemory()).tensors).toBe(before.tensors)
+  })
+
   test('of several prompts one of which fails is taken by the others, which go on from it', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'lopt-graphs-'))
     const backbone = exact.gpt2
