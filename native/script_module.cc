@@ -13,6 +13,11 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <sstream>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "convert.h"
 #include "env_data.h"
@@ -115,18 +120,61 @@ struct Names : torch::jit::NativeResolver {
   }
 };
 
-// Children first: a parent's source may call their methods.
-Module Build(const ModuleSpec& spec) {
-  Module module(spec.name);
-  for (const auto& [name, child] : spec.modules) module.register_module(name, Build(child));
-  for (const auto& [name, tensor] : spec.parameters)
-    module.register_parameter(name, tensor, /*is_buffer=*/false);
-  for (const auto& [name, tensor] : spec.buffers) module.register_buffer(name, tensor);
-  for (const auto& attribute : spec.attributes)
-    module.register_attribute(attribute.name, attribute.type, attribute.value);
-  if (!spec.source.empty()) module.define(spec.source, std::make_shared<Names>());
-  return module;
-}
+// Modules from their descriptions. Those that differ in values alone, as a model's layers do, are
+// of one class, which is compiled once.
+class Builder {
+ public:
+  // Children first: a parent's source may call their methods.
+  Module Build(const ModuleSpec& spec) {
+    Children children;
+    for (const auto& [name, child] : spec.modules) children.emplace_back(name, Build(child));
+    const std::string key = ClassOf(spec, children);
+    const auto found = known_.find(key);
+    if (found != known_.end()) return Instance(found->second, spec, children);
+    Module module = Compiled(spec, children);
+    known_.emplace(key, module);
+    return module;
+  }
+
+ private:
+  using Children = std::vector<std::pair<std::string, Module>>;
+
+  // All that a class is made of.
+  static std::string ClassOf(const ModuleSpec& spec, const Children& children) {
+    std::ostringstream key;
+    key << spec.name << '\0' << spec.source;
+    for (const auto& [name, tensor] : spec.parameters) key << '\0' << 'p' << name;
+    for (const auto& [name, tensor] : spec.buffers) key << '\0' << 'b' << name;
+    for (const auto& attribute : spec.attributes)
+      key << '\0' << 'a' << attribute.name << '\0' << attribute.type->str();
+    for (const auto& [name, child] : children)
+      key << '\0' << 'm' << name << '\0' << child.type().get();
+    return key.str();
+  }
+
+  static Module Compiled(const ModuleSpec& spec, const Children& children) {
+    Module module(spec.name);
+    for (const auto& [name, child] : children) module.register_module(name, child);
+    for (const auto& [name, tensor] : spec.parameters)
+      module.register_parameter(name, tensor, /*is_buffer=*/false);
+    for (const auto& [name, tensor] : spec.buffers) module.register_buffer(name, tensor);
+    for (const auto& attribute : spec.attributes)
+      module.register_attribute(attribute.name, attribute.type, attribute.value);
+    if (!spec.source.empty()) module.define(spec.source, std::make_shared<Names>());
+    return module;
+  }
+
+  static Module Instance(const Module& other, const ModuleSpec& spec, const Children& children) {
+    Module module(other._ivalue()->compilation_unit(), other.type());
+    for (const auto& [name, child] : children) module.setattr(name, child._ivalue());
+    for (const auto& [name, tensor] : spec.parameters) module.setattr(name, tensor);
+    for (const auto& [name, tensor] : spec.buffers) module.setattr(name, tensor);
+    for (const auto& attribute : spec.attributes) module.setattr(attribute.name, attribute.value);
+    return module;
+  }
+
+  std::unordered_map<std::string, Module> known_;
+};
 
 const Module& Self(const Napi::CallbackInfo& info) { return Handle<Module>::Get(info[0]); }
 
@@ -139,7 +187,7 @@ Napi::Value Compile(const Napi::CallbackInfo& info) {
       info.Env(), Blame::kTorch, std::move(where),
       [spec = std::move(spec)] {
         std::lock_guard lock(CompilerMutex());
-        return Build(spec);
+        return Builder().Build(spec);
       },
       [](Napi::Env env, Module module) { return Handle<Module>::New(env, std::move(module)); });
 }
