@@ -1,5 +1,6 @@
 // Load on a server: so many requests at a time, or so many a second; and what it took. Knows no route.
 
+import { Agent, request } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 
 const WORDS = 'the a dog house city good long time people water work day man'.split(' ')
@@ -10,13 +11,28 @@ export function randomText(words) {
   return Array.from({ length: words }, word).join(' ')
 }
 
-export async function post(url, body) {
-  const answer = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
+const agent = new Agent({ keepAlive: true })
+
+/** By plain HTTP: the client shares the server's cores, and `fetch` takes three times as much of them. */
+export function post(url, body) {
+  const data = JSON.stringify(body)
+  const headers = { 'content-type': 'application/json' }
+  return new Promise((resolve, reject) => {
+    const sent = request(url, { method: 'POST', agent, headers }, (answer) => {
+      const parts = []
+      answer.on('data', (part) => parts.push(part))
+      answer.on('error', reject)
+      answer.on('end', () => {
+        resolve({ status: answer.statusCode, body: JSON.parse(Buffer.concat(parts)) })
+      })
+    })
+    sent.on('error', (error) => {
+      // The server may have closed a connection in the moment in which it was used again.
+      if (sent.reusedSocket && error.code === 'ECONNRESET') resolve(post(url, body))
+      else reject(error)
+    })
+    sent.end(data)
   })
-  return { status: answer.status, body: await answer.json() }
 }
 
 /**
