@@ -1,5 +1,5 @@
-// Values on their way to JavaScript: begun after what was asked for so far, and there before what is
-// asked for next is done.
+// Values on their way to JavaScript: begun after what was asked for so far, and there before what
+// is asked for next is done.
 #pragma once
 
 #include <ATen/ATen.h>
