@@ -134,15 +134,30 @@ export async function captureGraph<R extends Results>(
     const handle = native().graphCreate(device)
     try {
       const inside = await inContext({ owner, gradEnabled }, () => capture(handle, run))
-      const outside = inside.map(({ shape, dtype, device }) =>
-        keep(zeros(shape, { dtype, device })),
-      )
-      return new CapturedGraph(run, { handle, inside, outside: outside as Results as R })
+      return new CapturedGraph(run, { handle, inside, outside: emptyLike(inside) })
     } catch (error) {
       await native().graphDispose(handle)
       throw error
     }
   })
+}
+
+/**
+ * Tensors of the same shapes.
+ *
+ * @throws LoptError where there is no memory for them; those given are freed then
+ */
+function emptyLike<R extends Results>(given: R): R {
+  const made: Tensor[] = []
+  try {
+    for (const { shape, dtype, device } of given) {
+      made.push(keep(zeros(shape, { dtype, device })))
+    }
+    return made as Results as R
+  } catch (error) {
+    for (const one of [...given, ...made]) one.dispose()
+    throw error
+  }
 }
 
 /** Between the two ends of a capture: the work's own jobs alone are run. */
