@@ -145,6 +145,7 @@ export class StepGraphs {
   async #keep(graph: CapturedGraph, inputs: Inputs): Promise<readonly Tensor[]> {
     try {
       this.#given = await graph.replay()
+      this.#checkWeight() // or nobody would free it
       this.#use(inputs.signature, { graph, inputs: inputs.tensors.map(keep) })
       await this.#shrinkToBytes()
       return this.#given
@@ -155,10 +156,7 @@ export class StepGraphs {
   }
 
   async #replay(captured: Captured, inputs: Inputs): Promise<readonly Tensor[]> {
-    // A replay would read whatever is there now.
-    if (this.#weight?.isDisposed) {
-      throw new LoptError('ERR_DISPOSED', 'The backbone was disposed of before')
-    }
+    this.#checkWeight()
     this.#use(inputs.signature, captured)
     const replay = async () => {
       await Promise.all(
@@ -173,6 +171,13 @@ export class StepGraphs {
       return this.#given
     } finally {
       this.#replaying = undefined
+    }
+  }
+
+  /** A replay would read whatever is there now. */
+  #checkWeight(): void {
+    if (this.#weight?.isDisposed) {
+      throw new LoptError('ERR_DISPOSED', 'The backbone was disposed of before')
     }
   }
 

@@ -273,6 +273,18 @@ test('are kept within bytes of their inputs, those that were used last', async (
   }
 })
 
+test('are not kept where their weights go while they are captured', async () => {
+  const weight = tidy(() => zeros([1]).clone())
+  const graphs = new StepGraphs('cpu', { weight })
+  open.push(graphs)
+  expect(await sumOf(graphs, [1, 2])).toBe(3)
+  const gone = () => weight.dispose()
+  await expect(sumOf(graphs, [1, 2], gone)).rejects.toMatchObject({
+    code: 'ERR_DISPOSED',
+  })
+  expect(graphs.count).toBe(0)
+})
+
 test('are not replayed once their weights are gone', async () => {
   const weight = tidy(() => zeros([1]).clone())
   const graphs = new StepGraphs('cpu', { weight })
