@@ -22,7 +22,8 @@ run doctor 60 node dist/cli.js doctor
 # One after the other: each is then known by what it takes of the device alone.
 run cuda-tests 400 node node_modules/vitest/vitest.mjs run test/cuda.test.ts --reporter=dot
 run graph-tests 400 node node_modules/vitest/vitest.mjs run test/torch/graph.test.ts test/torch/process.test.ts \
-  test/train/graphs.test.ts test/inference/graphs.test.ts test/inference/step-graphs.test.ts \
+  test/train/graphs.test.ts test/train/run-ahead.test.ts test/train/captured-targets.test.ts \
+  test/inference/graphs.test.ts test/inference/step-graphs.test.ts \
   test/inference/pass-scores.test.ts test/inference/spare-decodings.test.ts \
   test/device-blind/captured.test.ts --reporter=dot
 run cuda-decode 900 node bench/run.mjs cuda-decode

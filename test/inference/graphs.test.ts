@@ -19,15 +19,11 @@ import { CapturedGraph } from '../../lib/torch/graph.js'
 import { releaseMemory } from '../../lib/torch/index.js'
 import { fixture } from '../backbone/golden.js'
 import { settledMemory } from '../live.js'
+import { captureNothing } from '../train/captured-runs.js'
 import { randomNumbers } from '../train/random-cases.js'
 import { loadSmall, loadSmallT5 } from '../train/small-runs.js'
 
 afterEach(() => vi.restoreAllMocks())
-
-/** The same steps with the same buckets, none of which is captured. */
-function captureNothing() {
-  vi.spyOn(StepGraphs.prototype, 'run').mockImplementation((_, work) => work())
-}
 
 const WORDS = ['the', 'dog', 'a', 'film', 'was', 'good', 'and', 'long']
 

@@ -1,30 +1,24 @@
 // Steps of rows that texts answer, captured: of few shapes though hardly two batches have as many tokens, and with the bits of
 // those that are not captured.
 
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import type { Backbone } from '../../lib/backbone/index.js'
+import { describe, expect, test, vi } from 'vitest'
 import { StepGraphs } from '../../lib/inference/index.js'
 import { createPrompt, type Prompt } from '../../lib/prompt/index.js'
 import type { TrainEvent } from '../../lib/run/index.js'
 import { createTask } from '../../lib/task/index.js'
 import { noGrad, type Tensor } from '../../lib/torch/index.js'
-import { type TrainOptions, train } from '../../lib/train/index.js'
+import type { TrainOptions } from '../../lib/train/index.js'
+import {
+  capturedBackbones,
+  captureNothing,
+  expectNear as expectAllNear,
+  eventsOf as runEvents,
+} from './captured-runs.js'
 import { randomNumbers } from './random-cases.js'
-import { bytesOf, loadSmall, loadSmallT5, small } from './small-runs.js'
+import { bytesOf, small } from './small-runs.js'
 
-// To the bit in float32, near in float64: as in graphs.test.ts.
-let gpt2: Backbone
-let t5: Backbone
-let exact: { gpt2: Backbone; t5: Backbone }
-beforeAll(async () => {
-  gpt2 = await loadSmall()
-  t5 = await loadSmallT5()
-  exact = { gpt2: await loadSmall('float64'), t5: await loadSmallT5('float64') }
-})
-afterAll(() => {
-  for (const one of [gpt2, t5, exact.gpt2, exact.t5]) one.dispose()
-})
-afterEach(() => vi.restoreAllMocks())
+// To the bit in float32, near in float64.
+const made = capturedBackbones()
 
 const words = ['the', 'dog', 'a', 'film', 'was', 'good', 'and', 'long', 'cat', 'plant']
 
@@ -43,35 +37,19 @@ function taskOf(count: number) {
 }
 const task = taskOf(64)
 
-async function eventsOf(options: Partial<TrainOptions>): Promise<TrainEvent[]> {
-  const events: TrainEvent[] = []
-  const settings = { steps: 12, batchSize: 8, evalEvery: 0, graphs: true, ...options }
-  for await (const event of train({ task, ...settings } as TrainOptions)) {
-    events.push(event)
-  }
-  return events
-}
+const eventsOf = (options: Partial<TrainOptions>) =>
+  runEvents({ task, batchSize: 8, evalEvery: 0, graphs: true, ...options })
 
 const lossesOf = (events: readonly TrainEvent[]) =>
   events.flatMap((event) => (event.type === 'step' ? [[event.loss, event.gradNorm]] : []))
 
-/** The same steps in the same buckets, none of which is captured. */
-function captureNothing() {
-  vi.spyOn(StepGraphs.prototype, 'run').mockImplementation((_, work) => work())
-}
-
-function expectNear(
-  found: readonly (readonly number[])[],
-  expected: readonly (readonly number[])[],
-) {
+function expectNear(found: readonly number[][], expected: readonly number[][]) {
   expect(found.length).toBe(expected.length)
-  found.flat().forEach((value, i) => {
-    expect(Math.abs(value - (expected.flat()[i] as number))).toBeLessThan(1e-9)
-  })
+  expectAllNear(found.flat(), expected.flat())
 }
 
 describe.each(['gpt2', 't5'] as const)('captured steps of targets: %s', (model) => {
-  const backboneOf = () => (model === 'gpt2' ? gpt2 : t5)
+  const backboneOf = () => (model === 'gpt2' ? made.gpt2 : made.t5)
 
   test.each(['rows', 'tokens'] as const)(
     'give the same bits, over %s',
@@ -92,7 +70,7 @@ describe.each(['gpt2', 't5'] as const)('captured steps of targets: %s', (model) 
   test.each(['prefix', 'suffix'] as const)(
     'give what steps without buckets give: %s',
     async (placement) => {
-      const backbone = exact[model]
+      const backbone = made.exact[model]
       for (const meanOver of ['rows', 'tokens'] as const) {
         const found: number[][][] = []
         for (const graphs of [false, true]) {
@@ -108,7 +86,7 @@ describe.each(['gpt2', 't5'] as const)('captured steps of targets: %s', (model) 
   )
 
   test('are of several prompts too, of which one that is not finite ends alone', async () => {
-    const backbone = exact[model]
+    const backbone = made.exact[model]
     const found: TrainEvent[][] = []
     for (const graphs of [false, true]) {
       // Of a causal model in two passes: a prompt's own keys and values do not run beside the rows.

@@ -4,8 +4,7 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import type { Backbone } from '../../lib/backbone/index.js'
+import { describe, expect, test, vi } from 'vitest'
 import { LoptError } from '../../lib/errors.js'
 import {
   encodeLabels,
@@ -20,64 +19,24 @@ import {
   PLACEMENTS,
   type Prompt,
 } from '../../lib/prompt/index.js'
-import { selectWeights, type TrainEvent } from '../../lib/run/index.js'
+import { selectWeights } from '../../lib/run/index.js'
 import { CapturedGraph } from '../../lib/torch/graph.js'
-import { noGrad, type Tensor, tensor, tidy } from '../../lib/torch/index.js'
-import { type TrainOptions, train } from '../../lib/train/index.js'
+import { noGrad, tensor, tidy } from '../../lib/torch/index.js'
+import { train } from '../../lib/train/index.js'
 import { type TrainingRow, trainingLosses } from '../../lib/train/loss.js'
-import { Trainee } from '../../lib/train/trainee.js'
 import { promptFor } from '../device-blind/backbones.js'
 import { settledMemory } from '../live.js'
-import { bytesOf, loadSmall, loadSmallT5, small, task } from './small-runs.js'
+import {
+  capturedBackbones,
+  captureNothing,
+  eventsOf,
+  expectNear,
+  figuresOf,
+  lossesOf,
+} from './captured-runs.js'
+import { bytesOf, small, task } from './small-runs.js'
 
-// To the bit in float32, whose products are oneDNN's; MKL's in float64 may change in their last bit with where their
-// factors lie in memory, captured or not.
-let gpt2: Backbone
-let t5: Backbone
-let exact: { gpt2: Backbone; t5: Backbone }
-beforeAll(async () => {
-  gpt2 = await loadSmall()
-  t5 = await loadSmallT5()
-  exact = { gpt2: await loadSmall('float64'), t5: await loadSmallT5('float64') }
-})
-afterAll(() => {
-  for (const one of [gpt2, t5, exact.gpt2, exact.t5]) one.dispose()
-})
-afterEach(() => vi.restoreAllMocks())
-
-/** The same steps with the same buckets, none of which is captured. */
-function captureNothing() {
-  vi.spyOn(StepGraphs.prototype, 'run').mockImplementation((_, work) => work())
-}
-
-async function eventsOf(options: Omit<TrainOptions, 'task'>): Promise<TrainEvent[]> {
-  const events: TrainEvent[] = []
-  const settings = { steps: 12, batchSize: 4, evalEvery: 5, ...options }
-  for await (const event of train({ task, ...settings } as TrainOptions)) {
-    events.push(event)
-  }
-  return events
-}
-
-/** What no clock and no memory is in. */
-function figuresOf(events: readonly TrainEvent[]) {
-  return events.map((event) => {
-    const { seconds, peakMemoryBytes, ...own } = event as TrainEvent &
-      Record<string, unknown>
-    return own
-  })
-}
-
-const lossesOf = (events: readonly TrainEvent[]) =>
-  events.flatMap((event) => (event.type === 'step' ? [event.loss] : []))
-
-const numbersOf = (one: Tensor) => Array.from(one.data(), Number)
-
-function expectNear(found: readonly number[], expected: readonly number[]) {
-  found.forEach((value, i) => {
-    expect(Math.abs(value - (expected[i] as number))).toBeLessThan(1e-9)
-  })
-}
+const made = capturedBackbones()
 
 describe('a captured step', () => {
   const cases = METHOD_NAMES.flatMap((method) =>
@@ -95,10 +54,10 @@ describe('a captured step', () => {
     )) {
       const found: number[][] = []
       for (const isCaptured of [false, true]) {
-        const prompt = promptFor(exact[model], method, placement)
+        const prompt = promptFor(made.exact[model], method, placement)
         if (prompt === null) return
         if (!isCaptured) captureNothing()
-        const options = { backbone: exact[model], prompt, objective, fastPaths }
+        const options = { backbone: made.exact[model], prompt, objective, fastPaths }
         const events = await eventsOf({ ...options, graphs: true })
         vi.restoreAllMocks()
         const start = events.find(({ type }) => type === 'start')
@@ -112,7 +71,7 @@ describe('a captured step', () => {
   })
 
   test.each(['gpt2', 't5'] as const)('gives the same bits: %s', async (model) => {
-    const backbone = model === 'gpt2' ? gpt2 : t5
+    const backbone = model === 'gpt2' ? made.gpt2 : made.t5
     const found: unknown[] = []
     for (const isCaptured of [false, true]) {
       if (!isCaptured) captureNothing()
@@ -130,9 +89,9 @@ describe('a captured step', () => {
       const found: unknown[] = []
       for (const isCaptured of [false, true]) {
         if (!isCaptured) captureNothing()
-        const prompt = small(gpt2)
+        const prompt = small(made.gpt2)
         const events = await eventsOf({
-          ...{ backbone: gpt2, prompt, optimizer, graphs: true, accumulate: 2 },
+          ...{ backbone: made.gpt2, prompt, optimizer, graphs: true, accumulate: 2 },
           ...{ weightDecay: 0.1, clip: 0.5, schedule: 'cosine', warmupSteps: 3 },
         })
         vi.restoreAllMocks()
@@ -147,7 +106,11 @@ describe('a captured step', () => {
     for (const graphs of [false, true]) {
       losses.push(
         lossesOf(
-          await eventsOf({ backbone: exact.gpt2, prompt: small(exact.gpt2), graphs }),
+          await eventsOf({
+            backbone: made.exact.gpt2,
+            prompt: small(made.exact.gpt2),
+            graphs,
+          }),
         ),
       )
     }
@@ -164,10 +127,10 @@ describe('a captured step', () => {
       for (const isCaptured of [false, true]) {
         if (!isCaptured) captureNothing()
         const prompts = [0, 1].map((seed) =>
-          createPrompt(gpt2, { length: 3, rank: 2, seed, placement: 'suffix' }),
+          createPrompt(made.gpt2, { length: 3, rank: 2, seed, placement: 'suffix' }),
         )
         const trained = prompts.map((prompt) => ({ prompt, learningRate: 0.1 }))
-        const options = { backbone: gpt2, prompts: trained, reuse: { budgetBytes } }
+        const options = { backbone: made.gpt2, prompts: trained, reuse: { budgetBytes } }
         const events = await eventsOf({ ...options, graphs: true, steps: 30 })
         if (!isCaptured) expect(replay.mock.calls.length).toBe(0)
         vi.mocked(StepGraphs.prototype.run).mockRestore?.()
@@ -183,10 +146,14 @@ describe('a captured step', () => {
     for (const isCaptured of [false, true]) {
       if (!isCaptured) captureNothing()
       const prompts = [0, 1, 2].map((seed) =>
-        createPrompt(gpt2, { length: 3 + seed, rank: 2, seed }),
+        createPrompt(made.gpt2, { length: 3 + seed, rank: 2, seed }),
       )
       const trained = prompts.map((prompt, seed) => ({ prompt, seed, learningRate: 0.1 }))
-      const events = await eventsOf({ backbone: gpt2, prompts: trained, graphs: true })
+      const events = await eventsOf({
+        backbone: made.gpt2,
+        prompts: trained,
+        graphs: true,
+      })
       vi.restoreAllMocks()
       found.push([figuresOf(events), prompts.map(bytesOf)])
     }
@@ -195,15 +162,15 @@ describe('a captured step', () => {
 
   test('goes on from a checkpoint to the same bits', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'lopt-graphs-'))
-    const common = { backbone: gpt2, steps: 12, checkpointEvery: 3, graphs: true }
-    const straight = small(gpt2)
+    const common = { backbone: made.gpt2, steps: 12, checkpointEvery: 3, graphs: true }
+    const straight = small(made.gpt2)
     const all = await eventsOf({ ...common, prompt: straight, out: join(folder, 'a') })
     const out = join(folder, 'b')
     const aborted = new AbortController()
     const { signal } = aborted
     const part = train({
       ...{ task, batchSize: 4, evalEvery: 5, ...common, out, signal },
-      prompt: small(gpt2),
+      prompt: small(made.gpt2),
     })
     const stopped = (async () => {
       for await (const event of part) {
@@ -212,7 +179,7 @@ describe('a captured step', () => {
     })()
     // The step that is launched by then is taken.
     await expect(stopped).rejects.toThrow('after step 8 of 12')
-    const resumed = small(gpt2)
+    const resumed = small(made.gpt2)
     const rest = await eventsOf({ ...common, prompt: resumed, out, resume: true })
     expect(lossesOf(rest)).toEqual(lossesOf(all).slice(8))
     expect(bytesOf(resumed)).toEqual(bytesOf(straight))
@@ -221,10 +188,10 @@ describe('a captured step', () => {
   test('that is not finite changes nothing that is gone back to', async () => {
     const kept: unknown[] = []
     for (const graphs of [false, true]) {
-      const prompt = small(exact.gpt2)
+      const prompt = small(made.exact.gpt2)
       const run = train({
         ...{
-          backbone: exact.gpt2,
+          backbone: made.exact.gpt2,
           prompt,
           task,
           steps: 12,
@@ -257,126 +224,10 @@ describe('a captured step', () => {
     expectNear(within, without)
   })
 
-  test('is launched before the values of the one before it are read, but where something looks at what that one left', async () => {
-    const asked: string[] = []
-    const { prototype } = Trainee
-    const { update } = prototype
-    vi.spyOn(prototype, 'update').mockImplementation(function (this: Trainee, good) {
-      asked.push('update')
-      return update.call(this, good)
-    })
-    const prompt = small(gpt2)
-    const options = { backbone: gpt2, prompt, task, batchSize: 4, graphs: true }
-    const order: string[] = []
-    for await (const event of train({ ...options, steps: 6, evalEvery: 4 })) {
-      order.push(...asked.splice(0), event.type)
-    }
-    const step = ['update', 'step']
-    expect(order).toEqual([
-      ...['start', 'update', ...step, ...step, ...step, 'step', 'eval'],
-      ...['update', ...step, 'step', 'eval', 'done'],
-    ])
-  })
-
-  test.each([5, 6])('that nobody was told of leaves nothing: %i', async (last) => {
-    const options = { backbone: gpt2, evalEvery: 0, graphs: true }
-    const whole = small(gpt2)
-    await eventsOf({ ...options, prompt: whole, steps: last })
-    const left = small(gpt2)
-    for await (const event of train({
-      ...options,
-      task,
-      batchSize: 4,
-      prompt: left,
-      steps: 9,
-    })) {
-      if (event.type === 'step' && event.step === last) break
-    }
-    expect(bytesOf(left)).toEqual(bytesOf(whole))
-  })
-
-  test('ends well where the prompt is gone by then', async () => {
-    const before = await settledMemory()
-    const out = join(mkdtempSync(join(tmpdir(), 'lopt-graphs-')), 'run')
-    for (let i = 0; i < 2; i += 1) {
-      const prompt = small(gpt2)
-      const options = {
-        backbone: gpt2,
-        task,
-        prompt,
-        out,
-        batchSize: 4,
-        evalEvery: 0,
-        checkpointEvery: 5,
-      }
-      const left = (async () => {
-        for await (const event of train({
-          ...options,
-          steps: 9,
-          graphs: true,
-          resume: i > 0,
-        })) {
-          if (event.type !== 'step') continue
-          prompt.dispose()
-          break
-        }
-      })()
-      // The folder is free again: the second run finds it so.
-      await expect(left).rejects.toMatchObject({ code: 'ERR_DISPOSED' })
-    }
-    expect((await settledMemory()).tensors).toBe(before.tensors)
-  })
-
-  test('of several prompts one of which fails is taken by the others, which go on from it', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'lopt-graphs-'))
-    const backbone = exact.gpt2
-    const promptsOf = () =>
-      [0, 1].map((seed) => createPrompt(backbone, { length: 3, rank: 2, seed }))
-    const often = { steps: 10, evalEvery: 0, checkpointEvery: 8 }
-    const common = { backbone, task, ...often, batchSize: 4, graphs: true }
-    const alone = promptsOf()[1] as Prompt
-    await eventsOf({ ...common, prompt: alone, seed: 1 })
-    const prompts = promptsOf()
-    const trained = prompts.map((prompt, seed) => ({
-      prompt,
-      seed,
-      out: join(folder, `${seed}`),
-    }))
-    const told: string[] = []
-    for await (const event of train({ ...common, prompts: trained })) {
-      const { type, prompt } = event
-      if (type === 'step') told.push(`${prompt}: ${event.step}`)
-      if (type === 'checkpoint' || type === 'failed')
-        told.push(`${prompt}: ${type} ${event.step}`)
-      if (type !== 'step' || event.step !== 3 || prompt !== 0) continue
-      const [broken] = Object.values((prompts[0] as Prompt).parameters)
-      await noGrad(() => broken?.copy_(tensor(Number.NaN).expand(broken.shape)))
-    }
-    // Step 4 was launched when step 3 was told of, step 6 when step 5 failed.
-    expect(told.filter((one) => one.startsWith('0'))).toEqual([
-      '0: 1',
-      '0: 2',
-      '0: 3',
-      '0: 4',
-      '0: failed 5',
-    ])
-    expect(told.filter((one) => one.startsWith('1: checkpoint'))).toEqual([
-      '1: checkpoint 6',
-      '1: checkpoint 8',
-    ])
-    expect(told.filter((one) => /^1: \d+$/.test(one)).length).toBe(10)
-    for (const [name, one] of Object.entries((prompts[1] as Prompt).parameters)) {
-      expectNear(numbersOf(one), numbersOf(alone.parameters[name] as Tensor))
-    }
-    for (const one of Object.values((prompts[0] as Prompt).parameters)) {
-      expect(numbersOf(one).every(Number.isFinite)).toBe(true)
-    }
-  })
-
   test('keeps neither tensors nor memory', async () => {
-    const prompt: Prompt = small(gpt2)
+    const prompt: Prompt = small(made.gpt2)
     const before = await settledMemory()
-    await eventsOf({ backbone: gpt2, prompt, graphs: true, steps: 40 })
+    await eventsOf({ backbone: made.gpt2, prompt, graphs: true, steps: 40 })
     expect((await settledMemory()).tensors).toBe(before.tensors)
   })
 })
@@ -389,16 +240,20 @@ describe('steps are not captured, and it is said why', () => {
   ] as const)('%s', async (word, how) => {
     const { weights, ...options } = how as Record<string, boolean>
     const subject = weights
-      ? { weights: selectWeights(gpt2, /ln_f/) }
-      : { prompt: createPrompt(gpt2, { length: 3, rank: 2 }) }
-    const given = { backbone: gpt2, ...subject, ...options, graphs: true, steps: 2 }
+      ? { weights: selectWeights(made.gpt2, /ln_f/) }
+      : { prompt: createPrompt(made.gpt2, { length: 3, rank: 2 }) }
+    const given = { backbone: made.gpt2, ...subject, ...options, graphs: true, steps: 2 }
     const [start] = await eventsOf(given as never)
     expect(start).toMatchObject({ type: 'start', graphs: { captured: false } })
     expect((start as { graphs: { reason: string } }).graphs.reason).toContain(word)
   })
 
   test('and without `graphs` nothing is said on a CPU', async () => {
-    const [start] = await eventsOf({ backbone: gpt2, prompt: small(gpt2), steps: 1 })
+    const [start] = await eventsOf({
+      backbone: made.gpt2,
+      prompt: small(made.gpt2),
+      steps: 1,
+    })
     expect(start).not.toHaveProperty('graphs')
   })
 })
@@ -411,14 +266,14 @@ describe('graphs of steps', () => {
     }
     const few = [rowOf(3), rowOf(3)]
     const many = [rowOf(2), rowOf(2), rowOf(2)]
-    const prompts = [small(gpt2), small(gpt2)]
-    const layouts = promptLayouts(gpt2, prompts, { once: true })
-    const labels = encodeLabels(gpt2, task)
+    const prompts = [small(made.gpt2), small(made.gpt2)]
+    const layouts = promptLayouts(made.gpt2, prompts, { once: true })
+    const labels = encodeLabels(made.gpt2, task)
     const signatureOf = (batches: TrainingRow[][]) =>
       tidy(() => {
         const inputs = new Inputs('cpu', { bucketed: true })
         const settings = { objective: 'verbalizer', meanOver: 'rows' } as const
-        trainingLosses(settings, gpt2, layouts, batches, labels, inputs)
+        trainingLosses(settings, made.gpt2, layouts, batches, labels, inputs)
         return inputs.signature
       })
     expect(signatureOf([few, many])).toBe(signatureOf([few, many]))
@@ -464,11 +319,11 @@ describe('graphs of steps', () => {
     }
 
     const trained = async (steps = 6) => {
-      const prompt = small(gpt2)
+      const prompt = small(made.gpt2)
       // One shape: the first step is not captured, the second is, the others are replayed.
       const settings = { steps, batchSize: task.train.length, evalEvery: 0, graphs: true }
       try {
-        await eventsOf({ backbone: gpt2, prompt, ...settings })
+        await eventsOf({ backbone: made.gpt2, prompt, ...settings })
         return bytesOf(prompt)
       } finally {
         prompt.dispose()
