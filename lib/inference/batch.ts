@@ -232,7 +232,7 @@ function makeInputs(
 /** How prompts are alike: as keys and values before their rows, or as vectors of one number and place within them. */
 type Alike = 'keys' | 'vectors'
 
-/** Of several prompts that any row may have, without a trace in the shape of anything; null: there is one. */
+/** How several prompts are alike that any row may have, without a trace in the shape of anything; null: they are not, or there is one. */
 function alikeOf({ places, inputs, behindTexts }: BatchOptions): Alike | null {
   const [first] = places as readonly [BatchPlace]
   const isAlike = (place: BatchPlace) =>
